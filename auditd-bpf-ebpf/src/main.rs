@@ -1,0 +1,8 @@
+//! The kernel side of auditd-bpf.
+#![no_std]
+#![no_main]
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,1 @@
+//! Facts about Linux audit that every other crate reads.
