@@ -1,1 +1,30 @@
-//! Facts about Linux audit that every other crate reads.
+//! Facts about Linux audit that every other crate reads: names, numbers, and what goes with what. No logic beyond look-up.
+#![forbid(unsafe_code)]
+
+mod address_families;
+mod arch;
+mod compare;
+mod errnos;
+mod fields;
+mod file_systems;
+mod file_types;
+mod io_uring;
+mod lists;
+mod lookup;
+mod operators;
+mod perms;
+mod record_types;
+pub mod syscalls;
+
+pub use address_families::{ADDRESS_FAMILY_END, address_family_name, address_family_number};
+pub use arch::Arch;
+pub use compare::CompareField;
+pub use errnos::{errno_name, errno_number, errnos};
+pub use fields::{Field, ValueKind};
+pub use file_systems::{file_system_magic, file_system_name};
+pub use file_types::{file_type_name, file_type_number};
+pub use io_uring::{io_uring_op_name, io_uring_op_number};
+pub use lists::{Action, FilterList};
+pub use operators::Op;
+pub use perms::{AccessTest, Perm, access_test, perm_class, perm_listing};
+pub use record_types::{record_type_name, record_type_number, record_types};
