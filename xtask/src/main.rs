@@ -1,1 +1,56 @@
-fn main() {}
+//! Setting up, building, testing and trying auditd-bpf: `cargo xtask help` lists the commands.
+#![forbid(unsafe_code)]
+
+mod build;
+mod cmd;
+mod ebpf;
+mod setup;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Setting up, building, testing and trying auditd-bpf.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = false)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need: a compiler for the BPF target, bpf-linker, QEMU
+    Setup(setup::Args),
+    /// Build the eBPF object that the daemon embeds
+    BuildEbpf,
+    /// Build the daemon, optimised, to target/release/auditd-bpf
+    Build,
+    /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
+    Vm(Box<vm::Args>),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<ExitCode> {
+    let workspace = Workspace::discover()?;
+    match task {
+        Task::Setup(args) => setup::main(&workspace, args),
+        Task::BuildEbpf => ebpf::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Task::Build => build::release(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Vm(args) => vm::main(&workspace, args),
+    }
+}

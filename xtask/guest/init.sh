@@ -1,0 +1,35 @@
+#!/usr/bin/busybox sh
+# First process of the guest: mounts, kernel modules and disks, then the command (guest/run.sh).
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root TERM=linux
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t tmpfs -o mode=755 run /run
+mount -t tmpfs -o mode=1777 tmp /tmp
+for module in /guest/modules/*.ko; do
+    [ ! -e "$module" ] || insmod "$module" || echo "guest: insmod $module failed"
+done
+mount -t securityfs securityfs /sys/kernel/security
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
+ln -s /proc/self/fd /dev/fd
+ip link set lo up
+hostname guest
+
+# Disks are found by the serial that the host gave them: their order is the kernel's own affair.
+disk() {
+    for d in /sys/block/vd*; do
+        [ "$(cat "$d/serial" 2>/dev/null)" != "$1" ] || echo "/dev/${d##*/}"
+    done
+}
+scratch=$(disk scratch)
+[ -z "$scratch" ] || mount -t ext4 "$scratch" /scratch
+echo "OUT_DISK=$(disk out)" >>/guest/conf
+
+exec /guest/run </dev/null

@@ -1,0 +1,354 @@
+//! Guests: a stock Debian kernel in QEMU, with busybox and the files that are added, running one command as root.
+
+mod apt;
+mod initramfs;
+mod kernel;
+mod qemu;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+
+pub use kernel::Kernel;
+pub use qemu::{Clock, End};
+
+use crate::cmd;
+use crate::setup;
+use crate::workspace::Workspace;
+use initramfs::Initramfs;
+use qemu::{Disk, Machine};
+
+/// Exit statuses of `vm` for a command that could not end, as timeout(1) and shells use them.
+const TIMED_OUT: u8 = 124;
+const MACHINE_DIED: u8 = 125;
+
+/// The most that a command may leave in /out; the image is sparse.
+const OUT_DISK_BYTES: u64 = 2 << 30;
+
+/// Options of `cargo xtask vm`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel: 5.10, 6.1, 6.12, 7.3 or a longer version prefix
+    #[arg(long, default_value = "6.12")]
+    kernel: String,
+    /// A file or directory to put into the guest, there at the same path or at GUESTPATH
+    #[arg(long, value_name = "FILE[:GUESTPATH]")]
+    add: Vec<String>,
+    /// More kernel parameters
+    #[arg(long, value_name = "STR")]
+    append: Option<String>,
+    /// The lsm= kernel parameter [default: the kernel's own list, with bpf added if it lacks it]
+    #[arg(long, value_name = "LIST")]
+    lsm: Option<String>,
+    /// Memory
+    #[arg(long, value_name = "M", default_value = "1G")]
+    mem: String,
+    /// Processors
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    smp: u32,
+    /// An empty ext4 file system of so many MB at /scratch
+    #[arg(long, value_name = "MB")]
+    scratch: Option<u64>,
+    /// Give up after so many seconds (exit status 124)
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    timeout: u64,
+    /// Let time count instructions: one per nanosecond, repeatable
+    #[arg(long)]
+    icount: bool,
+    /// Copy what the command leaves in /out to DIR
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Keep the kernel's console in FILE
+    #[arg(long, value_name = "FILE")]
+    console: Option<PathBuf>,
+    /// Connect the terminal to the command, a shell by default
+    #[arg(long)]
+    interactive: bool,
+    /// Use the binaries that are there instead of building them first
+    #[arg(long)]
+    no_build: bool,
+    /// What to run in the guest
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// `cargo xtask vm`.
+pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    setup::guest_tools()?;
+    if !args.no_build {
+        crate::build::debug(workspace, &["auditd-bpf"])?;
+    }
+    let mut guest = Guest::new(Kernel::find(workspace, &args.kernel)?)
+        .memory(&args.mem)
+        .cpus(args.smp)
+        .timeout(Duration::from_secs(args.timeout))
+        .append(args.append.as_deref().unwrap_or_default());
+    let daemon = workspace.binary("debug", "auditd-bpf");
+    if daemon.exists() {
+        guest = guest.add(daemon, "/usr/bin/auditd-bpf");
+    }
+    for add in &args.add {
+        let (host, inside) = host_and_guest_path(add)?;
+        guest = guest.add(host, inside);
+    }
+    guest.lsm.clone_from(&args.lsm);
+    guest.scratch_mb = args.scratch;
+    guest.out.clone_from(&args.out);
+    guest.console.clone_from(&args.console);
+    if args.icount {
+        guest = guest.clock(Clock::Instructions);
+    }
+    let end = if args.interactive {
+        if !io::stdin().is_terminal() {
+            bail!("--interactive needs a terminal");
+        }
+        let shell = ["sh".to_owned(), "-l".to_owned()];
+        guest.attach(if args.command.is_empty() { &shell } else { &args.command })?
+    } else {
+        if args.command.is_empty() {
+            bail!("no command: give one after --, or --interactive");
+        }
+        guest.run(&args.command, io::stdout(), io::stderr())?
+    };
+    Ok(ExitCode::from(report(&end, args.timeout)))
+}
+
+fn report(end: &End, timeout: u64) -> u8 {
+    match end {
+        End::Exited(status) => *status,
+        End::TimedOut => {
+            eprintln!("error: timed out after {timeout} s");
+            TIMED_OUT
+        }
+        End::Died(why) => {
+            eprintln!("error: the machine went down before the command ended\n{why}");
+            MACHINE_DIED
+        }
+    }
+}
+
+fn host_and_guest_path(add: &str) -> Result<(PathBuf, PathBuf)> {
+    let (host, guest) = match add.rsplit_once(':') {
+        Some((host, guest)) if guest.starts_with('/') => (host, Some(guest)),
+        _ => (add, None),
+    };
+    let absolute = std::path::absolute(host).with_context(|| format!("cannot make {host} absolute"))?;
+    let guest = guest.map_or_else(|| absolute.clone(), PathBuf::from);
+    Ok((absolute, guest))
+}
+
+/// A machine to be: what it is made of. Each run boots it anew, from pristine state.
+#[derive(Clone)]
+pub struct Guest {
+    kernel: Kernel,
+    files: Vec<(PathBuf, PathBuf)>,
+    append: String,
+    lsm: Option<String>,
+    memory: String,
+    cpus: u32,
+    scratch_mb: Option<u64>,
+    timeout: Duration,
+    clock: Clock,
+    out: Option<PathBuf>,
+    console: Option<PathBuf>,
+}
+
+impl Guest {
+    /// A machine with two processors, 1 GB and nothing added.
+    pub fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            files: Vec::new(),
+            append: String::new(),
+            lsm: None,
+            memory: "1G".to_owned(),
+            cpus: 2,
+            scratch_mb: None,
+            timeout: Duration::from_secs(300),
+            clock: Clock::Wall,
+            out: None,
+            console: None,
+        }
+    }
+
+    /// Adds a file with its shared libraries, or a directory.
+    #[must_use]
+    pub fn add(mut self, host: impl Into<PathBuf>, guest: impl Into<PathBuf>) -> Self {
+        self.files.push((host.into(), guest.into()));
+        self
+    }
+
+    /// Adds kernel parameters.
+    #[must_use]
+    pub fn append(mut self, parameters: &str) -> Self {
+        self.append = format!("{} {parameters}", self.append);
+        self
+    }
+
+    /// Sets the memory, in QEMU's notation.
+    #[must_use]
+    pub fn memory(mut self, memory: &str) -> Self {
+        memory.clone_into(&mut self.memory);
+        self
+    }
+
+    /// Sets the number of processors.
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// Sets when to give up.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets what time is.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Boots, runs a command as root and passes its output on as it comes.
+    pub fn run<S: AsRef<str>>(
+        &self,
+        command: &[S],
+        stdout: impl Write + Send,
+        stderr: impl Write + Send,
+    ) -> Result<End> {
+        self.boot(command, "", |machine| machine.run(stdout, stderr))
+    }
+
+    /// Boots and runs a command as root with the user's terminal.
+    pub fn attach<S: AsRef<str>>(&self, command: &[S]) -> Result<End> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is for one lifetime of machines only"
+        )]
+        self.boot(command, &terminal_size(), |machine| machine.attach())
+    }
+
+    fn boot<S: AsRef<str>>(
+        &self,
+        command: &[S],
+        terminal: &str,
+        run: impl FnOnce(&Machine<'_>) -> Result<End>,
+    ) -> Result<End> {
+        let work = tempfile::tempdir_in(self.kernel.dir()).context("cannot create a directory for the run")?;
+        let nonce = nonce();
+        let initrd = work.path().join("initramfs.cpio");
+        self.write_initramfs(&initrd, command, terminal, &nonce)?;
+        let disks = self.disks(work.path())?;
+        let console = work.path().join("console");
+        let machine = Machine {
+            kernel: &self.kernel.vmlinux(),
+            initrd: &initrd,
+            append: &self.kernel_parameters()?,
+            memory: &self.memory,
+            cpus: self.cpus,
+            clock: self.clock,
+            disks: &disks,
+            console: &console,
+            timeout: self.timeout,
+            nonce: &nonce,
+        };
+        let end = run(&machine)?;
+        if let Some(kept) = &self.console {
+            fs::copy(&console, kept).with_context(|| format!("cannot write {}", kept.display()))?;
+        }
+        if let (Some(out), End::Exited(_)) = (&self.out, &end) {
+            extract(&work.path().join("out.img"), out)?;
+        }
+        Ok(end)
+    }
+
+    fn write_initramfs<S: AsRef<str>>(&self, path: &Path, command: &[S], terminal: &str, nonce: &str) -> Result<()> {
+        let file = File::create(path).context("cannot create the initramfs")?;
+        let mut archive = Initramfs::new(BufWriter::new(file), &self.kernel)?;
+        for (host, guest) in &self.files {
+            archive.add(host, guest)?;
+        }
+        let words: Vec<_> = command.iter().map(|word| cmd::quote(word.as_ref())).collect();
+        archive.file(Path::new("guest/cmd"), 0o644, (words.join(" ") + "\n").as_bytes())?;
+        let mark = qemu::end_mark(nonce);
+        let conf = format!("NONCE={nonce}\nTERMINAL={}\nEND_MARK={}\n", cmd::quote(terminal), cmd::quote(&mark));
+        archive.file(Path::new("guest/conf"), 0o644, conf.as_bytes())?;
+        archive.finish()?.flush().context("cannot write the initramfs")
+    }
+
+    fn disks(&self, work: &Path) -> Result<Vec<Disk>> {
+        let mut disks = Vec::new();
+        if let Some(mb) = self.scratch_mb {
+            let image = sparse_file(work.join("scratch.img"), mb << 20)?;
+            cmd::output(Command::new(cmd::require("mkfs.ext4")?).args(["-q", "-F"]).arg(&image))?;
+            disks.push(Disk { name: "scratch", image });
+        }
+        if self.out.is_some() {
+            disks.push(Disk { name: "out", image: sparse_file(work.join("out.img"), OUT_DISK_BYTES)? });
+        }
+        Ok(disks)
+    }
+
+    fn kernel_parameters(&self) -> Result<String> {
+        let lsm = match &self.lsm {
+            Some(lsm) => lsm.clone(),
+            None => self.kernel.lsm_with_bpf()?,
+        };
+        // Measurements need ticks that do not stop and start.
+        let clock = if self.clock == Clock::Instructions { "nohz=off" } else { "" };
+        Ok(format!(
+            "console=ttyS0 quiet panic=-1 lsm={lsm} mitigations=off no_timer_check printk.devkmsg=on {clock} {}",
+            self.append
+        ))
+    }
+}
+
+fn sparse_file(path: PathBuf, bytes: u64) -> Result<PathBuf> {
+    let made = File::create(&path).and_then(|file| file.set_len(bytes));
+    made.with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(path)
+}
+
+fn extract(image: &Path, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let mut tar = Command::new("tar");
+    tar.args(["--no-same-owner", "--no-overwrite-dir", "-xf"]).arg(image).arg("-C").arg(out);
+    cmd::output(&mut tar).map(drop)
+}
+
+/// Rows and columns for the guest's stty; empty when unknown.
+fn terminal_size() -> String {
+    let size = Command::new("stty").arg("size").stdin(Stdio::inherit()).output();
+    let size = size.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    match size.split_whitespace().collect::<Vec<_>>()[..] {
+        [rows, columns] if rows != "0" => format!("rows {rows} cols {columns}"),
+        _ => "rows 24 cols 80".to_owned(),
+    }
+}
+
+/// Something that no other output contains.
+fn nonce() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}{:x}", now.as_nanos(), std::process::id())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn added_file_keeps_its_path_unless_another_is_given() {
+        let (host, guest) = host_and_guest_path("/a/b:/c").unwrap();
+        assert_eq!((host, guest), (PathBuf::from("/a/b"), PathBuf::from("/c")));
+        let (host, guest) = host_and_guest_path("/a/b:c").unwrap();
+        assert_eq!((host, guest), (PathBuf::from("/a/b:c"), PathBuf::from("/a/b:c")));
+    }
+}
