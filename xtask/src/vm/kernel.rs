@@ -153,11 +153,12 @@ fn assemble(tree: &Path, kernel: &Path, name: &str) -> Result<()> {
     let modules = modules.into_iter().find(|dir| dir.is_dir()).context("the packages hold no modules")?;
     let own_modules = kernel.join("lib/modules");
     fs::create_dir_all(&own_modules).context("cannot create the module directory")?;
-    fs::rename(&modules, own_modules.join(name)).context("cannot move the modules")?;
     fs::copy(&config, kernel.join("config")).context("cannot copy the kernel's config")?;
     let image = fs::read(&boot_image).context("cannot read the kernel image")?;
     let vmlinux = uncompressed(&image).with_context(|| format!("cannot unpack {}", boot_image.display()))?;
     fs::write(kernel.join("vmlinux"), vmlinux).context("cannot write the kernel image")?;
+    // Last, for newer packages have the config and the image among the modules.
+    fs::rename(&modules, own_modules.join(name)).context("cannot move the modules")?;
     cmd::output(Command::new(cmd::require("depmod")?).arg("-b").arg(kernel).arg(name))?;
     Ok(())
 }
