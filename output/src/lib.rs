@@ -1,1 +1,42 @@
-//! Log pipeline.
+//! The log pipeline: [`Event`](event::Event) → [`Record`] → bytes → sinks.
+//!
+//! It knows nothing of BPF: whoever has events pushes them into a [`Pipeline`]. [`pipeline`] is the file to read first.
+//!
+//! | step | where |
+//! |---|---|
+//! | what happened, decoded and owned | [`event`] |
+//! | an event with the names that belong to its numbers | [`Record`], [`Names`] |
+//! | one record as one line | `format/` |
+//! | bounded queue per sink, with its losses | `queue`, `worker`, [`counters`] |
+//! | where lines end up | `sinks/` |
+//! | `[[output]]` tables | [`config`] |
+#![forbid(unsafe_code)]
+
+mod address;
+pub mod config;
+pub mod counters;
+mod error;
+pub mod escape;
+pub mod event;
+mod format;
+mod fs;
+mod names;
+pub mod pipeline;
+mod queue;
+mod record;
+mod serials;
+mod sinks;
+mod worker;
+
+pub use address::Address;
+pub use config::OutputConfig;
+pub use counters::{Cause, SinkCounters};
+pub use error::OutputError;
+pub use format::{Format, SCHEMA_VERSION};
+pub use names::Names;
+pub use pipeline::Pipeline;
+pub use record::Record;
+pub use serials::Serials;
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,136 @@
+//! What became of the events, per sink. For every sink and at any moment: pushed = written + lost + pending.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Why a sink lost an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The queue was full: the sink was slower than the events, or could not write for a while.
+    QueueFull,
+    /// Longer than the sink's transport takes in one piece.
+    TooLong,
+    /// Still waiting when the pipeline was closed and its patience ended.
+    Shutdown,
+}
+
+impl Cause {
+    /// All causes.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::TooLong, Self::Shutdown];
+
+    /// The cause's name in records and in `auditctl -s`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TooLong => "too_long",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// A snapshot of one sink's counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkCounters {
+    /// Which sink, for example `file:/var/log/audit/audit.json.gz`.
+    pub sink: String,
+    /// Events pushed.
+    pub pushed: u64,
+    /// Events that the destination took: the file, the server's socket.
+    pub written: u64,
+    /// Events lost, by cause.
+    pub lost: [(&'static str, u64); Cause::ALL.len()],
+    /// Bytes that the destination took, compressed where it is.
+    pub bytes: u64,
+    /// Attempts to write or connect that failed; each was tried again.
+    pub errors: u64,
+    /// Bytes of torn tails that were set aside.
+    pub torn_bytes: u64,
+    /// Whether the destination takes nothing at the moment.
+    pub stalled: bool,
+}
+
+impl SinkCounters {
+    /// Events lost, for whatever cause.
+    pub fn lost_total(&self) -> u64 {
+        self.lost.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Events that wait in the queue or in an unfinished member.
+    pub fn pending(&self) -> u64 {
+        self.pushed.saturating_sub(self.written + self.lost_total())
+    }
+}
+
+/// The live counters of one sink, and which of its losses its stream does not tell yet.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pushed: AtomicU64,
+    written: AtomicU64,
+    bytes: AtomicU64,
+    errors: AtomicU64,
+    torn_bytes: AtomicU64,
+    stalled: AtomicBool,
+    lost: [AtomicU64; Cause::ALL.len()],
+    unreported: [AtomicU64; Cause::ALL.len()],
+}
+
+impl Meter {
+    pub(crate) fn pushed(&self) {
+        self.pushed.fetch_add(1, Relaxed);
+    }
+
+    /// The destination took `bytes` that stand for `events`.
+    pub(crate) fn wrote(&self, events: u64, bytes: usize) {
+        self.written.fetch_add(events, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.errors.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn tore(&self, bytes: u64) {
+        self.torn_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Relaxed);
+    }
+
+    /// Counts a loss; [`Self::report_later`] puts it into the stream.
+    pub(crate) fn lose(&self, cause: Cause, events: u64) {
+        self.lost[cause as usize].fetch_add(events, Relaxed);
+    }
+
+    /// Counts a loss in the middle of the stream, which is to tell it.
+    pub(crate) fn give_up(&self, cause: Cause, events: u64) {
+        self.lose(cause, events);
+        self.report_later(cause, events);
+    }
+
+    pub(crate) fn report_later(&self, cause: Cause, events: u64) {
+        self.unreported[cause as usize].fetch_add(events, Relaxed);
+    }
+
+    /// Takes the losses that the stream has yet to tell.
+    pub(crate) fn take_unreported(&self) -> impl Iterator<Item = (Cause, u64)> {
+        let counts = Cause::ALL.into_iter().zip(&self.unreported);
+        // Asked for every record: a load is cheaper than a swap.
+        counts.filter(|(_, count)| count.load(Relaxed) != 0).map(|(cause, count)| (cause, count.swap(0, Relaxed)))
+    }
+
+    pub(crate) fn snapshot(&self, sink: &str) -> SinkCounters {
+        // The outcomes are read before what was pushed, so that a concurrent push never makes them exceed it.
+        let written = self.written.load(Relaxed);
+        let lost = Cause::ALL.map(|cause| (cause.name(), self.lost[cause as usize].load(Relaxed)));
+        SinkCounters {
+            sink: sink.to_owned(),
+            pushed: self.pushed.load(Relaxed),
+            written,
+            lost,
+            bytes: self.bytes.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            torn_bytes: self.torn_bytes.load(Relaxed),
+            stalled: self.stalled.load(Relaxed),
+        }
+    }
+}

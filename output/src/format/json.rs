@@ -1,0 +1,338 @@
+//! The `json` format: `docs/records.md` describes every key.
+//!
+//! Serialised straight from the event, key by key, so that nothing is built in between.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+
+use chrono::SecondsFormat;
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
+
+use super::SCHEMA_VERSION;
+use crate::address::Address;
+use crate::escape::Escaped;
+use crate::event::{Body, Bytes, DaemonEvent, Inode, Loss, PathItem, SyscallEvent, Target};
+use crate::record::{Record, UNSET};
+
+/// Appends the record, without a newline.
+pub(super) fn write(record: &Record<'_>, line: &mut Vec<u8>) {
+    let start = line.len();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *line, TerminalSafe);
+    if let Err(error) = record.serialize(&mut serializer) {
+        // Neither a Vec nor our own Serialize can fail; a broken half line must not stay should that change.
+        line.truncate(start);
+        tracing::error!(serial = record.event.serial, %error, "record cannot be serialised");
+    }
+}
+
+/// Compact JSON in which DEL and the C1 controls are escaped too: terminals act on them, so a log shown with `zcat`
+/// could otherwise carry commands that someone hid in a file name.
+struct TerminalSafe;
+
+impl Formatter for TerminalSafe {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // 0xC2 leads U+0080 to U+00BF.
+        if !fragment.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some((at, control)) = rest.char_indices().find(|(_, character)| character.is_control()) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            write!(writer, "\\u{:04x}", u32::from(control))?;
+            rest = &rest[at + control.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("time", &self.time().to_rfc3339_opts(SecondsFormat::Nanos, true))?;
+        map.serialize_entry("serial", &self.event.serial)?;
+        map.serialize_entry("node", self.node)?;
+        map.serialize_entry("schema", &SCHEMA_VERSION)?;
+        map.serialize_entry("type", self.record_type())?;
+        match &self.event.body {
+            Body::Syscall(call) => self.syscall(call, &mut map)?,
+            Body::Lost(losses) => lost(losses, &mut map)?,
+            Body::Daemon(daemon) => self.daemon(daemon, &mut map)?,
+        }
+        map.end()
+    }
+}
+
+impl Record<'_> {
+    fn syscall<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("keys", &List(call.rule.keys.iter().map(|key| Escaped(key))))?;
+        map.serialize_entry("rule", &*call.rule.text)?;
+        map.serialize_entry("rule_number", &call.rule.number)?;
+        map.serialize_entry("action", call.rule.action)?;
+        map.serialize_entry("verdict", call.verdict.name())?;
+        self.call(call, map)?;
+        self.task(call, map)?;
+        if let Some(argv) = &call.argv {
+            map.serialize_entry("argv", &escaped_list(argv))?;
+        }
+        if !call.paths.is_empty() {
+            map.serialize_entry("paths", &List(call.paths.iter().map(|item| Path { record: self, item })))?;
+        }
+        if let Some(bytes) = &call.sockaddr {
+            map.serialize_entry("address", &Address::decode(bytes))?;
+        }
+        if !call.targets.is_empty() {
+            map.serialize_entry("targets", &List(call.targets.iter().map(|target| Acted { record: self, target })))?;
+        }
+        if !call.incomplete.is_empty() {
+            map.serialize_entry("incomplete", &call.incomplete)?;
+        }
+        Ok(())
+    }
+
+    /// The call and its outcome.
+    fn call<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
+        entry(map, "syscall", self.names.syscall(call.arch, call.syscall))?;
+        map.serialize_entry("syscall_number", &call.syscall)?;
+        match self.names.arch(call.arch) {
+            Some(name) => map.serialize_entry("arch", name)?,
+            None => map.serialize_entry("arch", &Shown(format_args!("{:#x}", call.arch)))?,
+        }
+        map.serialize_entry("args", &List(call.args.iter().map(|argument| Hex(*argument))))?;
+        entry(map, "success", call.success())?;
+        entry(map, "exit", call.exit)?;
+        entry(map, "errno", self.errno(call))?;
+        entry(map, "hook", call.hook)
+    }
+
+    /// Who did it.
+    fn task<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("pid", &call.pid)?;
+        map.serialize_entry("tid", &call.tid)?;
+        map.serialize_entry("ppid", &call.ppid)?;
+        let ids = &call.ids;
+        let users = [
+            (("auid", "auid_name"), ids.auid),
+            (("uid", "uid_name"), ids.uid),
+            (("euid", "euid_name"), ids.euid),
+            (("suid", "suid_name"), ids.suid),
+            (("fsuid", "fsuid_name"), ids.fsuid),
+        ];
+        for (keys, uid) in users {
+            id(map, keys, uid, self.user(uid).as_deref())?;
+        }
+        let groups = [
+            (("gid", "gid_name"), ids.gid),
+            (("egid", "egid_name"), ids.egid),
+            (("sgid", "sgid_name"), ids.sgid),
+            (("fsgid", "fsgid_name"), ids.fsgid),
+        ];
+        for (keys, gid) in groups {
+            id(map, keys, gid, self.group(gid).as_deref())?;
+        }
+        map.serialize_entry("session", &unless_unset(call.session))?;
+        entry(map, "tty", call.tty.as_deref().map(Escaped))?;
+        map.serialize_entry("comm", &Escaped(&call.comm))?;
+        entry(map, "exe", call.exe.as_deref().map(Escaped))?;
+        if let Some((dev, inode)) = call.exe_id {
+            map.serialize_entry("exe_dev", &Device(dev))?;
+            map.serialize_entry("exe_inode", &inode)?;
+        }
+        entry(map, "cwd", call.cwd.as_deref().map(Escaped))
+    }
+
+    fn daemon<M: SerializeMap>(&self, daemon: &DaemonEvent, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("op", daemon.op)?;
+        map.serialize_entry("success", &daemon.success)?;
+        map.serialize_entry("pid", &daemon.pid)?;
+        id(map, ("auid", "auid_name"), daemon.auid, self.user(daemon.auid).as_deref())?;
+        id(map, ("uid", "uid_name"), daemon.uid, self.user(daemon.uid).as_deref())?;
+        map.serialize_entry("session", &unless_unset(daemon.session))?;
+        map.serialize_entry("details", &Details(&daemon.details))
+    }
+}
+
+fn lost<M: SerializeMap>(losses: &[Loss], map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("lost", &losses.iter().map(|loss| loss.count).sum::<u64>())?;
+    map.serialize_entry("losses", &List(losses.iter()))
+}
+
+/// Writes a key only where it has a value.
+fn entry<M: SerializeMap>(map: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| map.serialize_entry(key, &value))
+}
+
+/// An id and, where it has one, its name.
+fn id<M: SerializeMap>(
+    map: &mut M,
+    (key, name_key): (&str, &str),
+    id: u32,
+    name: Option<&str>,
+) -> Result<(), M::Error> {
+    map.serialize_entry(key, &unless_unset(id))?;
+    entry(map, name_key, name)
+}
+
+fn unless_unset(id: u32) -> Option<u32> {
+    (id != UNSET).then_some(id)
+}
+
+fn escaped_list(items: &[Bytes]) -> List<impl Iterator<Item = Escaped<'_>> + Clone> {
+    List(items.iter().map(|item| Escaped(item)))
+}
+
+/// Serialises what an iterator yields.
+struct List<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for List<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for item in self.0.clone() {
+            sequence.serialize_element(&item)?;
+        }
+        sequence.end()
+    }
+}
+
+/// Serialises what is displayed, without a copy.
+struct Shown<D>(D);
+
+impl<D: Display> Serialize for Shown<D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A syscall argument.
+struct Hex(u64);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
+/// A device number as audit writes it: `major:minor` in hex.
+struct Device(u32);
+
+impl Display for Device {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:02x}:{:02x}", self.0 >> 20, self.0 & 0xf_ffff)
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+struct Path<'a> {
+    record: &'a Record<'a>,
+    item: &'a PathItem,
+}
+
+impl Serialize for Path<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &Escaped(&self.item.path))?;
+        map.serialize_entry("nametype", self.item.name_type.name())?;
+        map.serialize_entry("source", self.item.source.name())?;
+        if let Some(inode) = &self.item.inode {
+            self.inode(inode, &mut map)?;
+        }
+        map.end()
+    }
+}
+
+impl Path<'_> {
+    fn inode<M: SerializeMap>(&self, inode: &Inode, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("inode", &inode.ino)?;
+        map.serialize_entry("dev", &Device(inode.dev))?;
+        map.serialize_entry("mode", &Shown(format_args!("0{:o}", inode.mode)))?;
+        id(map, ("ouid", "ouid_name"), inode.uid, self.record.user(inode.uid).as_deref())?;
+        id(map, ("ogid", "ogid_name"), inode.gid, self.record.group(inode.gid).as_deref())?;
+        if is_device(inode.mode) {
+            map.serialize_entry("rdev", &Device(inode.rdev))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `st_mode` is that of a character or block device.
+fn is_device(mode: u32) -> bool {
+    matches!(mode & 0o170_000, 0o020_000 | 0o060_000)
+}
+
+struct Acted<'a> {
+    record: &'a Record<'a>,
+    target: &'a Target,
+}
+
+impl Serialize for Acted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("pid", &self.target.pid)?;
+        id(&mut map, ("auid", "auid_name"), self.target.auid, self.record.user(self.target.auid).as_deref())?;
+        id(&mut map, ("uid", "uid_name"), self.target.uid, self.record.user(self.target.uid).as_deref())?;
+        map.serialize_entry("session", &unless_unset(self.target.session))?;
+        map.serialize_entry("comm", &Escaped(&self.target.comm))?;
+        map.end()
+    }
+}
+
+impl Serialize for Loss {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("cause", self.cause)?;
+        map.serialize_entry("count", &self.count)?;
+        map.end()
+    }
+}
+
+struct Details<'a>(&'a [(&'static str, String)]);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Serialize for Address<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("family", self.family())?;
+        match self {
+            Self::Inet { ip, port } => {
+                map.serialize_entry("ip", ip)?;
+                map.serialize_entry("port", port)?;
+            }
+            Self::Inet6 { ip, port, scope_id } => {
+                map.serialize_entry("ip", ip)?;
+                map.serialize_entry("port", port)?;
+                entry(&mut map, "scope_id", (*scope_id != 0).then_some(scope_id))?;
+            }
+            Self::Path(path) => map.serialize_entry("path", &Escaped(path))?,
+            Self::Abstract(name) => map.serialize_entry("abstract", &Escaped(name))?,
+            Self::Unnamed => {}
+            Self::Netlink { port_id, groups } => {
+                map.serialize_entry("port_id", port_id)?;
+                map.serialize_entry("groups", groups)?;
+            }
+            Self::Other { family, bytes } => {
+                entry(&mut map, "family_number", *family)?;
+                map.serialize_entry("hex", &Shown(HexBytes(bytes)))?;
+            }
+        }
+        map.end()
+    }
+}
+
+struct HexBytes<'a>(&'a [u8]);
+
+impl Display for HexBytes<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}

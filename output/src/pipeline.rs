@@ -1,0 +1,143 @@
+//! READ FIRST: the way of an event to the sinks.
+//!
+//! [`Pipeline::push`] puts the event into one bounded queue per sink (`queue`). Behind each queue a thread (`worker`) makes
+//! a [`Record`](crate::Record) of it, lets the sink write that in its format, and tells in the stream what was lost. So no
+//! sink waits for another, and nobody who pushes waits for any.
+//!
+//! Shutdown goes the same way: [`Pipeline::close`] closes the queues, the workers write what waits, flush and sync, and
+//! whatever could not be written within the given patience is counted as lost.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::config::OutputConfig;
+use crate::counters::{Cause, Meter, SinkCounters};
+use crate::error::OutputError;
+use crate::event::Event;
+use crate::names::Names;
+use crate::queue::{self, Queue};
+use crate::serials::Serials;
+use crate::sinks::{self, Sink};
+use crate::worker::{Shared, Worker};
+
+/// Time beyond the patience of [`Pipeline::close`] that a thread gets to notice that its time is over.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The running sinks.
+pub struct Pipeline {
+    serials: Arc<Serials>,
+    lanes: Vec<Lane>,
+}
+
+/// One sink as the pipeline sees it.
+struct Lane {
+    name: String,
+    queue: Arc<Queue>,
+    meter: Arc<Meter>,
+    thread: JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Opens every output and starts its thread. A file that cannot be opened is an error; a syslog server that does not
+    /// answer yet is a warning, and is tried again.
+    ///
+    /// `node` is the name of this machine in the records.
+    pub fn start(configs: &[OutputConfig], node: &str, names: Arc<dyn Names>) -> Result<Self, OutputError> {
+        if configs.is_empty() {
+            return Err(OutputError::NoOutput);
+        }
+        let mut pipeline = Self { serials: Arc::default(), lanes: Vec::new() };
+        let shared = Shared { node: Arc::from(node), names, serials: Arc::clone(&pipeline.serials) };
+        // All sinks open before any thread starts: a start that fails leaves nothing running.
+        let mut opened = Vec::new();
+        for config in configs {
+            let meter = Arc::new(Meter::default());
+            let sink = sinks::open(config, node, &meter)?;
+            opened.push((config, meter, sink));
+        }
+        for (config, meter, sink) in opened {
+            pipeline.lanes.push(Lane::start(config, shared.clone(), meter, sink)?);
+        }
+        Ok(pipeline)
+    }
+
+    /// The serials of this run. Whoever makes events takes their numbers here, as sinks do for the losses they record.
+    pub fn serials(&self) -> Arc<Serials> {
+        Arc::clone(&self.serials)
+    }
+
+    /// Hands an event to every sink. Never waits for a sink: where a queue is full the event is lost to that sink, is
+    /// counted, and a `LOST` record follows in its stream. Costs a short lock per sink, for the copy of a pointer.
+    #[expect(clippy::needless_pass_by_value, reason = "the caller is done with the event")]
+    pub fn push(&self, event: Arc<Event>) {
+        let size = queue::size(&event);
+        for lane in &self.lanes {
+            lane.queue.push(&event, size);
+        }
+    }
+
+    /// Waits until every sink has written all that was pushed before, or `patience` is over; then it names the sinks that
+    /// have not.
+    pub fn flush(&self, patience: Duration) -> Result<(), FlushError> {
+        let deadline = Instant::now() + patience;
+        let tickets: Vec<u64> = self.lanes.iter().map(|lane| lane.queue.request_flush()).collect();
+        let late = self.lanes.iter().zip(tickets).filter(|(lane, ticket)| !lane.queue.wait_flushed(*ticket, deadline));
+        let sinks: Vec<String> = late.map(|(lane, _)| lane.name.clone()).collect();
+        if sinks.is_empty() { Ok(()) } else { Err(FlushError { sinks }) }
+    }
+
+    /// The counters of every sink, in the order of the configuration.
+    pub fn counters(&self) -> Vec<SinkCounters> {
+        self.lanes.iter().map(|lane| lane.meter.snapshot(&lane.name)).collect()
+    }
+
+    /// Writes what waits, flushes, syncs and ends the threads, in little more than `patience`. What could not be written
+    /// by then is counted as lost: afterwards pushed = written + lost for every sink.
+    pub fn close(self, patience: Duration) -> Vec<SinkCounters> {
+        let deadline = Instant::now() + patience;
+        for lane in &self.lanes {
+            lane.queue.close(deadline);
+        }
+        self.lanes.into_iter().map(|lane| lane.join(deadline + GRACE)).collect()
+    }
+}
+
+impl Lane {
+    fn start(
+        config: &OutputConfig,
+        shared: Shared,
+        meter: Arc<Meter>,
+        sink: Box<dyn Sink>,
+    ) -> Result<Self, OutputError> {
+        let name = config.name();
+        let queue = Arc::new(Queue::new(config.limits(), Arc::clone(&meter)));
+        let worker = Worker { name: name.clone(), shared, queue: Arc::clone(&queue), meter: Arc::clone(&meter), sink };
+        let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || worker.run());
+        let thread = thread.map_err(|source| OutputError::Thread { sink: name.clone(), source })?;
+        Ok(Self { name, queue, meter, thread })
+    }
+
+    fn join(self, deadline: Instant) -> SinkCounters {
+        if self.queue.wait_done(deadline) {
+            if self.thread.join().is_err() {
+                tracing::error!(output = self.name, "the thread of this output panicked");
+            }
+            return self.meter.snapshot(&self.name);
+        }
+        // The thread hangs in a system call (a dead network file system, a pipe that nobody reads). It is left behind.
+        self.queue.discard();
+        let counters = self.meter.snapshot(&self.name);
+        self.meter.lose(Cause::Shutdown, counters.pending());
+        tracing::error!(output = self.name, lost = counters.pending(), "this output hangs and was left behind");
+        self.meter.snapshot(&self.name)
+    }
+}
+
+/// Sinks that did not flush in time. They go on trying.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not flushed in time: {}", sinks.join(", "))]
+pub struct FlushError {
+    /// Their names.
+    pub sinks: Vec<String>,
+}

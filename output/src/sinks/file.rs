@@ -1,0 +1,245 @@
+//! The `file` sink.
+//!
+//! Lines gather in memory until a flush point, become one compressed member (`member`), and go to the file in one write.
+//! So at any moment the file consists of whole members, but for one that is just being written; what a failed write left
+//! is cut off again before the next attempt, and what a crash left is set aside when the file is next opened (`torn`).
+//!
+//! While the file cannot be written (full disk), the finished member waits in memory and nothing else is taken.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Sink;
+use super::backoff::Backoff;
+use super::member::Encoder;
+use super::torn;
+use crate::config::{Compression, FileConfig};
+use crate::counters::Meter;
+use crate::error::OutputError;
+use crate::format::Format;
+use crate::fs::{Fs, LogFile};
+use crate::record::Record;
+
+/// Lines longer than this end a member early, whatever `flush_events` says: an argument list can be megabytes.
+const MEMBER_BYTES: usize = 4 << 20;
+
+/// See the module's documentation.
+pub(crate) struct FileSink {
+    path: PathBuf,
+    format: Format,
+    compression: Compression,
+    flush_events: u64,
+    flush_after: Duration,
+    fs: Box<dyn Fs>,
+    file: Box<dyn LogFile>,
+    meter: Arc<Meter>,
+    encoder: Encoder,
+    gathering: Gathering,
+    finished: Option<Finished>,
+    backoff: Backoff,
+    /// Length to cut the file to before the next write: the last one failed halfway, and so did cutting it then.
+    cut_to: Option<u64>,
+}
+
+/// Lines that are not compressed yet.
+#[derive(Default)]
+struct Gathering {
+    lines: Vec<u8>,
+    records: u64,
+    events: u64,
+    since: Option<Instant>,
+}
+
+/// A member that the file does not have yet.
+struct Finished {
+    member: Vec<u8>,
+    events: u64,
+}
+
+impl FileSink {
+    /// Opens (or creates) the file and sets a torn tail aside.
+    pub(crate) fn open(config: &FileConfig, fs: Box<dyn Fs>, meter: Arc<Meter>) -> Result<Self, OutputError> {
+        let encoder = Encoder::new(config.compression).map_err(OutputError::Compressor)?;
+        let file = open_log(&*fs, config, &meter)?;
+        Ok(Self {
+            path: config.path.clone(),
+            format: config.format,
+            compression: config.compression,
+            flush_events: config.flush_events.get(),
+            flush_after: config.flush_after,
+            fs,
+            file,
+            meter,
+            encoder,
+            gathering: Gathering::default(),
+            finished: None,
+            backoff: Backoff::default(),
+            cut_to: None,
+        })
+    }
+
+    /// Makes a member of what was gathered.
+    fn finish_member(&mut self) {
+        let gathered = &self.gathering;
+        if gathered.records == 0 {
+            return;
+        }
+        // Compressing into memory does not fail; should it, plain lines in a readable member are impossible, and the
+        // events stay gathered for the next attempt.
+        match self.encoder.member(&gathered.lines) {
+            Ok(member) => {
+                self.finished = Some(Finished { member, events: gathered.events });
+                self.gathering.clear();
+            }
+            Err(error) => self.failed("compress records for", &error),
+        }
+    }
+
+    /// Writes the finished member, if there is one.
+    fn write_member(&mut self) {
+        let Some(finished) = self.finished.take() else { return };
+        match self.append(&finished.member) {
+            Ok(()) => {
+                self.meter.wrote(finished.events, finished.member.len());
+                if self.backoff.succeeded() {
+                    self.meter.set_stalled(false);
+                    tracing::info!(path = %self.path.display(), "writing again");
+                }
+            }
+            Err(error) => {
+                self.finished = Some(finished);
+                self.failed("write", &error);
+            }
+        }
+    }
+
+    fn append(&mut self, member: &[u8]) -> io::Result<()> {
+        self.follow_path()?;
+        if let Some(length) = self.cut_to {
+            if self.file.length()? > length {
+                self.file.set_length(length)?;
+            }
+            self.cut_to = None;
+        }
+        let before = self.file.length()?;
+        self.file.write_all(member).inspect_err(|_| {
+            // Frees the space too, so that others can use it meanwhile.
+            self.cut_to = self.file.set_length(before).err().map(|_| before);
+        })
+    }
+
+    /// Opens the path anew where it no longer leads to the open file: somebody moved or removed it, and what is written to
+    /// the old one would never be found.
+    fn follow_path(&mut self) -> io::Result<()> {
+        let current = self.fs.id(&self.path);
+        if current.as_ref().is_ok_and(|id| self.file.id().is_ok_and(|own| own == *id)) {
+            return Ok(());
+        }
+        if current.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) || !self.fs.may_be_log(&self.path) {
+            // Not visible at the moment; the open file is still good.
+            return Ok(());
+        }
+        let mut file = self.fs.open_log(&self.path)?;
+        let torn = repair(&*self.fs, &self.path, self.compression, &mut *file)?;
+        self.meter.tore(torn);
+        tracing::info!(path = %self.path.display(), "the file was moved or removed: opened it anew");
+        self.file = file;
+        self.cut_to = None;
+        Ok(())
+    }
+
+    fn failed(&mut self, action: &'static str, error: &io::Error) {
+        self.meter.failed();
+        self.meter.set_stalled(true);
+        if self.backoff.failed() {
+            tracing::warn!(path = %self.path.display(), %error, "cannot {action} the log; records wait and are lost when the queue is full");
+        }
+    }
+}
+
+impl Gathering {
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.records = 0;
+        self.events = 0;
+        self.since = None;
+    }
+}
+
+impl Sink for FileSink {
+    fn write(&mut self, record: &Record<'_>, events: u64) {
+        self.format.write_line(record, &mut self.gathering.lines);
+        self.gathering.records += 1;
+        self.gathering.events += events;
+        if self.gathering.since.is_none() {
+            self.gathering.since = Some(Instant::now());
+        }
+        if self.gathering.records >= self.flush_events || self.gathering.lines.len() >= MEMBER_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.finished.is_none() {
+            self.finish_member();
+        }
+        self.write_member();
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.gathering.since.map(|since| since + self.flush_after)
+    }
+
+    fn stalled_until(&self) -> Option<Instant> {
+        self.backoff.until()
+    }
+
+    fn retry(&mut self) {
+        self.flush();
+    }
+
+    fn close(&mut self) -> u64 {
+        if let Err(error) = self.file.sync() {
+            self.meter.failed();
+            tracing::error!(path = %self.path.display(), %error, "cannot sync the log");
+        }
+        self.gathering.events + self.finished.as_ref().map_or(0, |finished| finished.events)
+    }
+}
+
+fn open_log(fs: &dyn Fs, config: &FileConfig, meter: &Meter) -> Result<Box<dyn LogFile>, OutputError> {
+    let path = &config.path;
+    if !fs.may_be_log(path) {
+        return Err(OutputError::NotAFile { path: path.clone() });
+    }
+    let failed = |action| move |source| OutputError::File { action, path: path.clone(), source };
+    let mut file = fs.open_log(path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OutputError::InUse { path: path.clone() },
+        _ => failed("open")(error),
+    })?;
+    let found = torn::detect(&mut *file).map_err(failed("read"))?;
+    if let Some(found) = found.filter(|found| *found != config.compression) {
+        let (found, configured) = (found.name(), config.compression.name());
+        return Err(OutputError::OtherCompression { path: path.clone(), found, configured });
+    }
+    let torn = repair(fs, path, config.compression, &mut *file).map_err(failed("repair the torn end of"))?;
+    meter.tore(torn);
+    Ok(file)
+}
+
+/// Sets a torn tail aside; returns its length.
+fn repair(fs: &dyn Fs, path: &std::path::Path, compression: Compression, file: &mut dyn LogFile) -> io::Result<u64> {
+    let length = file.length()?;
+    let whole = torn::whole_length(compression, file)?;
+    if whole == length {
+        return Ok(0);
+    }
+    let torn = torn::set_aside(fs, path, file, whole)?;
+    tracing::warn!(
+        path = %path.display(), bytes = length - whole, aside = %torn.display(),
+        "the log ended in half a record: set that aside"
+    );
+    Ok(length - whole)
+}

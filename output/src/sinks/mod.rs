@@ -1,0 +1,53 @@
+//! Where records end up.
+
+mod backoff;
+mod file;
+mod member;
+mod stdout;
+mod syslog;
+mod torn;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::OutputConfig;
+use crate::counters::Meter;
+use crate::error::OutputError;
+use crate::fs::RealFs;
+use crate::record::Record;
+
+/// A destination. Its worker calls it, from one thread; it reports what got there, and its failed attempts, to its
+/// [`Meter`].
+///
+/// It never sleeps. When its destination fails it keeps what it was given, and asks by [`Self::stalled_until`] for a
+/// later [`Self::retry`]; until that succeeds nothing else is called but [`Self::close`].
+pub(crate) trait Sink: Send {
+    /// Takes a record that stands for `events` pushed events (1, or 0 for one that the pipeline made). What can never get
+    /// there is given up by [`Meter::give_up`].
+    fn write(&mut self, record: &Record<'_>, events: u64);
+
+    /// Hands on all that was taken.
+    fn flush(&mut self);
+
+    /// When to call [`Self::flush`], at the latest.
+    fn due(&self) -> Option<Instant>;
+
+    /// Set while the destination takes nothing: when to try again.
+    fn stalled_until(&self) -> Option<Instant>;
+
+    /// Tries again.
+    fn retry(&mut self);
+
+    /// Makes sure that what was written stays. Returns how many events were taken and never got there.
+    fn close(&mut self) -> u64;
+}
+
+/// Opens the sink that a table describes.
+pub(crate) fn open(config: &OutputConfig, node: &str, meter: &Arc<Meter>) -> Result<Box<dyn Sink>, OutputError> {
+    let meter = Arc::clone(meter);
+    Ok(match config {
+        OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs), meter)?),
+        OutputConfig::Syslog(syslog) => Box::new(syslog::SyslogSink::open(syslog, node, meter)),
+        OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
+    })
+}

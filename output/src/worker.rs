@@ -1,0 +1,135 @@
+//! The thread behind each sink: takes entries from its queue, hands them to the sink, tells the losses.
+//!
+//! A sink never sleeps: while its destination takes nothing, the worker leaves the queue alone (it fills, and then counts
+//! losses) and comes back when the sink wants to try again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::counters::{Cause, Meter};
+use crate::event::{Body, Event, Loss};
+use crate::names::Names;
+use crate::queue::{Entry, Queue, Taken};
+use crate::record::Record;
+use crate::serials::Serials;
+use crate::sinks::Sink;
+
+/// What all sinks of a pipeline share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) node: Arc<str>,
+    pub(crate) names: Arc<dyn Names>,
+    pub(crate) serials: Arc<Serials>,
+}
+
+/// See the module's documentation.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    pub(crate) shared: Shared,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) sink: Box<dyn Sink>,
+}
+
+impl Worker {
+    /// Runs until the queue is closed and what it held is written or its time is over.
+    pub(crate) fn run(mut self) {
+        let mut batch = VecDeque::new();
+        while self.step(&mut batch) {}
+        let abandoned =
+            self.queue.discard() + batch.iter().filter(|entry| matches!(entry, Entry::Event { .. })).count() as u64;
+        let undelivered = abandoned + self.sink.close();
+        if undelivered != 0 {
+            self.meter.lose(Cause::Shutdown, undelivered);
+            tracing::warn!(output = self.name, lost = undelivered, "closed with records that could not be written");
+        }
+        self.queue.report_done();
+    }
+
+    /// Does the next thing; `false` when there is none left.
+    fn step(&mut self, batch: &mut VecDeque<Entry>) -> bool {
+        if self.queue.out_of_time() {
+            return false;
+        }
+        if let Some(until) = self.sink.stalled_until() {
+            self.queue.pause(until);
+            // Also when closing cut the pause short: the destination may have come back.
+            self.sink.retry();
+            return true;
+        }
+        self.tell_losses();
+        if self.sink.stalled_until().is_some() {
+            return true;
+        }
+        if !batch.is_empty() {
+            self.entry(batch);
+            return true;
+        }
+        if self.sink.due().is_some_and(|due| due <= Instant::now()) {
+            self.sink.flush();
+            return true;
+        }
+        match self.queue.take(batch, self.sink.due()) {
+            Taken::Entries | Taken::Due => {}
+            Taken::Lost(count) => self.meter.report_later(Cause::QueueFull, count),
+            Taken::Closed => return self.finish(),
+        }
+        true
+    }
+
+    /// Handles the first entry. It leaves the batch only when it is done with: a stall in the middle comes back to it.
+    fn entry(&mut self, batch: &mut VecDeque<Entry>) {
+        match batch.front_mut() {
+            Some(Entry::Event { lost_before, .. }) if *lost_before != 0 => {
+                // The next step tells it, before this event.
+                self.meter.report_later(Cause::QueueFull, std::mem::take(lost_before));
+                return;
+            }
+            Some(Entry::Flush(ticket)) => {
+                let ticket = *ticket;
+                self.sink.flush();
+                if self.sink.stalled_until().is_some() {
+                    return;
+                }
+                self.queue.report_flushed(ticket);
+            }
+            Some(Entry::Event { event, .. }) => {
+                let event = Arc::clone(event);
+                self.write(&event);
+            }
+            None => {}
+        }
+        batch.pop_front();
+    }
+
+    fn write(&mut self, event: &Event) {
+        let record = Record { event, node: &self.shared.node, names: &*self.shared.names };
+        self.sink.write(&record, 1);
+    }
+
+    /// Puts losses into the stream, as a record that stands for no pushed event.
+    fn tell_losses(&mut self) {
+        let losses: Vec<Loss> =
+            self.meter.take_unreported().map(|(cause, count)| Loss { cause: cause.name(), count }).collect();
+        if losses.is_empty() {
+            return;
+        }
+        tracing::warn!(output = self.name, ?losses, "events lost");
+        let event = Event { time: now(), serial: self.shared.serials.next(), body: Body::Lost(losses) };
+        let record = Record { event: &event, node: &self.shared.node, names: &*self.shared.names };
+        self.sink.write(&record, 0);
+    }
+
+    /// After the last entry: `true` while the sink still has to be waited for.
+    fn finish(&mut self) -> bool {
+        self.sink.flush();
+        self.sink.stalled_until().is_some()
+    }
+}
+
+/// The time in nanoseconds since the epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
