@@ -20,6 +20,8 @@ mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 ln -s /proc/self/fd /dev/fd
 ip link set lo up
+chmod 700 /root /var/log/audit
+chown user:user /home/user
 hostname guest
 
 # Disks are found by the serial that the host gave them: their order is the kernel's own affair.

@@ -7,14 +7,16 @@ exec 7>/dev/kmsg 8>/proc/sysrq-trigger
 cd /
 
 if [ "$TERMINAL" ]; then
-    # shellcheck disable=SC2086 # two words on purpose: rows and columns
+    # Opened before stty: a port forgets its settings when it is closed.
+    exec 3<>/dev/ttyS1
+    # shellcheck disable=SC2086 # several words on purpose: rows N cols N
     stty -F /dev/ttyS1 sane $TERMINAL
-    setsid -c sh -c 'exec 7>&- 8>&- 9>&-; . /guest/cmd' <>/dev/ttyS1 >&0 2>&0
+    setsid -c sh -c 'exec 3>&- 7>&- 8>&- 9>&-; . /guest/cmd' <&3 >&3 2>&3
     STATUS=$?
 else
+    exec 3>/dev/ttyS1 4>/dev/ttyS2
     stty -F /dev/ttyS1 raw -echo
     stty -F /dev/ttyS2 raw -echo
-    exec 3>/dev/ttyS1 4>/dev/ttyS2
     (
         exec 3>&- 4>&- 7>&- 8>&- 9>&-
         . /guest/cmd

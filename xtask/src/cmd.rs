@@ -60,7 +60,8 @@ pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn quote_if_needed(word: &str) -> String {
+/// The same, but left alone where the shell would not mind.
+pub fn quote_if_needed(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { quote(word) }
 }

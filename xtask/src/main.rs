@@ -4,7 +4,9 @@
 mod build;
 mod cmd;
 mod ebpf;
+mod run;
 mod setup;
+mod test;
 mod vm;
 mod workspace;
 
@@ -31,6 +33,10 @@ enum Task {
     BuildEbpf,
     /// Build the daemon, optimised, to target/release/auditd-bpf
     Build,
+    /// See auditd-bpf at work: on this host if its kernel loads LSM programs, else in a guest
+    Run(run::Args),
+    /// Run everything that CI checks: formatting, clippy, unit, doc and guest tests
+    Test(test::Args),
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
     Vm(Box<vm::Args>),
 }
@@ -51,6 +57,8 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Setup(args) => setup::main(&workspace, args),
         Task::BuildEbpf => ebpf::build(&workspace).map(|_| ExitCode::SUCCESS),
         Task::Build => build::release(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Run(args) => run::main(&workspace, args),
+        Task::Test(args) => test::main(&workspace, args),
         Task::Vm(args) => vm::main(&workspace, args),
     }
 }

@@ -4,6 +4,7 @@
 //! BPF target, and bpf-linker built against that compiler's LLVM), and what guests need (QEMU, busybox, ...).
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,16 +22,17 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 /// What building bpf-linker takes besides the LLVM development package.
 const DEBIAN_BUILD_TOOLS: [(&str, &str); 3] = [("g++", "g++"), ("make", "make"), ("pkg-config", "pkg-config")];
+const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
 /// Programs that guests need, and the Debian packages that have them.
 const GUEST_TOOLS: [(&str, &str); 8] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
-    ("busybox", "busybox-static"),
+    BUSYBOX,
     ("modprobe", "kmod"),
     ("mkfs.ext4", "e2fsprogs"),
     ("zstd", "zstd"),
     ("xz", "xz-utils"),
     ("lz4", "lz4"),
-    ("strip", "binutils"),
+    ("setpriv", "util-linux"),
 ];
 
 /// Options of `cargo xtask setup`.
@@ -122,6 +124,11 @@ pub fn ebpf_toolchain(workspace: &Workspace) -> Result<EbpfToolchain> {
 /// The programs that guests need; those missing get installed.
 pub fn guest_tools() -> Result<()> {
     install_programs(&GUEST_TOOLS, "guests")
+}
+
+/// What the demonstration needs on the host itself.
+pub fn demo_tools() -> Result<()> {
+    install_programs(&[BUSYBOX], "the demonstration")
 }
 
 fn find_compiler() -> Option<Compiler> {
@@ -257,7 +264,8 @@ fn apt_install(packages: &[String]) -> Result<()> {
     cmd::run_shown(&mut command)
 }
 
-fn as_root(program: &str) -> Command {
+/// A command that runs as root: by itself where we are root, else through sudo.
+pub fn as_root(program: impl AsRef<OsStr>) -> Command {
     let is_root = cmd::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0");
     if is_root {
         return Command::new(program);

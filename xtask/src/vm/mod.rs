@@ -3,6 +3,7 @@
 mod apt;
 mod initramfs;
 mod kernel;
+pub mod packages;
 mod qemu;
 
 use std::fs::{self, File};
@@ -200,6 +201,20 @@ impl Guest {
     #[must_use]
     pub fn cpus(mut self, cpus: u32) -> Self {
         self.cpus = cpus;
+        self
+    }
+
+    /// Gives it an empty ext4 file system at /scratch.
+    #[must_use]
+    pub fn scratch(mut self, mb: u64) -> Self {
+        self.scratch_mb = Some(mb);
+        self
+    }
+
+    /// Copies what the command leaves in /out to a directory of the host.
+    #[must_use]
+    pub fn out(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.out = Some(dir.into());
         self
     }
 

@@ -1,0 +1,307 @@
+//! `cargo xtask test`: everything that CI checks, from formatting to guests on every supported kernel.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Write};
+use std::iter::Sum;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::vm::{End, Guest, Kernel, packages};
+use crate::workspace::Workspace;
+use crate::{build, cmd, ebpf, setup};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Leave the guests out
+    #[arg(long)]
+    quick: bool,
+    /// Only this kernel; may be given more than once [default: 5.10, 6.1, 6.12 and 7.3]
+    #[arg(long, value_name = "V")]
+    kernel: Vec<String>,
+}
+
+/// Kernels that must work, newest first: its modules take longest.
+const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
+/// A kernel without task storage, which doctor and the daemon must refuse by name.
+const REFUSED: &str = "5.10";
+/// Guests at once: each keeps about one processor busy.
+const PARALLEL: usize = 2;
+const GUEST_TIME: Duration = Duration::from_secs(1200);
+/// Room for the disk-full cases.
+const SCRATCH_MB: u64 = 64;
+
+/// `cargo xtask test`.
+pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let mut report = Report::new(if args.quick { 4 } else { 6 });
+    report.check("formatting", || cmd::run(workspace.cargo("fmt").args(["--all", "--check"])));
+    report.check("eBPF object", || ebpf::build(workspace).map(drop));
+    let mut clippy = workspace.cargo("clippy");
+    clippy.args(["--all-targets", "--", "-D", "warnings"]);
+    report.check("clippy", || cmd::run(&mut clippy));
+    let mut units = Tally::default();
+    report.check("unit and doc tests", || unit_tests(workspace, &mut units));
+    if args.quick {
+        eprintln!("guest tests left out (--quick); the count is that of unit and doc tests");
+        return Ok(report.close(units));
+    }
+    let mut guest_tests = None;
+    report.check("building for the guests", || {
+        guest_tests = Some(GuestTests::prepare(workspace)?);
+        Ok(())
+    });
+    let mut cases = Tally::default();
+    if let Some(guest_tests) = guest_tests {
+        report.check("guest tests", || {
+            cases = guest_tests.run_all(&kernels(args))?;
+            Ok(())
+        });
+    }
+    Ok(report.close(cases))
+}
+
+fn kernels(args: &Args) -> Vec<&str> {
+    if args.kernel.is_empty() {
+        return SUPPORTED.into_iter().chain([REFUSED]).collect();
+    }
+    args.kernel.iter().map(String::as_str).collect()
+}
+
+/// Steps done and those that failed.
+struct Report {
+    step: usize,
+    steps: usize,
+    failed: Vec<&'static str>,
+}
+
+impl Report {
+    fn new(steps: usize) -> Self {
+        Self { step: 0, steps, failed: Vec::new() }
+    }
+
+    /// Runs a step; a failure is noted and the next one runs all the same, so that one run shows all there is to mend.
+    fn check(&mut self, what: &'static str, work: impl FnOnce() -> Result<()>) {
+        self.step += 1;
+        if let Err(error) = cmd::step(&format!("[{}/{}] {what}", self.step, self.steps), work) {
+            eprintln!("error: {error:#}");
+            self.failed.push(what);
+        }
+    }
+
+    fn close(&self, cases: Tally) -> ExitCode {
+        if !self.failed.is_empty() {
+            eprintln!("failed: {}", self.failed.join(", "));
+        }
+        println!("{cases}");
+        if self.failed.is_empty() && cases.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Counts of cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    /// From the closing line of guest-tests.
+    fn from_closing_line(line: &str) -> Option<Self> {
+        let mut counts = [0; 3];
+        let mut parts = line.trim().split(", ");
+        for (count, word) in counts.iter_mut().zip(["passed", "failed", "skipped"]) {
+            let (number, named) = parts.next()?.split_once(' ')?;
+            *count = (named == word).then(|| number.parse().ok())??;
+        }
+        let [passed, failed, skipped] = counts;
+        parts.next().is_none().then_some(Self { passed, failed, skipped })
+    }
+
+    /// From cargo's: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    fn from_result_line(line: &str) -> Option<Self> {
+        let counts = line.strip_prefix("test result: ")?;
+        let count = |word: &str| -> Option<u64> {
+            let before = counts.split([';', '.']).find_map(|part| part.trim().strip_suffix(word))?;
+            before.trim().parse().ok()
+        };
+        Some(Self { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
+    }
+}
+
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), |sum, more| Self {
+            passed: sum.passed + more.passed,
+            failed: sum.failed + more.failed,
+            skipped: sum.skipped + more.skipped,
+        })
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let mut command = workspace.cargo("test");
+    command.arg("--no-fail-fast").stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", cmd::shown(&command)))?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut results = Vec::new();
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cannot read from cargo test")?;
+        results.extend(Tally::from_result_line(&line));
+        println!("{line}");
+    }
+    *tally = results.into_iter().sum();
+    let status = child.wait().context("cannot wait for cargo test")?;
+    anyhow::ensure!(status.success(), "cargo test failed ({status})");
+    Ok(())
+}
+
+/// What every guest gets.
+struct GuestTests<'w> {
+    workspace: &'w Workspace,
+    rsyslog: Option<packages::Unpacked>,
+}
+
+impl<'w> GuestTests<'w> {
+    fn prepare(workspace: &'w Workspace) -> Result<Self> {
+        setup::guest_tools()?;
+        build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
+        // Without it the cases that need it skip by themselves; here is why.
+        let rsyslog = packages::rsyslog(workspace)
+            .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
+        Ok(Self { workspace, rsyslog: rsyslog.ok() })
+    }
+
+    fn run_all(&self, versions: &[&str]) -> Result<Tally> {
+        // Downloads before the first boot: two at once would only wait for each other.
+        let kernels = versions.iter().map(|version| Kernel::find(self.workspace, version));
+        let kernels = kernels.collect::<Result<Vec<_>>>()?;
+        let waiting: Mutex<VecDeque<_>> = Mutex::new(versions.iter().zip(kernels).collect());
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let done = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                scope.spawn(|| {
+                    while let Some((version, kernel)) = next() {
+                        let tally = self.run_one(version, kernel);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
+                    }
+                });
+            }
+        });
+        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().sum())
+    }
+
+    /// One guest; a guest that breaks counts as a failed case.
+    fn run_one(&self, version: &str, kernel: Kernel) -> Tally {
+        let start = Instant::now();
+        let mode = if version.starts_with(REFUSED) { "refused" } else { "run" };
+        let mut guest = Guest::new(kernel).timeout(GUEST_TIME).scratch(SCRATCH_MB);
+        for name in ["auditd-bpf", "guest-tests"] {
+            guest = guest.add(self.binary(name), format!("/usr/bin/{name}"));
+        }
+        if let Some(rsyslog) = &self.rsyslog {
+            guest = rsyslog.add_to(guest);
+        }
+        let mut cases = Lines::new(version);
+        let end = guest.run(&["guest-tests", mode], &mut cases, Lines::new(version));
+        let mut tally = cases.tally.unwrap_or_default();
+        let trouble = match end {
+            Ok(End::Exited(0)) if cases.tally.is_some() => None,
+            Ok(End::Exited(_)) if tally.failed > 0 => None,
+            Ok(End::Exited(status)) => Some(format!("guest-tests ended with status {status} and no count of failures")),
+            Ok(End::TimedOut) => Some(format!("not done after {}", cmd::duration(GUEST_TIME))),
+            Ok(End::Died(why)) => Some(format!("the guest went down\n{why}")),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(trouble) = trouble {
+            tally.failed += 1;
+            println!("[{version}] FAILED {trouble}");
+        }
+        println!("[{version}] {tally}, {}", cmd::duration(start.elapsed()));
+        tally
+    }
+
+    fn binary(&self, name: &str) -> PathBuf {
+        self.workspace.binary("debug", name)
+    }
+}
+
+/// Prints a guest's lines as they come, marked with its kernel, and remembers the closing one.
+struct Lines {
+    prefix: String,
+    partial: Vec<u8>,
+    tally: Option<Tally>,
+}
+
+impl Lines {
+    fn new(version: &str) -> Self {
+        Self { prefix: format!("[{version}] "), partial: Vec::new(), tally: None }
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let line = String::from_utf8_lossy(line);
+        if let Some(tally) = Tally::from_closing_line(&line) {
+            self.tally = Some(tally);
+            return Ok(());
+        }
+        writeln!(io::stdout(), "{}{}", self.prefix, line.trim_end())
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<_> = self.partial.drain(..=end).collect();
+            self.line(&line)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn closing_line_is_understood_and_nothing_else() {
+        let tally = Tally { passed: 31, failed: 0, skipped: 2 };
+        assert_eq!(Tally::from_closing_line("31 passed, 0 failed, 2 skipped\r\n"), Some(tally));
+        assert_eq!(tally.to_string(), "31 passed, 0 failed, 2 skipped");
+        assert_eq!(Tally::from_closing_line("31 passed, 0 failed"), None);
+        assert_eq!(Tally::from_closing_line("ok 31 passed, 0 failed, 2 skipped"), None);
+    }
+
+    #[test]
+    fn cargo_s_results_are_added_up() {
+        let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s";
+        let tally = Tally::from_result_line(line).unwrap();
+        assert_eq!([tally, tally].into_iter().sum::<Tally>(), Tally { passed: 6, failed: 4, skipped: 2 });
+    }
+
+    #[test]
+    fn guest_s_output_is_cut_into_lines() {
+        let mut lines = Lines::new("6.12");
+        lines.write_all(b"ok file_wa").unwrap();
+        lines.write_all(b"tch\n1 passed, 0 failed, 0 skip").unwrap();
+        assert_eq!(lines.tally, None);
+        lines.write_all(b"ped\n").unwrap();
+        assert_eq!(lines.tally, Some(Tally { passed: 1, failed: 0, skipped: 0 }));
+    }
+}
