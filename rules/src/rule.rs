@@ -1,7 +1,11 @@
 //! A checked rule: names resolved to numbers, every test typed. What [`crate::parse`] and [`crate::RuleSet`] produce and
 //! [`crate::plan`] consumes. Semantics are the kernel's (`kernel/auditfilter.c`, `kernel/auditsc.c`).
 
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::source::{Line, Span};
 
 pub use tables::{Action, Arch, CompareField, Field, FilterList, Op, Perm};
 
@@ -19,8 +23,40 @@ pub struct Origin {
 pub enum Syscalls {
     /// `-S all`, no `-S` at all, or a watch.
     All,
-    /// Sorted, without duplicates; numbers of the rule's arch, each below 2048.
+    /// Sorted, without duplicates; numbers of the rule's arch, each below 2032. Without an arch they were looked up in the
+    /// native table and stand for whatever the number means on either ABI.
     Set(Vec<u16>),
+    /// No `-S`, but `-F perm` after `-F arch`. The kernel's answer is that of `All`, as `perm` looks at the system call by
+    /// itself; auditctl 4 lists such a rule with the system calls of its perm.
+    OfPerm,
+}
+
+/// A directory as written in `-F dir=`: derefs to the tree's path, and remembers a trailing slash for `auditctl -l`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TreePath(Vec<u8>);
+
+impl TreePath {
+    /// An absolute path, with or without slashes at its end.
+    #[must_use]
+    pub const fn new(written: Vec<u8>) -> Self {
+        Self(written)
+    }
+
+    /// As written.
+    #[must_use]
+    pub fn as_written(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deref for TreePath {
+    type Target = [u8];
+
+    /// Without slashes at its end, except for `/` itself.
+    fn deref(&self) -> &[u8] {
+        let end = self.0.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
+        self.0.get(..end).unwrap_or(&self.0)
+    }
 }
 
 /// One `-F` or `-C` test.
@@ -37,8 +73,8 @@ pub enum Test {
     },
     /// `-F path=`: absolute, without a trailing slash.
     Path(Vec<u8>),
-    /// `-F dir=` (or `-w` on a directory): a tree; absolute, without a trailing slash except for `/` itself.
-    Dir(Vec<u8>),
+    /// `-F dir=` (or `-w` on a directory): a tree.
+    Dir(TreePath),
     /// `-F exe=` or `exe!=`.
     Exe {
         /// `true` for `=`, `false` for `!=`.
@@ -66,6 +102,52 @@ pub enum Test {
     },
 }
 
+impl Test {
+    /// The field tested; `None` for a comparison, which has two.
+    #[must_use]
+    pub const fn field(&self) -> Option<Field> {
+        match self {
+            Self::Number { field, .. } | Self::Text { field, .. } => Some(*field),
+            Self::Path(_) => Some(Field::Path),
+            Self::Dir(_) => Some(Field::Dir),
+            Self::Exe { .. } => Some(Field::Exe),
+            Self::Perm(_) => Some(Field::Perm),
+            Self::Compare { .. } => None,
+        }
+    }
+}
+
+/// Where the parts of a rule stand in its line, for diagnostics of later stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The line.
+    pub line: Arc<Line>,
+    /// List and action, or the path of a watch.
+    pub head: Span,
+    /// `-F arch=`.
+    pub arch: Option<Span>,
+    /// The `-S` items that named each number of [`Syscalls::Set`]; several numbers may share one.
+    pub syscalls: Vec<(u16, Span)>,
+    /// For each of the rule's tests.
+    pub tests: Vec<Span>,
+    /// `-F errno=`.
+    pub errno: Option<Span>,
+}
+
+impl Written {
+    /// The test at a position, or the rule's head.
+    #[must_use]
+    pub fn test(&self, index: usize) -> Span {
+        self.tests.get(index).copied().unwrap_or(self.head)
+    }
+
+    /// The `-S` item of a number, or the rule's head.
+    #[must_use]
+    pub fn syscall(&self, number: u16) -> Span {
+        self.syscalls.iter().find(|row| row.0 == number).map_or(self.head, |row| row.1)
+    }
+}
+
 /// A rule that selects events: first match in its list wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -75,12 +157,30 @@ pub struct Rule {
     pub action: Action,
     /// `-F arch=`: the ABI, and whether it must equal (`true`) or differ. `None`: both ABIs.
     pub arch: Option<(Arch, bool)>,
-    /// `-S`.
+    /// `-S`; on the io_uring list, numbers of its operations.
     pub syscalls: Syscalls,
     /// Everything else, in the order written; all must hold.
     pub tests: Vec<Test>,
+    /// `-F errno=`: what `deny` returns; `None` for EPERM.
+    pub errno: Option<u16>,
     /// `-k`, in order; bytes as given, never filtering.
     pub keys: Vec<Vec<u8>>,
     /// Where it was written.
     pub origin: Origin,
+    /// Where its parts were written.
+    pub written: Written,
+}
+
+impl Rule {
+    /// Whether both ask for the same, wherever they were written: what makes a duplicate, and what `-d` deletes.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.list == other.list
+            && self.action == other.action
+            && self.arch == other.arch
+            && self.syscalls == other.syscalls
+            && self.tests == other.tests
+            && self.errno == other.errno
+            && self.keys == other.keys
+    }
 }

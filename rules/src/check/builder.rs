@@ -1,0 +1,331 @@
+//! A rule, put together option by option in the order written: auditctl's answers depend on that order.
+
+use std::sync::Arc;
+
+use tables::{Action, Arch, Field, FilterList};
+
+use crate::ast::{Flag, Part, Statement, Value};
+use crate::command::Command;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::host::Host;
+use crate::lexer::Word;
+use crate::rule::{Rule, Syscalls, Test, Written};
+use crate::source::{Line, Span};
+
+use super::syscalls::Selection;
+use super::{MissingPaths, fields};
+
+/// auditctl stops one short of the kernel's 64.
+const FIELDS_MAX: usize = 63;
+/// All keys of a rule and a separator between each two.
+const KEY_MAX: usize = 256;
+
+pub(super) struct Builder<'a> {
+    pub(super) line: &'a Arc<Line>,
+    pub(super) host: &'a dyn Host,
+    pub(super) missing: MissingPaths,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// `None` until `-a`, `-A`, `-d`, `-w` or `-W`.
+    pub(super) list: Option<FilterList>,
+    pub(super) watch: bool,
+    pub(super) arch: Option<(Arch, bool)>,
+    pub(super) arch_span: Option<Span>,
+    pub(super) selection: Selection,
+    pub(super) perm_after_arch: bool,
+    pub(super) errno: Option<(u16, Span)>,
+    action: Action,
+    head: Option<(Flag, Span)>,
+    /// `possible`: eaten with a warning.
+    discarded: bool,
+    tests: Vec<(Test, Span)>,
+    keys: Vec<Vec<u8>>,
+}
+
+/// The rule of a statement, if it has one, and everything wrong with it.
+pub(super) fn rule(
+    statement: &Statement,
+    host: &dyn Host,
+    missing: MissingPaths,
+) -> (Option<Command>, Vec<Diagnostic>) {
+    let mut builder = Builder {
+        line: &statement.line,
+        host,
+        missing,
+        diagnostics: Vec::new(),
+        list: None,
+        watch: false,
+        arch: None,
+        arch_span: None,
+        selection: Selection::default(),
+        perm_after_arch: false,
+        errno: None,
+        action: Action::Always,
+        head: None,
+        discarded: false,
+        tests: Vec::new(),
+        keys: Vec::new(),
+    };
+    // `-S` may stand before the list it is for; `-F` and the others may not.
+    let (early, rest) = statement.parts.split_at(statement.parts.iter().position(is_head).unwrap_or(0));
+    let (early_syscalls, early): (Vec<_>, Vec<_>) = early.iter().partition(|part| part.flag == Flag::Syscalls);
+    for part in early.into_iter().chain(rest.first()).chain(early_syscalls).chain(rest.iter().skip(1)) {
+        builder.part(part);
+    }
+    builder.finish()
+}
+
+const fn is_head(part: &Part) -> bool {
+    matches!(part.flag, Flag::Append | Flag::Prepend | Flag::Delete | Flag::Watch | Flag::RemoveWatch)
+}
+
+impl Builder<'_> {
+    pub(super) fn error(&mut self, span: Span, code: Code, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(self.line, span, code, message));
+    }
+
+    pub(super) fn warn(&mut self, span: Span, code: Code, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::warning(self.line, span, code, message));
+    }
+
+    /// A hint for the last diagnostic.
+    pub(super) fn advise(&mut self, hint: &str) {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.hint = Some(hint.to_owned());
+        }
+    }
+
+    /// The nearest name as a hint for the last diagnostic.
+    pub(super) fn suggest<'n>(&mut self, word: &Word, names: impl IntoIterator<Item = &'n str>) {
+        if let Some(last) = self.diagnostics.pop() {
+            self.diagnostics.push(last.did_you_mean(word, names));
+        }
+    }
+
+    pub(super) fn push(&mut self, test: Test, word: &Word) {
+        if self.tests.len() + usize::from(self.arch.is_some()) >= FIELDS_MAX {
+            self.error(word.span, Code::Limit, format!("Too many fields in rule: {}", word.text()));
+            self.advise("split it into several rules with the same key");
+            return;
+        }
+        self.tests.push((test, word.span));
+    }
+
+    fn part(&mut self, part: &Part) {
+        match (part.flag, &part.value) {
+            (Flag::Append | Flag::Prepend | Flag::Delete, Value::Word(word)) => self.list_and_action(part, word),
+            (Flag::Watch | Flag::RemoveWatch, Value::Word(word)) => self.watch(part, word),
+            (Flag::Permissions, Value::Word(word)) => self.permissions(word),
+            (Flag::Key, Value::Word(word)) => self.key_option(part, word),
+            (Flag::Syscalls, Value::Word(word)) => self.syscalls(word),
+            (Flag::Action, Value::Word(word)) => self.watch_action(part, word),
+            (Flag::Field, Value::Expression(expression)) => self.field(expression),
+            (Flag::Compare, Value::Expression(expression)) => self.compare(expression),
+            _ => {}
+        }
+    }
+
+    fn list_and_action(&mut self, part: &Part, word: &Word) {
+        let verb = match part.flag {
+            Flag::Append => "Append rule",
+            Flag::Prepend => "Add rule",
+            _ => "Delete rule",
+        };
+        if self.watch {
+            self.error(word.span, Code::BadCombination, format!("{verb} - bad keyword {}", word.text()));
+            return self.advise("a line holds one rule, and -w began one");
+        }
+        if self.head.is_some() {
+            return self.error(
+                part.span,
+                Code::BadCombination,
+                "Multiple rule insert/delete operations are not allowed",
+            );
+        }
+        self.head = Some((part.flag, word.span));
+        match list_and_action(word) {
+            Ok((list, Some(action))) => {
+                self.list = Some(list);
+                self.action = action;
+            }
+            Ok((list, None)) => {
+                self.list = Some(list);
+                self.discarded = true;
+                self.warn(word.span, Code::BadKeyword, format!("{verb} - possible is deprecated"));
+            }
+            Err(piece) => {
+                // The rest of the line is checked as if for the usual list.
+                self.list = Some(FilterList::Exit);
+                self.error(word.span, Code::BadKeyword, format!("{verb} - bad keyword {}", word.text()));
+                self.advise("a list and an action with one comma between and no spaces, such as always,exit");
+                if let Some(piece) = piece {
+                    let lists = FilterList::ALL.map(FilterList::name);
+                    self.suggest(&piece, lists.into_iter().chain(Action::ALL.map(Action::name)));
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, part: &Part, word: &Word) {
+        if self.head.is_some() {
+            return self.error(word.span, Code::BadCombination, "watch option can't be given with a syscall");
+        }
+        self.head = Some((part.flag, word.span));
+        self.watch = true;
+        self.list = Some(FilterList::Exit);
+        self.watch_path(word);
+    }
+
+    fn permissions(&mut self, word: &Word) {
+        if !self.watch {
+            let message = "permission option needs a watch given prior to it";
+            return self.error(word.span, Code::BadCombination, message);
+        }
+        if word.bytes.len() > 4 {
+            return self.error(word.span, Code::BadValue, format!("permission {} is too long", word.text()));
+        }
+        let Some(perm) = fields::perm(word) else {
+            let wrong = word.text().chars().find(|letter| tables::Perm::from_letter(*letter).is_none());
+            let wrong = wrong.unwrap_or_default();
+            self.error(word.span, Code::BadValue, format!("Permission {wrong} isn't supported"));
+            return self.advise("letters of rwxa: read, write, execute, change attributes");
+        };
+        if let Some(test) = self.tests.iter_mut().find(|test| matches!(test.0, Test::Perm(_))) {
+            *test = (Test::Perm(perm), word.span);
+        }
+    }
+
+    fn watch_action(&mut self, part: &Part, word: &Word) {
+        let action = Action::from_name(&word.text()).filter(|action| *action != Action::Never);
+        match action {
+            Some(_) if !self.watch => {
+                self.error(part.span, Code::BadCombination, "--action is for watches");
+                self.advise("with -a the action stands beside the list, as in -a deny,exit");
+            }
+            Some(action) => self.action = action,
+            None => {
+                self.error(word.span, Code::BadKeyword, format!("bad action {}", word.text()));
+                self.suggest(word, ["always", "deny", "kill"]);
+            }
+        }
+    }
+
+    fn key_option(&mut self, part: &Part, word: &Word) {
+        if self.takes_key() {
+            return self.key(word);
+        }
+        self.error(part.span, Code::BadCombination, "key option needs a watch or syscall given prior to it");
+    }
+
+    /// Whether what came before allows a key.
+    pub(super) fn takes_key(&self) -> bool {
+        let object = |test: &Test| match test.field() {
+            Some(Field::Path | Field::Dir | Field::Exe | Field::Perm | Field::Fstype) => true,
+            Some(_) | None => false,
+        };
+        self.watch || self.selection.is_given() || self.tests.iter().any(|test| object(&test.0))
+    }
+
+    pub(super) fn key(&mut self, word: &Word) {
+        if word.bytes.contains(&1) {
+            return self.error(word.span, Code::BadValue, format!("key {} has illegal character", word.text()));
+        }
+        let length = self.keys.iter().map(|key| key.len() + 1).sum::<usize>() + word.bytes.len();
+        if length > KEY_MAX {
+            return self.error(word.span, Code::Limit, "key option exceeds size limit");
+        }
+        if !word.bytes.is_empty() {
+            self.keys.push(word.bytes.clone());
+        }
+    }
+
+    fn finish(mut self) -> (Option<Command>, Vec<Diagnostic>) {
+        let Some((flag, head)) = self.head else { return (None, self.diagnostics) };
+        self.check_whole(head);
+        let failed = self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let (Some(list), false) = (self.list, failed || self.discarded) else { return (None, self.diagnostics) };
+        let (mut syscalls, named) = self.selection.finish();
+        if self.perm_after_arch && syscalls == Syscalls::All {
+            syscalls = Syscalls::OfPerm;
+        }
+        let (tests, test_spans) = self.tests.into_iter().unzip();
+        let rule = Rule {
+            list,
+            action: self.action,
+            arch: self.arch,
+            syscalls,
+            tests,
+            errno: self.errno.map(|errno| errno.0),
+            keys: self.keys,
+            origin: self.line.origin.clone(),
+            written: Written {
+                line: Arc::clone(self.line),
+                head,
+                arch: self.arch_span,
+                syscalls: named,
+                tests: test_spans,
+                errno: self.errno.map(|errno| errno.1),
+            },
+        };
+        let command = match flag {
+            Flag::Prepend => Command::Prepend(rule),
+            Flag::Delete | Flag::RemoveWatch => Command::Delete(rule),
+            _ => Command::Append(rule),
+        };
+        (Some(command), self.diagnostics)
+    }
+
+    /// What can be said only once all options are known.
+    fn check_whole(&mut self, head: Span) {
+        let is_object = |test: &Test| matches!(test.field(), Some(Field::Path | Field::Dir | Field::Inode));
+        let is_program = |test: &Test| test.field() == Some(Field::Exe);
+        self.at_most_one(is_object, "a rule takes one path, dir or inode");
+        self.at_most_one(is_program, "a rule takes one exe");
+        if self.action.refuses() {
+            self.check_refusal(head);
+        } else if let Some((_, span)) = self.errno {
+            self.error(span, Code::BadCombination, "errno is for rules whose action is deny or kill");
+        }
+    }
+
+    fn at_most_one(&mut self, which: impl Fn(&Test) -> bool, message: &str) {
+        let second = self.tests.iter().filter(|test| which(&test.0)).nth(1).map(|test| test.1);
+        if let Some(span) = second {
+            let message = format!("Error sending add rule data request (Invalid argument): {message}");
+            self.error(span, Code::BadCombination, message);
+            self.advise("write one rule for each");
+        }
+    }
+
+    /// A refusal is decided before the act, from what is known by then.
+    fn check_refusal(&mut self, head: Span) {
+        let action = self.action.name();
+        if self.list != Some(FilterList::Exit) {
+            self.error(head, Code::CannotDeny, format!("{action} works on the exit list only"));
+        }
+        let results = self.tests.iter().filter(|test| matches!(test.0.field(), Some(Field::Exit | Field::Success)));
+        let spans: Vec<Span> = results.map(|test| test.1).collect();
+        for span in spans {
+            let message = format!("{action} is decided before the act, when its result is not known");
+            self.error(span, Code::CannotDeny, message);
+            self.advise("leave exit and success out, or keep the test in a rule with the action always");
+        }
+    }
+}
+
+/// List and action in either order, with exactly one comma. No action for `possible`; the piece that is neither, if
+/// that is what is wrong.
+fn list_and_action(word: &Word) -> Result<(FilterList, Option<Action>), Option<Word>> {
+    let comma = word.bytes.iter().position(|byte| *byte == b',').ok_or(None)?;
+    let (one, other) = (word.slice(0, comma), word.from(comma + 1));
+    let (list, action) = match (FilterList::from_name(&one.text()), FilterList::from_name(&other.text())) {
+        (Some(list), None) => (list, other),
+        (None, Some(list)) => (list, one),
+        (None, None) if Action::from_name(&one.text()).is_some() => return Err(Some(other)),
+        (None, None) => return Err(Some(one)),
+        (Some(_), Some(_)) => return Err(None),
+    };
+    if action.text().eq_ignore_ascii_case("possible") {
+        return Ok((list, None));
+    }
+    Action::from_name(&action.text()).map(|found| (list, Some(found))).ok_or(Some(action))
+}

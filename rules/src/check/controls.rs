@@ -1,0 +1,134 @@
+//! Lines that match no event: settings, and questions to the daemon.
+
+use crate::ast::{Flag, Part, Statement, Value};
+use crate::command::{Command, Control, DaemonSignal};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lexer::Word;
+
+use super::values;
+
+/// `-D`, `-l`, `-s` with the options that may go with them.
+pub(super) fn query(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
+    let (first, rest) = match statement.parts.split_first() {
+        Some((first, rest)) if is_head(first.flag) => (first, rest),
+        _ => return refuse(statement, None, "Wrong number of options for Delete all request"),
+    };
+    let mut key = None;
+    let mut interpret = false;
+    for part in rest {
+        match (&part.flag, &part.value) {
+            (Flag::Key, Value::Word(word)) if first.flag != Flag::Status && key.is_none() => {
+                key = Some(word.bytes.clone());
+            }
+            (Flag::IgnoreErrors, _) if first.flag != Flag::DeleteAll => interpret = true,
+            _ => return refuse(statement, Some(part), refusal(first.flag)),
+        }
+    }
+    let control = match first.flag {
+        Flag::DeleteAll => Control::DeleteAll { key },
+        Flag::List => Control::List { interpret, key },
+        _ => Control::Status { interpret },
+    };
+    (vec![Command::Control(control)], Vec::new())
+}
+
+const fn is_head(flag: Flag) -> bool {
+    matches!(flag, Flag::DeleteAll | Flag::List | Flag::Status)
+}
+
+const fn refusal(head: Flag) -> &'static str {
+    match head {
+        Flag::DeleteAll => "Only the -k option is allowed",
+        Flag::List => "Only -k or -i options are allowed",
+        _ => "Only -i option is allowed",
+    }
+}
+
+fn refuse(statement: &Statement, part: Option<&Part>, message: &str) -> (Vec<Command>, Vec<Diagnostic>) {
+    let head = statement.parts.iter().find(|part| is_head(part.flag));
+    let span = part.or(head).map(|part| part.span).unwrap_or_default();
+    (Vec::new(), vec![Diagnostic::error(&statement.line, span, Code::BadCombination, message)])
+}
+
+/// Settings of a line, in order; rule options are left alone.
+pub(super) fn settings(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
+    let mut commands = Vec::new();
+    let mut errors = Vec::new();
+    for part in &statement.parts {
+        match setting(part) {
+            Ok(Some(control)) => commands.push(Command::Control(control)),
+            Ok(None) => {}
+            Err(message) => {
+                let span = if let Value::Word(word) = &part.value { word.span } else { part.span };
+                errors.push(Diagnostic::error(&statement.line, span, Code::BadValue, message));
+            }
+        }
+    }
+    (commands, errors)
+}
+
+fn setting(part: &Part) -> Result<Option<Control>, String> {
+    let control = match &part.value {
+        Value::Word(word) => setting_with_word(part.flag, word)?,
+        Value::None => match part.flag {
+            Flag::LoginuidImmutable => Some(Control::LoginuidImmutable),
+            Flag::IgnoreErrors => Some(Control::IgnoreErrors),
+            Flag::ContinueOnError => Some(Control::ContinueOnError),
+            Flag::ResetLost => Some(Control::ResetLost),
+            Flag::ResetBacklogWaitTimeActual => Some(Control::ResetBacklogWaitTimeActual),
+            Flag::TrimSubtrees => Some(Control::TrimSubtrees),
+            Flag::Version => Some(Control::Version),
+            Flag::Help => Some(Control::Help),
+            Flag::DryRun => Some(Control::DryRun),
+            _ => None,
+        },
+        Value::Expression(_) => None,
+    };
+    Ok(control)
+}
+
+fn setting_with_word(flag: Flag, word: &Word) -> Result<Option<Control>, String> {
+    let control = match flag {
+        Flag::Enabled => Control::Enabled(zero_to_two(word).ok_or_else(|| bad("Enable must be 0, 1, or 2", word))?),
+        Flag::Failure => Control::Failure(zero_to_two(word).ok_or_else(|| bad("Failure must be 0, 1, or 2", word))?),
+        Flag::RateLimit => Control::RateLimit(number(word).ok_or_else(|| bad("Rate must be a numeric value", word))?),
+        Flag::BacklogLimit => {
+            Control::BacklogLimit(number(word).ok_or_else(|| bad("Backlog must be a numeric value", word))?)
+        }
+        Flag::BacklogWaitTime => Control::BacklogWaitTime(
+            number(word).ok_or_else(|| bad("Backlog_wait_time must be a numeric value", word))?,
+        ),
+        Flag::Message => {
+            if word.bytes.iter().any(|byte| *byte < 32) {
+                return Err("Illegal character in audit event".to_owned());
+            }
+            Control::Message(word.bytes.clone())
+        }
+        Flag::ReadFile => Control::ReadFile(word.bytes.clone()),
+        Flag::MakeEquivalent => equivalent(word).ok_or("Error parsing equivalent parts")?,
+        Flag::Signal => {
+            let signal = DaemonSignal::from_name(&word.text());
+            Control::Signal(signal.ok_or_else(|| format!("{} is an unsupported signal", word.text()))?)
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(control))
+}
+
+fn bad(what: &str, word: &Word) -> String {
+    format!("{what} was {}", word.text())
+}
+
+fn number(word: &Word) -> Option<u32> {
+    values::unsigned(&word.text())
+}
+
+fn zero_to_two(word: &Word) -> Option<u32> {
+    number(word).filter(|number| *number <= 2)
+}
+
+fn equivalent(word: &Word) -> Option<Control> {
+    let comma = word.bytes.iter().position(|byte| *byte == b',')?;
+    let (mount, subtree) = (word.slice(0, comma).bytes, word.from(comma + 1).bytes);
+    (!mount.is_empty() && !subtree.is_empty()).then_some(Control::MakeEquivalent { mount, subtree })
+}

@@ -1,0 +1,211 @@
+//! `-F`: a field, an operator, a value.
+
+use tables::{Field, FilterList, Op, Perm, ValueKind};
+
+use crate::ast::Expression;
+use crate::diagnostic::Code;
+use crate::lexer::Word;
+use crate::rule::Test;
+
+use super::builder::Builder;
+use super::values;
+
+/// Longest label of a subject or object that auditctl takes.
+const TEXT_MAX: usize = 4096;
+
+impl Builder<'_> {
+    pub(super) fn field(&mut self, expression: &Expression) {
+        let name = &expression.name;
+        let Some(list) = self.list else {
+            self.error(expression.whole.span, Code::BadCombination, "List must be given before field");
+            return;
+        };
+        let Some(field) = Field::from_name(&name.text()) else {
+            self.error(name.span, Code::UnknownField, format!("-F unknown field: {}", name.text()));
+            self.suggest(name, Field::all().map(Field::name));
+            return;
+        };
+        if let Some(message) = wrong_list(field, list) {
+            self.error(name.span, Code::WrongList, message);
+            self.advise(&format!("{} works on: {}", field.name(), list_names(field)));
+            return;
+        }
+        if !field.operators().contains(&expression.op) {
+            self.error(expression.op_span, Code::WrongOperator, wrong_operator(field));
+            return;
+        }
+        match field.value_kind() {
+            ValueKind::Arch => self.arch_field(expression),
+            ValueKind::Path => self.path_field(field, expression),
+            ValueKind::Perm => self.perm_field(expression),
+            ValueKind::Key => self.key_field(&expression.value),
+            ValueKind::Text => self.text_field(field, expression),
+            _ => self.number_field(field, expression),
+        }
+    }
+
+    fn number_field(&mut self, field: Field, expression: &Expression) {
+        let value = match values::number(field, &expression.value.bytes, self.host) {
+            Ok(value) => value,
+            Err(bad) => {
+                self.error(expression.value.span, bad.code, bad.message);
+                if let Some(hint) = bad.hint {
+                    self.advise(&hint);
+                }
+                return;
+            }
+        };
+        if field == Field::Errno {
+            self.errno_field(value, expression);
+            return;
+        }
+        let op = expression.op;
+        if value == u32::MAX && field == Field::Auid && !matches!(op, Op::Equal | Op::NotEqual) {
+            let message =
+                "Error sending add rule data request (Invalid argument): unset is no number to be above or below";
+            self.error(expression.op_span, Code::WrongOperator, message);
+            self.advise("write auid=unset or auid!=unset");
+            return;
+        }
+        if op == Op::Less && value == 0 {
+            let message = format!("{}<0 never holds: the kernel compares unsigned numbers", field.name());
+            self.warn(expression.whole.span, Code::NeverMatches, message);
+            if field == Field::Exit {
+                self.advise("write success=0 for calls that failed");
+            }
+        }
+        self.push(Test::Number { field, op, value }, &expression.whole);
+    }
+
+    fn errno_field(&mut self, value: u32, expression: &Expression) {
+        match u16::try_from(value) {
+            Ok(value) => self.errno = Some((value, expression.whole.span)),
+            Err(_) => self.error(expression.value.span, Code::BadValue, "-F unknown errno - errno"),
+        }
+    }
+
+    fn arch_field(&mut self, expression: &Expression) {
+        if self.selection.is_given() {
+            self.error(expression.whole.span, Code::BadCombination, "arch must be before -S");
+            return;
+        }
+        let Some(arch) = values::arch(&expression.value.bytes, self.host) else {
+            self.error(expression.value.span, Code::BadValue, "arch elf mapping not found");
+            self.advise("b64 or b32, or a machine: x86_64, i386, aarch64");
+            return;
+        };
+        let arch = (arch, expression.op == Op::Equal);
+        if self.arch.is_some_and(|earlier| earlier != arch) {
+            self.error(expression.whole.span, Code::BadCombination, "a rule has one arch, and this is a second");
+            self.advise("write one rule for each arch");
+            return;
+        }
+        self.arch = Some(arch);
+        self.arch_span = Some(expression.whole.span);
+    }
+
+    fn perm_field(&mut self, expression: &Expression) {
+        let value = &expression.value;
+        if value.bytes.len() > 4 {
+            self.error(value.span, Code::BadValue, "String value too long");
+            return;
+        }
+        let Some(perm) = perm(value) else {
+            self.error(value.span, Code::BadValue, "Permission can only contain  'rwxa'");
+            return;
+        };
+        self.perm_after_arch = self.arch.is_some() && !self.selection.is_given();
+        self.push(Test::Perm(perm), &expression.whole);
+    }
+
+    fn key_field(&mut self, value: &Word) {
+        if self.takes_key() {
+            self.key(value);
+        } else {
+            let message = "Key field needs a watch, syscall or exe path given prior to it";
+            self.error(value.span, Code::BadCombination, message);
+        }
+    }
+
+    fn text_field(&mut self, field: Field, expression: &Expression) {
+        let value = &expression.value;
+        if value.bytes.len() >= TEXT_MAX {
+            self.error(value.span, Code::Limit, "String value too long");
+            return;
+        }
+        self.push(Test::Text { field, op: expression.op, value: value.bytes.clone() }, &expression.whole);
+    }
+}
+
+/// Letters of `rwxa`.
+pub(super) fn perm(word: &Word) -> Option<Perm> {
+    word.bytes.iter().try_fold(Perm::NONE, |perm, letter| Some(perm | Perm::from_letter(char::from(*letter))?))
+}
+
+/// auditctl's refusal, if a field cannot stand on a list.
+fn wrong_list(field: Field, list: FilterList) -> Option<String> {
+    let name = field.name();
+    if list == FilterList::Filesystem && !matches!(field, Field::Fstype | Field::Key) {
+        return Some(format!(
+            "Error sending add rule data request (Invalid argument): {name} is unknown to the filesystem list"
+        ));
+    }
+    if list == FilterList::Exclude && !excludable(field) {
+        return Some("Only msgtype, *uid, *gid, pid, and subj* fields can be used with exclude filter".to_owned());
+    }
+    if field.lists().contains(&list) {
+        return None;
+    }
+    Some(match field {
+        Field::Msgtype => "msgtype field can only be used with exclude or user filter list".to_owned(),
+        Field::SessionId => "sessionid must be used with exclude, user, or exit filter".to_owned(),
+        Field::Fstype | Field::Exe => format!("{name} field is not valid for the filter"),
+        _ => format!("{name} can only be used with exit filter list"),
+    })
+}
+
+const fn excludable(field: Field) -> bool {
+    use Field::{
+        Auid, Egid, Euid, Exe, Fsgid, Fsuid, Gid, Key, Msgtype, Pid, SessionId, Sgid, SubjClr, SubjRole, SubjSen,
+        SubjType, SubjUser, Suid, Uid,
+    };
+    matches!(
+        field,
+        Auid | Egid
+            | Euid
+            | Exe
+            | Fsgid
+            | Fsuid
+            | Gid
+            | Key
+            | Msgtype
+            | Pid
+            | SessionId
+            | Sgid
+            | SubjClr
+            | SubjRole
+            | SubjSen
+            | SubjType
+            | SubjUser
+            | Suid
+            | Uid
+    )
+}
+
+fn list_names(field: Field) -> String {
+    field
+        .lists()
+        .iter()
+        .filter(|list| wrong_list(field, **list).is_none())
+        .map(|list| list.name())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn wrong_operator(field: Field) -> String {
+    match field.operators() {
+        [Op::Equal] => format!("{} only takes = operator", field.name()),
+        [_, _] => format!("{} only takes = or != operators", field.name()),
+        _ => format!("{} only takes = != < <= > >= operators", field.name()),
+    }
+}

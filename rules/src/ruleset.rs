@@ -1,0 +1,154 @@
+//! Rules in force, in match order.
+
+use std::sync::Arc;
+
+use tables::FilterList;
+
+use crate::command::{Command, Control};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::print::{self, Dialect};
+use crate::rule::{Rule, Syscalls};
+use crate::source::{Line, Span};
+
+/// Rules and settings that a set of files, or a series of commands, adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    controls: Vec<(Control, Arc<Line>)>,
+}
+
+impl RuleSet {
+    /// Every rule: list by list in the kernel's order, and in match order within a list, which is also the order of
+    /// `auditctl -l`.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        FilterList::ALL.into_iter().flat_map(|list| self.rules.iter().filter(move |rule| rule.list == list))
+    }
+
+    /// How many rules.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Control rules in the order written. `-D` has had its effect on the rules already.
+    pub fn controls(&self) -> impl Iterator<Item = &Control> {
+        self.controls.iter().map(|row| &row.0)
+    }
+
+    /// Control rules, each with the line that holds it.
+    pub fn controls_with_lines(&self) -> impl Iterator<Item = (&Control, &Arc<Line>)> {
+        self.controls.iter().map(|row| (&row.0, &row.1))
+    }
+
+    /// What `auditctl -l` prints.
+    #[must_use]
+    pub fn list_text(&self, dialect: Dialect) -> Vec<u8> {
+        if self.rules.is_empty() {
+            return b"No rules\n".to_vec();
+        }
+        let mut text = Vec::new();
+        for rule in self.rules() {
+            text.extend(print::rule(rule, dialect));
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// The rule is there already, or the one to delete is not.
+    pub fn apply(&mut self, command: Command, line: &Arc<Line>) -> Result<(), Box<Diagnostic>> {
+        match command {
+            Command::Append(rule) => {
+                self.refuse_duplicate(&rule)?;
+                self.rules.push(rule);
+            }
+            Command::Prepend(rule) => {
+                self.refuse_duplicate(&rule)?;
+                self.rules.insert(0, rule);
+            }
+            Command::Delete(rule) => {
+                let at = self.rules.iter().position(|present| present.is_same_as(&rule));
+                let at = at.ok_or_else(|| {
+                    let message = "Error sending delete rule data request (No such file or directory)";
+                    Box::new(Diagnostic::error(line, whole(line), Code::NoSuchRule, message))
+                })?;
+                self.rules.remove(at);
+            }
+            Command::Control(control) => {
+                if let Control::DeleteAll { key } = &control {
+                    self.rules.retain(|rule| key.as_ref().is_some_and(|key| !key_contains(rule, key)));
+                }
+                self.controls.push((control, Arc::clone(line)));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_duplicate(&self, rule: &Rule) -> Result<(), Box<Diagnostic>> {
+        let Some(earlier) = self.rules.iter().find(|present| present.is_same_as(rule)) else { return Ok(()) };
+        let line = &rule.written.line;
+        let message = "Error sending add rule data request (Rule exists)";
+        let error = Diagnostic::error(line, whole(line), Code::Duplicate, message);
+        Err(Box::new(error.hint(format!("it is {}", place(earlier)))))
+    }
+
+    /// A warning for each rule that an earlier one of its list decides in every case.
+    #[must_use]
+    pub fn shadowed(&self) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        let rules: Vec<_> = self.rules().collect();
+        for (index, rule) in rules.iter().enumerate() {
+            let mut earlier = rules.get(..index).unwrap_or_default().iter();
+            if let Some(earlier) = earlier.find(|earlier| covers(earlier, rule)) {
+                let line = &rule.written.line;
+                let message = "this rule never decides: an earlier one matches whatever it matches";
+                let warning = Diagnostic::warning(line, rule.written.head, Code::Shadowed, message);
+                warnings.push(warning.hint(format!("the earlier one is {}", place(earlier))));
+            }
+        }
+        warnings
+    }
+}
+
+fn whole(line: &Line) -> Span {
+    let start = line.text.iter().position(|byte| *byte != b' ').unwrap_or(0);
+    let end = line.text.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last + 1);
+    Span::new(start, end)
+}
+
+fn place(rule: &Rule) -> String {
+    match &rule.origin.file {
+        Some(file) => format!("{}:{}", file.display(), rule.origin.line),
+        None => format!("`{}`", String::from_utf8_lossy(&rule.written.line.text)),
+    }
+}
+
+/// auditctl joins the keys of a rule and looks for the text anywhere in that.
+fn key_contains(rule: &Rule, text: &[u8]) -> bool {
+    let key = rule.keys.join(&1);
+    text.is_empty() || key.windows(text.len()).any(|window| window == text)
+}
+
+/// Whether every event that matches `later` matches `earlier` too, as far as equal tests tell.
+fn covers(earlier: &Rule, later: &Rule) -> bool {
+    earlier.list == later.list
+        && (earlier.arch.is_none() || earlier.arch == later.arch)
+        && covers_syscalls(&earlier.syscalls, &later.syscalls)
+        && earlier.tests.iter().all(|test| later.tests.contains(test))
+}
+
+fn covers_syscalls(earlier: &Syscalls, later: &Syscalls) -> bool {
+    match (earlier, later) {
+        (Syscalls::All | Syscalls::OfPerm, _) => true,
+        (Syscalls::Set(_), Syscalls::All | Syscalls::OfPerm) => false,
+        (Syscalls::Set(earlier), Syscalls::Set(later)) => later.iter().all(|nr| earlier.binary_search(nr).is_ok()),
+    }
+}
