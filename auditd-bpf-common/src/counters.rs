@@ -1,0 +1,33 @@
+//! Slots of the per-CPU counters: every place in the kernel that drops or cuts something owns one.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $id:ident = $slot:literal, $name:literal;)+) => {
+        $($(#[$doc])+ pub const $id: u32 = $slot;)+
+        /// Slot and name of each counter, in slot order.
+        pub const COUNTERS: &[(u32, &str)] = &[$(($slot, $name)),+];
+    };
+}
+
+counters! {
+    /// Events not recorded because the ring buffer was full.
+    LOST_RING = 0, "ring_buffer_full";
+    /// Events not recorded because no task storage could be had.
+    LOST_TASK_STORAGE = 1, "task_storage";
+    /// Samples of events that were begun but not finished in the buffer.
+    LOST_CHUNK = 2, "chunk_ring_buffer_full";
+    /// Objects whose path could not be followed to a root.
+    UNRESOLVED_PATH = 3, "unresolved_path";
+    /// Names or arguments that could not be read from the caller's memory.
+    UNREADABLE_USER = 4, "unreadable_user_memory";
+    /// Calls in flight over two reloads, judged by the newer rules without their objects.
+    STALE_CONTEXT = 5, "stale_context";
+    /// A kernel table that did not answer: never expected.
+    TABLE_MISS = 6, "table_miss";
+    /// Events handed to user space.
+    EMITTED = 7, "emitted";
+}
+
+/// Size of the counter map.
+pub const SLOTS: u32 = 16;
+/// Counters that mean an event is missing from the log.
+pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE];

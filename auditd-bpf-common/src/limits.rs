@@ -1,0 +1,38 @@
+//! Every cap and map size.
+
+/// Rules in one set.
+pub const MAX_RULES: usize = 1024;
+/// 64-bit words of a rule bitmap.
+pub const WORDS: usize = MAX_RULES / 64;
+/// Two table sets: the one in force, and the one being filled or still used by calls in flight.
+pub const SLOTS: u32 = 2;
+/// Syscall numbers per ABI that rules may name.
+pub const MAX_SYSCALLS: u32 = 1024;
+/// Bitmaps per slot.
+pub const MAX_ROWS: u32 = 8192;
+/// Intervals of all ordered fields per slot.
+pub const MAX_INTERVALS: u32 = 32768;
+/// Steps of the binary search over one field's intervals: 2^15 = `MAX_INTERVALS`.
+pub const SEARCH_STEPS: u32 = 15;
+/// Watched inodes, both slots together.
+pub const MAX_OBJECTS: usize = 16384;
+/// Watched names, both slots together.
+pub const MAX_NAMES: usize = 16384;
+/// Watched executables, both slots together.
+pub const MAX_EXES: usize = 4096;
+/// Longest file name (`NAME_MAX`), with its NUL.
+pub const NAME_BYTES: usize = 256;
+/// Longest path (`PATH_MAX`).
+pub const PATH_BYTES: usize = 4096;
+/// Steps of one walk to the root: a path of 4096 bytes has at most 2048 names, and mounts add steps.
+pub const WALK_STEPS: u32 = 4096;
+/// Payload bytes collected before a chunk is sent on. What one append adds at the most is [`APPEND_BYTES`].
+pub const CHUNK_BYTES: usize = 2048;
+/// The most that one append may add.
+pub const APPEND_BYTES: usize = 1024;
+/// Argument bytes of one exec that are read: the kernel's own limit for all strings together is 6 MiB (`_STK_LIM / 4 * 3`).
+pub const ARGV_BYTES: u32 = 6 << 20;
+/// Default size of the ring buffer in bytes; a power of two, a multiple of the page size.
+pub const RING_BYTES: u32 = 8 << 20;
+/// `sockaddr_storage`.
+pub const SOCKADDR_BYTES: usize = 128;

@@ -1,0 +1,30 @@
+//! Names of maps, globals and programs in the BPF object.
+
+/// Which slot is in force: one element.
+pub const ACTIVE: &str = "ACTIVE";
+/// [`crate::plan_rows::Header`] per slot.
+pub const HEADERS: &str = "HEADERS";
+/// [`crate::plan_rows::SyscallEntry`] by slot, ABI and number.
+pub const SYSCALLS: &str = "SYSCALLS";
+/// [`crate::plan_rows::Row`] by slot.
+pub const ROWS: &str = "ROWS";
+/// [`crate::plan_rows::Interval`] by slot.
+pub const INTERVALS: &str = "INTERVALS";
+/// [`crate::plan_rows::ObjectValue`] by [`crate::plan_rows::ObjectKey`].
+pub const OBJECTS: &str = "OBJECTS";
+/// Row number by [`crate::plan_rows::NameKey`].
+pub const NAMES: &str = "NAMES";
+/// Row number by [`crate::plan_rows::ObjectKey`] of the executable.
+pub const EXES: &str = "EXES";
+/// Ring buffer of [`crate::wire::EventHeader`] samples.
+pub const EVENTS: &str = "EVENTS";
+/// Per-CPU [`crate::counters`].
+pub const COUNTERS: &str = "COUNTERS";
+/// Global: thread group whose own acts are never recorded.
+pub const DAEMON_PID: &str = "DAEMON_PID";
+/// Global: seed of the file name hash.
+pub const NAME_SEED: &str = "NAME_SEED";
+/// Global: ring buffer fill, in bytes, above which the daemon is woken.
+pub const WAKEUP_BYTES: &str = "WAKEUP_BYTES";
+/// Program on the result of a syscall, loaded once per syscall function.
+pub const FEXIT_SYSCALL: &str = "fexit_syscall";

@@ -1,0 +1,198 @@
+//! Rows of the kernel tables, filled from the plan.
+//!
+//! Rules of a set are numbered in match order; a *row* is a bitmap over them. Each lookup gives the row of rules that its
+//! value satisfies; the rows are ANDed, and the lowest bit left is the deciding rule.
+
+use crate::limits::WORDS;
+
+/// Row 0: no rule.
+pub const ROW_NONE: u32 = 0;
+/// Row 1: every rule.
+pub const ROW_ALL: u32 = 1;
+
+/// Bitmap over the rules of a set.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Bit `n % 64` of word `n / 64` is rule `n`.
+    pub words: [u64; WORDS],
+}
+
+/// Fields that hold a number and are compared in order; the index is the wire's, not the kernel's `AUDIT_*`.
+pub mod field {
+    macro_rules! fields {
+        ($($id:ident = $n:literal;)+) => {
+            $(#[doc = concat!("`", stringify!($id), "`")] pub const $id: u32 = $n;)+
+        };
+    }
+    fields! {
+        PID = 0; PPID = 1; UID = 2; EUID = 3; SUID = 4; FSUID = 5; AUID = 6; GID = 7; EGID = 8; SGID = 9; FSGID = 10;
+        SESSION = 11; EXIT = 12; SUCCESS = 13; A0 = 14; A1 = 15; A2 = 16; A3 = 17;
+    }
+    /// Number of fields.
+    pub const COUNT: usize = 18;
+    /// Fields known only when the call has returned.
+    pub const RESULT: u32 = 1 << EXIT | 1 << SUCCESS;
+}
+
+/// What holds for a slot as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Plan number; never 0 once filled.
+    pub generation: u32,
+    /// Words in use.
+    pub words: u32,
+    /// Bit per [`field`] that any rule tests.
+    pub fields: u32,
+    /// Row of rules that test no object.
+    pub no_object_row: u32,
+    /// Row of rules that can match a call that succeeds; the others need no object from a hook that runs after the checks.
+    pub success_row: u32,
+    /// Row of rules whose `exe` test holds for an executable that no rule names.
+    pub exe_default_row: u32,
+    /// 1 if any rule tests `exe`.
+    pub tests_exe: u32,
+    /// 1 if any rule tests `dir`.
+    pub tests_dir: u32,
+    /// Row by access of an open: index is the perm bits (read 4, write 2).
+    pub perm_rows: [u32; 8],
+    /// First interval and number of intervals per field.
+    pub intervals: [[u32; 2]; field::COUNT],
+    /// Action per rule: bit set means `never`.
+    pub never: Row,
+}
+
+/// One syscall of one ABI.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyscallEntry {
+    /// Rules that name the call, alone or by the class of their perm.
+    pub row: u32,
+    /// One of [`class`].
+    pub class: u8,
+    /// Argument that is the (first) path, or [`NO_ARG`].
+    pub path_arg: u8,
+    /// Argument that is the directory descriptor of it, or [`NO_ARG`].
+    pub dirfd_arg: u8,
+    /// Argument that holds the open flags, or [`NO_ARG`]; for openat2 the `struct open_how` pointer.
+    pub flags_arg: u8,
+    /// Argument that is the second path (rename, link), or [`NO_ARG`].
+    pub path2_arg: u8,
+    /// Argument that is the directory descriptor of it, or [`NO_ARG`].
+    pub dirfd2_arg: u8,
+    /// Zero.
+    pub _pad: [u8; 2],
+}
+
+/// The call has no such argument.
+pub const NO_ARG: u8 = 0xff;
+
+/// How a call is treated.
+pub mod class {
+    /// Nothing special.
+    pub const PLAIN: u8 = 0;
+    /// `open`, `openat`: perm is decided by the access mode.
+    pub const OPEN: u8 = 1;
+    /// `openat2`: the same, flags in memory.
+    pub const OPENAT2: u8 = 2;
+    /// `execve`, `execveat`: ids change before the call ends, arguments are read from the new image.
+    pub const EXEC: u8 = 3;
+    /// `creat`: an open for writing without a flags argument.
+    pub const CREAT: u8 = 4;
+}
+
+/// From `start` up to the next interval's start, `row` holds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// First value.
+    pub start: u32,
+    /// Row of rules whose tests of the field hold there.
+    pub row: u32,
+}
+
+/// An inode in a slot's tables.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey {
+    /// Table slot.
+    pub slot: u32,
+    /// Device of the superblock, `major << 20 | minor`.
+    pub dev: u32,
+    /// Inode number.
+    pub ino: u64,
+}
+
+/// What is known of an inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectValue {
+    /// Rules whose `path` it is.
+    pub path_row: u32,
+    /// Rules whose `dir` it is.
+    pub dir_row: u32,
+    /// 1 if [`NameKey`]s with this parent exist.
+    pub has_names: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// A name in a directory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NameKey {
+    /// Table slot.
+    pub slot: u32,
+    /// Device of the directory.
+    pub dev: u32,
+    /// Inode of the directory.
+    pub ino: u64,
+    /// [`hash_name`] of the name.
+    pub hash: u64,
+}
+
+/// One step of the name hash, over eight bytes of the name (the last ones zero-padded). Seeded per load, so that nobody can
+/// construct a name that collides with a watched one.
+#[inline(always)]
+#[must_use]
+pub const fn hash_step(hash: u64, word: u64) -> u64 {
+    let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+/// Hash of a file name as the kernel side computes it: its length, then its bytes by eights.
+#[must_use]
+pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
+    name.chunks(8).fold(hash_step(seed, name.len() as u64), |hash, chunk| {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash_step(hash, u64::from_le_bytes(word))
+    })
+}
+
+const _: () = {
+    assert!(size_of::<Row>() == WORDS * 8);
+    assert!(size_of::<Header>() == 16 * 4 + field::COUNT * 8 + WORDS * 8);
+    assert!(size_of::<SyscallEntry>() == 12);
+    assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SyscallEntry};
+    // SAFETY: all are repr(C), Copy, made of integers, and without padding (sizes asserted above).
+    unsafe impl aya::Pod for Row {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Header {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SyscallEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Interval {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for NameKey {}
+}

@@ -1,0 +1,8 @@
+//! One program per hook, called `<kind>_<hook>`; each names the objects it is shown.
+
+mod exec;
+mod file;
+mod inode;
+mod mount;
+mod socket;
+mod task;

@@ -1,0 +1,25 @@
+//! Addresses, from the kernel's own copy.
+
+use crate::{emit, kernel, record};
+use auditd_bpf_common::{hooks, limits::SOCKADDR_BYTES, wire::section};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+#[lsm(hook = "socket_connect")]
+pub fn lsm_socket_connect(ctx: LsmContext) -> i32 {
+    address(hooks::SOCKET_CONNECT, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[lsm(hook = "socket_bind")]
+pub fn lsm_socket_bind(ctx: LsmContext) -> i32 {
+    address(hooks::SOCKET_BIND, ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[inline(always)]
+fn address(hook: u32, address: u64, length: u32) {
+    if let Some(context) = record::plain(hook) {
+        let length = length.min(SOCKADDR_BYTES as u32);
+        emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
+    }
+}

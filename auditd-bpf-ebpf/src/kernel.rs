@@ -1,0 +1,197 @@
+//! Access to kernel memory: the one place that knows how.
+//!
+//! Two ways. [`field`] loads directly through a pointer whose type the verifier knows (hook arguments, and what was loaded
+//! from them); such loads cannot fault and keep the type of what they load. [`probe`] copies through a helper from any
+//! address; it is what a `bpf_loop` callback must use, where types are lost.
+
+use aya_ebpf::{
+    Global,
+    bindings::task_struct,
+    helpers::{self, generated as raw},
+};
+use core::ffi::c_void;
+
+macro_rules! define_globals {
+    ($($name:ident = $path:literal;)+) => {
+        $(#[doc = concat!("Offset of `", $path, "`, set by the loader.")]
+        #[unsafe(no_mangle)]
+        pub static $name: Global<u32> = Global::new(0);)+
+    };
+}
+auditd_bpf_common::kernel_fields!(define_globals);
+
+/// A kernel object.
+pub type Object = *const u8;
+
+/// Kernel threads and io_uring workers have no syscall of their own (`include/linux/sched.h`).
+const PF_IO_WORKER: u32 = 0x10;
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// `arch/x86/include/asm/thread_info.h`: a 32-bit syscall is active.
+const TS_COMPAT: u32 = 0x2;
+/// `ERESTARTSYS`..`ERESTART_RESTARTBLOCK` without `ENOIOCTLCMD` (`include/linux/errno.h`).
+const RESTARTS: core::ops::RangeInclusive<i64> = -516..=-512;
+const ENOIOCTLCMD: i64 = -515;
+const EINTR: i64 = -4;
+
+/// Loads a field through a typed pointer.
+#[inline(always)]
+pub fn field<T: Copy>(object: Object, offset: &Global<u32>) -> T {
+    // SAFETY: the verifier proves that `object` has a known type and that a T lies at the offset, or refuses the program.
+    unsafe { core::ptr::read_volatile(object.add(offset.load() as usize).cast::<T>()) }
+}
+
+/// Address of a field, still typed.
+#[inline(always)]
+pub fn member(object: Object, offset: &Global<u32>) -> Object {
+    // SAFETY: only moves the pointer; what is loaded through it is checked by the verifier.
+    unsafe { object.add(offset.load() as usize) }
+}
+
+/// Copies a field from any kernel address; zero where it cannot be read.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(address: u64, offset: &Global<u32>) -> T {
+    // SAFETY: the helper checks the address and fails rather than faults.
+    unsafe { helpers::bpf_probe_read_kernel((address + u64::from(offset.load())) as *const T) }.unwrap_or_default()
+}
+
+/// Copies a value from any kernel address; zero where it cannot be read.
+#[inline(always)]
+pub fn probe_at<T: Copy + Default>(address: u64) -> T {
+    // SAFETY: the helper checks the address and fails rather than faults.
+    unsafe { helpers::bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+}
+
+/// Copies a value from the caller's memory.
+#[inline(always)]
+pub fn probe_user<T: Copy>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails rather than faults.
+    unsafe { helpers::bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// Copies `len` bytes of kernel memory.
+#[inline(always)]
+pub fn copy_kernel(to: *mut u8, len: u32, from: u64) -> bool {
+    // SAFETY: the verifier proves that `len` bytes fit at `to`; the helper checks `from`.
+    unsafe { raw::bpf_probe_read_kernel(to.cast(), len, from as *const c_void) == 0 }
+}
+
+/// Copies `len` bytes of the caller's memory.
+#[inline(always)]
+pub fn copy_user(to: *mut u8, len: u32, from: u64) -> bool {
+    // SAFETY: as `copy_kernel`.
+    unsafe { raw::bpf_probe_read_user(to.cast(), len, from as *const c_void) == 0 }
+}
+
+/// Copies a string of the caller's memory, at most `len` bytes with its NUL; returns the bytes copied, negative on failure.
+#[inline(always)]
+pub fn copy_user_str(to: *mut u8, len: u32, from: u64) -> i64 {
+    // SAFETY: as `copy_kernel`.
+    unsafe { raw::bpf_probe_read_user_str(to.cast(), len, from as *const c_void) }
+}
+
+/// Calls `step(i, state)` up to `steps` times, until it returns 1.
+#[inline(always)]
+pub fn repeat<S>(steps: u32, step: unsafe extern "C" fn(u32, *mut S) -> i64, state: &mut S) {
+    // SAFETY: the verifier checks the callback with exactly this state.
+    unsafe { raw::bpf_loop(steps, step as *mut c_void, core::ptr::from_mut(state).cast(), 0) };
+}
+
+/// Monotonic time in ns.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { raw::bpf_ktime_get_ns() }
+}
+
+/// Thread group id and thread id of the current task, initial namespace.
+#[inline(always)]
+pub fn pid_tid() -> (u32, u32) {
+    let both = helpers::bpf_get_current_pid_tgid();
+    ((both >> 32) as u32, both as u32)
+}
+
+/// The current task.
+#[derive(Clone, Copy)]
+pub struct Task(*mut task_struct);
+
+impl Task {
+    /// The current task.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: always valid in the programs of this object.
+        Self(unsafe { raw::bpf_get_current_task_btf() })
+    }
+
+    /// For [`field`].
+    #[inline(always)]
+    pub fn object(self) -> Object {
+        self.0.cast_const().cast()
+    }
+
+    /// For task storage.
+    #[inline(always)]
+    pub fn raw(self) -> *mut task_struct {
+        self.0
+    }
+
+    /// Whether the task can be in a syscall.
+    #[inline(always)]
+    pub fn has_syscall(self) -> bool {
+        field::<u32>(self.object(), &TASK_FLAGS) & (PF_KTHREAD | PF_IO_WORKER) == 0
+    }
+
+    /// 0 in a 64-bit call, 1 in a 32-bit one.
+    #[inline(always)]
+    pub fn abi(self) -> u32 {
+        (field::<u32>(self.object(), &TASK_STATUS) & TS_COMPAT != 0) as u32
+    }
+
+    /// Registers at the entry of the current syscall.
+    #[inline(always)]
+    pub fn registers(self) -> Object {
+        // SAFETY: the task is the current one.
+        (unsafe { raw::bpf_task_pt_regs(self.0) }) as Object
+    }
+}
+
+/// Syscall number.
+#[inline(always)]
+pub fn syscall_number(registers: Object) -> u32 {
+    field::<u64>(registers, &REGS_ORIG_AX) as u32
+}
+
+/// Arguments of the current syscall, by the calling convention of its ABI.
+#[inline(always)]
+pub fn arguments(registers: Object, abi: u32) -> [u64; 6] {
+    if abi == 0 {
+        [
+            field(registers, &REGS_DI),
+            field(registers, &REGS_SI),
+            field(registers, &REGS_DX),
+            field(registers, &REGS_R10),
+            field(registers, &REGS_R8),
+            field(registers, &REGS_R9),
+        ]
+    } else {
+        [
+            u64::from(field::<u64>(registers, &REGS_BX) as u32),
+            u64::from(field::<u64>(registers, &REGS_CX) as u32),
+            u64::from(field::<u64>(registers, &REGS_DX) as u32),
+            u64::from(field::<u64>(registers, &REGS_SI) as u32),
+            u64::from(field::<u64>(registers, &REGS_DI) as u32),
+            u64::from(field::<u64>(registers, &REGS_BP) as u32),
+        ]
+    }
+}
+
+/// The return value as audit shows it: a call to be restarted was interrupted (`__audit_syscall_exit`).
+#[inline(always)]
+pub fn audit_exit(value: i64) -> i64 {
+    if RESTARTS.contains(&value) && value != ENOIOCTLCMD { EINTR } else { value }
+}
+
+/// `IS_ERR_VALUE`
+#[inline(always)]
+pub fn is_error(value: i64) -> bool {
+    (-4095..0).contains(&value)
+}

@@ -1,0 +1,129 @@
+//! Paths: from an object up to the task's root, one section per name, leaf first.
+
+use crate::{
+    emit,
+    kernel::{self, Object, Task, field, member},
+    maps::count,
+    task::TaskContext,
+};
+use auditd_bpf_common::{
+    counters,
+    limits::{NAME_BYTES, WALK_STEPS},
+    wire::{incomplete, path_end, section},
+};
+
+/// Appends the path of a dentry. `mount` is the `vfsmount` it was reached through, or null where the hook has none.
+#[inline(always)]
+pub fn append(context: &mut TaskContext, task: Task, dentry: Object, mount: Object) {
+    append_address(context, task, dentry as u64, mount as u64);
+}
+
+/// Appends the path of a `struct path`.
+#[inline(always)]
+pub fn append_path(context: &mut TaskContext, task: Task, path: Object) {
+    append_address(context, task, field(path, &kernel::PATH_DENTRY), field(path, &kernel::PATH_MNT));
+}
+
+/// Appends the path of a dentry and mount known by address.
+#[inline(always)]
+pub fn append_address(context: &mut TaskContext, task: Task, dentry: u64, mount: u64) {
+    let fs: Object = field(task.object(), &kernel::TASK_FS);
+    let (mut root_dentry, mut root_mount) = (0, 0);
+    if !fs.is_null() {
+        let root = member(fs, &kernel::FS_ROOT);
+        root_dentry = field::<u64>(root, &kernel::PATH_DENTRY);
+        root_mount = field::<u64>(root, &kernel::PATH_MNT);
+    }
+    walk(context, dentry, mount, root_dentry, root_mount);
+}
+
+/// Appends a path that is one name below the preceding parent object.
+#[inline(always)]
+pub fn append_below_parent(context: &mut TaskContext, dentry: Object) {
+    let whole = append_name(context, dentry as u64);
+    end(context, if whole { path_end::BELOW_PARENT } else { path_end::LOST });
+}
+
+struct Walk {
+    context: *mut TaskContext,
+    dentry: u64,
+    mount: u64,
+    root_dentry: u64,
+    root_mount: u64,
+    end: u64,
+}
+
+#[inline(never)]
+fn walk(context: &mut TaskContext, dentry: u64, mount: u64, root_dentry: u64, root_mount: u64) {
+    let deleted = kernel::probe::<u64>(dentry, &kernel::DENTRY_D_HASH_PPREV) == 0
+        && kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != dentry;
+    let mut walk = Walk { context, dentry, mount, root_dentry, root_mount, end: u64::from(path_end::LOST) };
+    kernel::repeat(WALK_STEPS, walk_step, &mut walk);
+    let mark = if deleted { path_end::DELETED } else { 0 };
+    // SAFETY: the context passed in.
+    end(unsafe { &mut *walk.context }, walk.end as u8 | mark);
+}
+
+unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: the state of `walk`, checked by the verifier.
+    let walk = unsafe { &mut *walk };
+    if walk.dentry == walk.root_dentry && walk.mount == walk.root_mount {
+        walk.end = u64::from(path_end::ROOT);
+        return 1;
+    }
+    if walk.mount != 0 && walk.dentry == kernel::probe::<u64>(walk.mount, &kernel::VFSMOUNT_MNT_ROOT) {
+        let mount = walk.mount - u64::from(kernel::MOUNT_MNT.load());
+        let above: u64 = kernel::probe(mount, &kernel::MOUNT_MNT_PARENT);
+        if above == mount || above == 0 {
+            walk.end = u64::from(path_end::OUTSIDE);
+            return 1;
+        }
+        walk.dentry = kernel::probe(mount, &kernel::MOUNT_MNT_MOUNTPOINT);
+        walk.mount = above + u64::from(kernel::MOUNT_MNT.load());
+        return 0;
+    }
+    let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
+    if parent == walk.dentry || parent == 0 {
+        if walk.mount == 0 && parent != 0 {
+            walk.end = u64::from(path_end::FILE_SYSTEM);
+        }
+        return 1;
+    }
+    // SAFETY: the context passed to `walk`.
+    if !append_name(unsafe { &mut *walk.context }, walk.dentry) {
+        return 1;
+    }
+    walk.dentry = parent;
+    0
+}
+
+/// Appends the name of a dentry.
+#[inline(always)]
+fn append_name(context: &mut TaskContext, dentry: u64) -> bool {
+    let name: u64 = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
+    let length = kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1);
+    emit::append(context, section::COMPONENT, 0, length, |to| kernel::copy_kernel(to, length, name))
+}
+
+#[inline(always)]
+fn end(context: &mut TaskContext, how: u8) {
+    if how & !path_end::DELETED == path_end::LOST {
+        context.header.incomplete |= incomplete::PATH;
+        count(counters::UNRESOLVED_PATH);
+    }
+    emit::append(context, section::PATH_END, how, 0, |_| true);
+}
+
+/// Appends the working directory and the executable.
+#[inline(always)]
+pub fn append_surroundings(context: &mut TaskContext, task: Task, exe: Object) {
+    let fs: Object = field(task.object(), &kernel::TASK_FS);
+    if !fs.is_null() {
+        emit::append(context, section::CWD, 0, 0, |_| true);
+        append_path(context, task, member(fs, &kernel::FS_PWD));
+    }
+    if !exe.is_null() {
+        emit::append(context, section::EXE, 0, 0, |_| true);
+        append_path(context, task, member(exe, &kernel::FILE_F_PATH));
+    }
+}

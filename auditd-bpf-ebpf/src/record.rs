@@ -1,0 +1,155 @@
+//! From a hook's arguments to the objects of the event.
+
+use crate::{
+    emit,
+    filter::{self, Call, Rules},
+    kernel::{self, Object, field},
+    path,
+    task::{self, Context, TaskContext},
+};
+use auditd_bpf_common::{
+    limits::WORDS,
+    plan_rows::class,
+    wire::{self, name_type, section},
+};
+
+/// An object that a hook met, and its role.
+#[derive(Clone, Copy)]
+pub enum Met {
+    /// Reached by a path.
+    Whole { role: u8, dentry: Object, mount: Object },
+    /// One name below the preceding directory.
+    Below { role: u8, dentry: Object },
+}
+
+impl Met {
+    /// What a `struct path` points to.
+    #[inline(always)]
+    pub fn at(role: u8, path: Object) -> Self {
+        Self::Whole { role, dentry: field(path, &kernel::PATH_DENTRY), mount: field(path, &kernel::PATH_MNT) }
+    }
+
+    /// An object of which the hook tells no mount.
+    #[inline(always)]
+    pub fn without_mount(dentry: Object) -> Self {
+        Self::Whole { role: name_type::NORMAL, dentry, mount: core::ptr::null() }
+    }
+
+    #[inline(always)]
+    fn dentry(self) -> Object {
+        match self {
+            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => dentry,
+        }
+    }
+}
+
+/// Records objects of the current call, if a rule may want them.
+#[inline(always)]
+pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
+    if let Some(call) = Call::current() {
+        objects_of(&call, hook, 0, call.tables.header.success_row, objects);
+    }
+}
+
+/// Records objects of a call. `access`: perm bits of an open. `result_row`: rules that can still match.
+#[inline(always)]
+pub fn objects_of<const N: usize>(call: &Call, hook: u32, access: u32, result_row: u32, objects: [Met; N]) {
+    let mut met: Rules = [0; WORDS];
+    each(&objects, |object| filter::match_object(call.tables.slot, call.tables.header, &mut met, object.dentry()));
+    if !call.may_match(&met, access, result_row) {
+        return;
+    }
+    let Some(context) = task::begin(call) else { return };
+    note_hook(context, hook);
+    context.access = access;
+    for i in 0..WORDS {
+        if i >= call.tables.header.words as usize {
+            break;
+        }
+        context.object_rules[i] |= met[i];
+    }
+    each(&objects, |object| append_object(context, call, object));
+}
+
+/// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
+#[inline(always)]
+fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
+    if N > 0 {
+        act(objects[0]);
+    }
+    if N > 1 {
+        act(objects[1]);
+    }
+    if N > 2 {
+        act(objects[2]);
+    }
+    if N > 3 {
+        act(objects[3]);
+    }
+    if N > 4 {
+        act(objects[4]);
+    }
+    const { assert!(N <= 5) };
+}
+
+/// Begins the event of a call whose object is not a file, if a rule may want it.
+#[inline(always)]
+pub fn plain(hook: u32) -> Option<Context> {
+    let call = Call::current()?;
+    if !call.may_match(&[0; WORDS], 0, call.tables.header.success_row) {
+        return None;
+    }
+    let context = task::begin(&call)?;
+    note_hook(context, hook);
+    Some(context)
+}
+
+/// The first hook is the one named in the record.
+#[inline(always)]
+fn note_hook(context: &mut TaskContext, hook: u32) {
+    if context.header.hook == 0 {
+        context.header.hook = hook;
+    }
+}
+
+#[inline(always)]
+fn append_object(context: &mut TaskContext, call: &Call, object: Met) {
+    context.objects += 1;
+    let dentry = object.dentry();
+    let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
+    let mut value = wire::Object::default();
+    if !inode.is_null() {
+        value.ino = field(inode, &kernel::INODE_I_INO);
+        value.dev = field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
+        value.mode = u32::from(field::<u16>(inode, &kernel::INODE_I_MODE));
+        value.uid = field(inode, &kernel::INODE_I_UID);
+        value.gid = field(inode, &kernel::INODE_I_GID);
+        value.rdev = field(inode, &kernel::INODE_I_RDEV);
+    }
+    match object {
+        Met::Whole { role, mount, .. } => {
+            emit::append_value(context, section::OBJECT, role, &value);
+            path::append(context, call.task, dentry, mount);
+        }
+        Met::Below { role, .. } => {
+            emit::append_value(context, section::OBJECT, role, &value);
+            path::append_below_parent(context, dentry);
+        }
+    }
+}
+
+/// Access of an open by its flags, as `ACC_MODE` in `include/linux/fs.h`, in audit's perm bits.
+#[inline(always)]
+pub fn open_access(flags: u32) -> u32 {
+    match flags & 3 {
+        0 => 4,
+        1 => 2,
+        _ => 6,
+    }
+}
+
+/// Whether the access mode decides about perm.
+#[inline(always)]
+pub fn is_open(class: u8) -> bool {
+    class == class::OPEN || class == class::OPENAT2
+}

@@ -1,0 +1,133 @@
+//! What the programs remember of a task between the hooks and the end of its syscall, as the kernel's `audit_context` does.
+
+use crate::{
+    filter::{Call, Tables},
+    kernel::{self, Object, Task, field},
+    maps::{TASKS, count},
+};
+use auditd_bpf_common::{
+    counters,
+    limits::{APPEND_BYTES, CHUNK_BYTES, WORDS},
+    wire::EventHeader,
+};
+
+/// One task's call in progress. `header` and `payload` are the sample under construction, sent as they lie.
+#[repr(C)]
+pub struct TaskContext {
+    /// Slot and generation of the tables that the objects were matched with.
+    pub slot: u32,
+    pub generation: u32,
+    /// Access of an open, as perm bits; 0 unknown.
+    pub access: u32,
+    /// Objects recorded.
+    pub objects: u32,
+    /// Rules that the objects satisfy.
+    pub object_rules: [u64; WORDS],
+    /// Not begun while `header.start` is 0.
+    pub header: EventHeader,
+    pub payload: [u8; CHUNK_BYTES + APPEND_BYTES],
+}
+
+/// Reference to the current task's context: the map value lives as long as the task does.
+pub type Context = &'static mut TaskContext;
+
+/// The context of the call in progress, begun if it is not yet. Counts where none can be had.
+#[inline(always)]
+pub fn begin(call: &Call) -> Option<Context> {
+    let pointer = TASKS.get_or_create(call.task.raw());
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let Some(context) = (unsafe { pointer.as_mut() }) else {
+        count(counters::LOST_TASK_STORAGE);
+        return None;
+    };
+    if context.header.start == 0 || context.header.syscall != call.number || context.header.abi != call.abi {
+        context.reset();
+        context.slot = call.tables.slot;
+        context.generation = call.tables.header.generation;
+        context.header.start = kernel::now();
+        context.header.syscall = call.number;
+        context.header.abi = call.abi;
+        context.header.args = kernel::arguments(call.registers, call.abi);
+    }
+    Some(context)
+}
+
+/// The context of the call that just ended, if a hook began one.
+#[inline(always)]
+pub fn begun(task: Task, number: u32, abi: u32) -> Option<Context> {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(task.raw()).as_mut() }?;
+    (context.header.start != 0 && context.header.syscall == number && context.header.abi == abi).then_some(context)
+}
+
+impl TaskContext {
+    /// Forgets the call.
+    #[inline(always)]
+    pub fn reset(&mut self) {
+        self.header.start = 0;
+        self.header.hook = 0;
+        self.header.chunk = 0;
+        self.header.payload_len = 0;
+        self.header.incomplete = 0;
+        self.access = 0;
+        self.objects = 0;
+        self.object_rules = [0; WORDS];
+    }
+
+    /// The tables that the objects were matched with, if they still exist.
+    #[inline(always)]
+    pub fn tables(&self) -> Option<Tables> {
+        Tables::of_slot(self.slot).filter(|tables| tables.header.generation == self.generation)
+    }
+}
+
+/// Who acts: read when the rules are applied, as the kernel does.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    pub task: Task,
+    pub cred: Object,
+}
+
+impl Subject {
+    /// The current task.
+    #[inline(always)]
+    pub fn of(task: Task) -> Self {
+        Self { task, cred: field(task.object(), &kernel::TASK_CRED) }
+    }
+
+    /// Thread group id of the parent.
+    #[inline(always)]
+    pub fn ppid(self) -> u32 {
+        field(field::<Object>(self.task.object(), &kernel::TASK_REAL_PARENT), &kernel::TASK_TGID)
+    }
+
+    /// Login uid.
+    #[inline(always)]
+    pub fn auid(self) -> u32 {
+        field(self.task.object(), &kernel::TASK_LOGINUID)
+    }
+
+    /// Session id.
+    #[inline(always)]
+    pub fn session(self) -> u32 {
+        field(self.task.object(), &kernel::TASK_SESSIONID)
+    }
+
+    /// Device and inode of the executable; zeros for none.
+    #[inline(always)]
+    pub fn exe(self) -> (u32, u64) {
+        let file = self.exe_file();
+        if file.is_null() {
+            return (0, 0);
+        }
+        let inode: Object = field(file, &kernel::FILE_F_INODE);
+        (field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV), field(inode, &kernel::INODE_I_INO))
+    }
+
+    /// The open executable, or null.
+    #[inline(always)]
+    pub fn exe_file(self) -> Object {
+        let mm: Object = field(self.task.object(), &kernel::TASK_MM);
+        if mm.is_null() { core::ptr::null() } else { field(mm, &kernel::MM_EXE_FILE) }
+    }
+}
