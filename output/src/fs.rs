@@ -104,3 +104,117 @@ impl LogFile for File {
         Ok((metadata.dev(), metadata.ino()))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod faulty {
+    //! A file system that fails on demand.
+
+    use std::io::SeekFrom;
+    use std::sync::{Arc, Mutex, MutexGuard};
+
+    use super::*;
+
+    /// `ENOSPC`.
+    pub(crate) const NO_SPACE: i32 = 28;
+
+    /// What fails.
+    #[derive(Default)]
+    pub(crate) struct Faults {
+        /// Bytes until the disk is full; `None` for ever.
+        pub(crate) room: Option<usize>,
+        /// Whether files cannot be cut.
+        pub(crate) uncuttable: bool,
+    }
+
+    /// The real file system with faults, which the test keeps a handle on.
+    #[derive(Clone, Default)]
+    pub(crate) struct FaultyFs(Arc<Mutex<Faults>>);
+
+    impl FaultyFs {
+        pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+            self.0.lock().unwrap()
+        }
+
+        fn wrap(&self, file: Box<dyn LogFile>) -> Box<dyn LogFile> {
+            Box::new(FaultyFile { file, fs: self.clone() })
+        }
+    }
+
+    impl Fs for FaultyFs {
+        fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+            RealFs.open_log(path).map(|file| self.wrap(file))
+        }
+
+        fn create_new(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+            RealFs.create_new(path).map(|file| self.wrap(file))
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            RealFs.remove(path)
+        }
+
+        fn may_be_log(&self, path: &Path) -> bool {
+            RealFs.may_be_log(path)
+        }
+
+        fn id(&self, path: &Path) -> io::Result<FileId> {
+            RealFs.id(path)
+        }
+    }
+
+    struct FaultyFile {
+        file: Box<dyn LogFile>,
+        fs: FaultyFs,
+    }
+
+    impl Read for FaultyFile {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.file.read(buffer)
+        }
+    }
+
+    impl Seek for FaultyFile {
+        fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+            self.file.seek(position)
+        }
+    }
+
+    impl Write for FaultyFile {
+        /// Like a disk that fills up: the last write that fits is short.
+        fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+            let mut faults = self.fs.faults();
+            let Some(room) = &mut faults.room else { return self.file.write(buffer) };
+            let count = buffer.len().min(*room);
+            if count == 0 {
+                return Err(io::Error::from_raw_os_error(NO_SPACE));
+            }
+            *room -= count;
+            self.file.write(&buffer[..count])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    impl LogFile for FaultyFile {
+        fn length(&self) -> io::Result<u64> {
+            self.file.length()
+        }
+
+        fn set_length(&self, length: u64) -> io::Result<()> {
+            if self.fs.faults().uncuttable {
+                return Err(io::Error::other("cannot cut"));
+            }
+            self.file.set_length(length)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.file.sync()
+        }
+
+        fn id(&self) -> io::Result<FileId> {
+            self.file.id()
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::OutputConfig;
+use crate::config::{OutputConfig, QueueLimits};
 use crate::counters::{Cause, Meter, SinkCounters};
 use crate::error::OutputError;
 use crate::event::Event;
@@ -57,7 +57,7 @@ impl Pipeline {
             opened.push((config, meter, sink));
         }
         for (config, meter, sink) in opened {
-            pipeline.lanes.push(Lane::start(config, shared.clone(), meter, sink)?);
+            pipeline.lanes.push(Lane::start(config.name(), config.limits(), shared.clone(), meter, sink)?);
         }
         Ok(pipeline)
     }
@@ -105,13 +105,13 @@ impl Pipeline {
 
 impl Lane {
     fn start(
-        config: &OutputConfig,
+        name: String,
+        limits: QueueLimits,
         shared: Shared,
         meter: Arc<Meter>,
         sink: Box<dyn Sink>,
     ) -> Result<Self, OutputError> {
-        let name = config.name();
-        let queue = Arc::new(Queue::new(config.limits(), Arc::clone(&meter)));
+        let queue = Arc::new(Queue::new(limits, Arc::clone(&meter)));
         let worker = Worker { name: name.clone(), shared, queue: Arc::clone(&queue), meter: Arc::clone(&meter), sink };
         let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || worker.run());
         let thread = thread.map_err(|source| OutputError::Thread { sink: name.clone(), source })?;
@@ -141,3 +141,7 @@ pub struct FlushError {
     /// Their names.
     pub sinks: Vec<String>,
 }
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! One record as one line.
 
 mod json;
+#[cfg(test)]
+mod json_tests;
 mod text;
 
 use serde::{Deserialize, Serialize};

@@ -243,3 +243,7 @@ fn repair(fs: &dyn Fs, path: &std::path::Path, compression: Compression, file: &
     );
     Ok(length - whole)
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! `kill -9` at any moment: what was flushed reads with stock `zcat`, and the next run goes on.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use output::event::{Body, DaemonEvent, Event};
+use output::{Names, OutputConfig, Pipeline};
+
+/// Set for the run of this test that is to be killed: the log it writes.
+const VICTIM: &str = "OUTPUT_TEST_KILL_LOG";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Nobody;
+
+impl Names for Nobody {
+    fn user(&self, _: u32) -> Option<Arc<str>> {
+        None
+    }
+    fn group(&self, _: u32) -> Option<Arc<str>> {
+        None
+    }
+    fn arch(&self, _: u32) -> Option<&'static str> {
+        None
+    }
+    fn syscall(&self, _: u32, _: u32) -> Option<&'static str> {
+        None
+    }
+    fn errno(&self, _: i32) -> Option<&'static str> {
+        None
+    }
+}
+
+fn start(path: &Path) -> Pipeline {
+    let config = format!("type = 'file'\npath = '{}'\nflush_events = 7\nflush_ms = 1", path.display());
+    let config: OutputConfig = toml::from_str(&config).unwrap();
+    Pipeline::start(&[config], "node", Arc::new(Nobody)).unwrap()
+}
+
+fn event(serial: u64) -> Arc<Event> {
+    let body = Body::Daemon(DaemonEvent {
+        record_type: "DAEMON_CONFIG",
+        op: "reconfigure",
+        auid: 0,
+        pid: 1,
+        uid: 0,
+        session: 1,
+        success: true,
+        details: Vec::new(),
+    });
+    Arc::new(Event { time: 0, serial, body })
+}
+
+/// Writes until it is killed, and says after every flush how far it came.
+fn be_killed(path: &Path) {
+    let pipeline = start(path);
+    for serial in 0.. {
+        pipeline.push(event(serial));
+        if serial % 50 == 49 {
+            pipeline.flush(PATIENCE).unwrap();
+            println!("flushed {serial}");
+        }
+    }
+}
+
+/// Serials of the victim's records, by zcat. A torn tail makes it complain, but not before it gave all that precedes.
+fn zcat(path: &Path) -> Vec<u64> {
+    let output = Command::new("zcat").arg(path).stderr(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let whole = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    whole.map(|record| record["serial"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn killed_at_any_moment() {
+    if let Some(path) = std::env::var_os(VICTIM) {
+        return be_killed(Path::new(&path));
+    }
+    for round in 0..20_u64 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.gz");
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["killed_at_any_moment", "--exact", "--nocapture"])
+            .env(VICTIM, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.by_ref().find(|line| line.contains("flushed")).unwrap();
+        std::thread::sleep(Duration::from_micros(round * 731));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let flushed = lines.filter_map(|line| line.strip_prefix("flushed ")?.parse().ok()).last().unwrap_or(49_u64);
+
+        let before = zcat(&path);
+        assert!(before.iter().copied().eq(0..before.len() as u64), "a record is missing, doubled or out of order");
+        assert!(before.len() as u64 > flushed, "{flushed} was flushed, {} records are there", before.len());
+
+        let pipeline = start(&path);
+        pipeline.push(event(before.len() as u64));
+        assert_eq!(pipeline.close(PATIENCE)[0].written, 1);
+        let after = zcat(&path);
+        assert!(after.len() > before.len() && after.starts_with(&before), "the log did not go on");
+    }
+}
