@@ -38,7 +38,7 @@ pub enum Value {
     Expression(Expression),
 }
 
-/// `field op value`, split where auditctl splits it.
+/// `field op value`, split at the leftmost operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
     /// All of it.

@@ -74,7 +74,13 @@ impl<'a> Parser<'a> {
     }
 
     fn stray(&mut self, word: &Word) {
-        let error = self.fail(word.span, Code::StrayWord, "parameter passed without an option given");
+        let message = match self.parts.first().map(|part| part.flag) {
+            Some(Flag::DeleteAll) => "Wrong number of options for Delete all request",
+            Some(Flag::List) => "Only -k or -i options are allowed",
+            Some(Flag::Status) => "Too many options for status command",
+            _ => "parameter passed without an option given",
+        };
+        let error = self.fail(word.span, Code::StrayWord, message);
         if word.bytes.contains(&b'"') || word.bytes.contains(&b'\'') {
             error.hint = Some("there are no quotes in rule files: write a space inside a word as `\\ `".into());
         }
@@ -183,11 +189,12 @@ fn long_row(name: &str) -> Option<&'static OptionRow> {
     rows().find(|row| row.long == Some(name)).or_else(|| (rows().count() == 1).then(|| rows().next()).flatten())
 }
 
-/// The first kind of operator, in auditctl's order, that is anywhere in the text; so `path=/a>=b` splits at `>=`.
+/// The leftmost operator, the longer of two that begin there. auditctl looks for `!=` anywhere before it looks for `=`, and
+/// so refuses `path=/a!=b`; whatever it accepts splits the same here.
 fn find_operator(text: &[u8]) -> Option<(Op, usize)> {
-    Op::SEARCH_ORDER.into_iter().find_map(|op| {
-        let symbol = op.symbol().as_bytes();
-        text.windows(symbol.len()).position(|window| window == symbol).map(|at| (op, at))
+    (0..text.len()).find_map(|at| {
+        let rest = text.get(at..)?;
+        Op::SEARCH_ORDER.into_iter().find(|op| rest.starts_with(op.symbol().as_bytes())).map(|op| (op, at))
     })
 }
 
@@ -227,10 +234,11 @@ mod tests {
     }
 
     #[test]
-    fn operators_split_by_kind_not_by_place() {
+    fn leftmost_operator_splits() {
         assert_eq!(parts("-F auid>=1000")[0].1, "auid|>=|1000");
         assert_eq!(parts("-F a0&=0x10")[0].1, "a0|&=|0x10");
-        assert_eq!(parts("-F path=/a>=b")[0].1, "path=/a|>=|b");
+        assert_eq!(parts("-F path=/a>=b")[0].1, "path|=|/a>=b");
+        assert_eq!(parts("-F exe!=/a=b")[0].1, "exe|!=|/a=b");
     }
 
     #[test]

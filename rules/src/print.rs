@@ -122,7 +122,8 @@ impl Printer {
     fn test(&mut self, test: &Test) {
         match test {
             Test::Number { field, op, value } => {
-                let value = number(*field, *value);
+                let value =
+                    if self.style == Style::File { file_number(*field, *value) } else { number(*field, *value) };
                 self.word(&format!(" -F {}{}{value}", field.name(), op.symbol()));
             }
             Test::Path(path) => self.path("path=", path),
@@ -176,6 +177,15 @@ fn watch_parts(rule: &Rule) -> Option<(&[u8], Perm)> {
     }
 }
 
+/// auditctl prints large numbers as negative ones, and takes those back for some fields only.
+fn file_number(field: Field, value: u32) -> String {
+    match field.value_kind() {
+        ValueKind::User | ValueKind::Session if value == u32::MAX => "unset".to_owned(),
+        ValueKind::Argument | ValueKind::Exit | ValueKind::RecordType | ValueKind::FileSystem => number(field, value),
+        _ => value.to_string(),
+    }
+}
+
 fn number(field: Field, value: u32) -> String {
     let signed = value.cast_signed();
     match field.value_kind() {
@@ -185,7 +195,7 @@ fn number(field: Field, value: u32) -> String {
             None => signed.to_string(),
         },
         ValueKind::RecordType => tables::record_type_name(value).map_or_else(|| value.to_string(), str::to_owned),
-        ValueKind::FileSystem => tables::file_system_name(value).map_or_else(|| signed.to_string(), str::to_owned),
+        ValueKind::FileSystem => tables::file_system_name(value).map_or_else(|| value.to_string(), str::to_owned),
         _ => signed.to_string(),
     }
 }

@@ -22,7 +22,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// In the order in which auditctl looks for them in `-F`: the first kind found anywhere splits the text.
+    /// Those of two characters before those of one that begin the same: the order to look for them in.
     pub const SEARCH_ORDER: [Self; 8] = [
         Self::NotEqual,
         Self::GreaterOrEqual,

@@ -39,6 +39,8 @@ pub(super) struct Builder<'a> {
     discarded: bool,
     tests: Vec<(Test, Span)>,
     keys: Vec<Vec<u8>>,
+    /// Of the first `-F key`: unlike `-k` it may stand before what allows it.
+    key_field: Option<Span>,
 }
 
 /// The rule of a statement, if it has one, and everything wrong with it.
@@ -64,6 +66,7 @@ pub(super) fn rule(
         discarded: false,
         tests: Vec::new(),
         keys: Vec::new(),
+        key_field: None,
     };
     // `-S` may stand before the list it is for; `-F` and the others may not.
     let (early, rest) = statement.parts.split_at(statement.parts.iter().position(is_head).unwrap_or(0));
@@ -216,8 +219,13 @@ impl Builder<'_> {
         self.error(part.span, Code::BadCombination, "key option needs a watch or syscall given prior to it");
     }
 
+    pub(super) fn key_of_field(&mut self, word: &Word) {
+        self.key_field = self.key_field.or(Some(word.span));
+        self.key(word);
+    }
+
     /// Whether what came before allows a key.
-    pub(super) fn takes_key(&self) -> bool {
+    fn takes_key(&self) -> bool {
         let object = |test: &Test| match test.field() {
             Some(Field::Path | Field::Dir | Field::Exe | Field::Perm | Field::Fstype) => true,
             Some(_) | None => false,
@@ -225,7 +233,7 @@ impl Builder<'_> {
         self.watch || self.selection.is_given() || self.tests.iter().any(|test| object(&test.0))
     }
 
-    pub(super) fn key(&mut self, word: &Word) {
+    fn key(&mut self, word: &Word) {
         if word.bytes.contains(&1) {
             return self.error(word.span, Code::BadValue, format!("key {} has illegal character", word.text()));
         }
@@ -280,6 +288,10 @@ impl Builder<'_> {
         let is_program = |test: &Test| test.field() == Some(Field::Exe);
         self.at_most_one(is_object, "a rule takes one path, dir or inode");
         self.at_most_one(is_program, "a rule takes one exe");
+        if let Some(span) = self.key_field.filter(|_| !self.takes_key()) {
+            let message = "Key field needs a watch, syscall or exe path given prior to it";
+            self.error(span, Code::BadCombination, message);
+        }
         if self.action.refuses() {
             self.check_refusal(head);
         } else if let Some((_, span)) = self.errno {

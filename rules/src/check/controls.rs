@@ -11,8 +11,11 @@ use super::values;
 pub(super) fn query(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
     let (first, rest) = match statement.parts.split_first() {
         Some((first, rest)) if is_head(first.flag) => (first, rest),
-        _ => return refuse(statement, None, "Wrong number of options for Delete all request"),
+        _ => return refuse(statement, None, DELETE_ALL_COUNT),
     };
+    if first.flag == Flag::DeleteAll && crate::lexer::words(&statement.line.text).len() == 2 {
+        return refuse(statement, rest.first(), DELETE_ALL_COUNT);
+    }
     let mut key = None;
     let mut interpret = false;
     for part in rest {
@@ -21,6 +24,9 @@ pub(super) fn query(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
                 key = Some(word.bytes.clone());
             }
             (Flag::IgnoreErrors, _) if first.flag != Flag::DeleteAll => interpret = true,
+            _ if first.flag == Flag::DeleteAll && rest.len() > 1 => {
+                return refuse(statement, Some(part), DELETE_ALL_COUNT);
+            }
             _ => return refuse(statement, Some(part), refusal(first.flag)),
         }
     }
@@ -35,6 +41,8 @@ pub(super) fn query(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
 const fn is_head(flag: Flag) -> bool {
     matches!(flag, Flag::DeleteAll | Flag::List | Flag::Status)
 }
+
+const DELETE_ALL_COUNT: &str = "Wrong number of options for Delete all request";
 
 const fn refusal(head: Flag) -> &'static str {
     match head {

@@ -38,7 +38,7 @@ impl Builder<'_> {
             ValueKind::Arch => self.arch_field(expression),
             ValueKind::Path => self.path_field(field, expression),
             ValueKind::Perm => self.perm_field(expression),
-            ValueKind::Key => self.key_field(&expression.value),
+            ValueKind::Key => self.key_of_field(&expression.value),
             ValueKind::Text => self.text_field(field, expression),
             _ => self.number_field(field, expression),
         }
@@ -118,15 +118,6 @@ impl Builder<'_> {
         self.push(Test::Perm(perm), &expression.whole);
     }
 
-    fn key_field(&mut self, value: &Word) {
-        if self.takes_key() {
-            self.key(value);
-        } else {
-            let message = "Key field needs a watch, syscall or exe path given prior to it";
-            self.error(value.span, Code::BadCombination, message);
-        }
-    }
-
     fn text_field(&mut self, field: Field, expression: &Expression) {
         let value = &expression.value;
         if value.bytes.len() >= TEXT_MAX {
@@ -203,9 +194,16 @@ fn list_names(field: Field) -> String {
 }
 
 fn wrong_operator(field: Field) -> String {
-    match field.operators() {
-        [Op::Equal] => format!("{} only takes = operator", field.name()),
-        [_, _] => format!("{} only takes = or != operators", field.name()),
-        _ => format!("{} only takes = != < <= > >= operators", field.name()),
+    let name = field.name();
+    match (field.operators(), field) {
+        ([Op::Equal], Field::Perm) => format!("{name} only takes = operator"),
+        ([_, _], Field::Arch | Field::Inode | Field::Exe | Field::Fstype) => {
+            format!("{name} only takes = or != operators")
+        }
+        // These auditctl leaves to the kernel.
+        (operators, _) => {
+            let symbols: Vec<_> = operators.iter().map(|op| op.symbol()).collect();
+            format!("Error sending add rule data request (Invalid argument): {name} only takes {}", symbols.join(" "))
+        }
     }
 }

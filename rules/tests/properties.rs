@@ -1,0 +1,268 @@
+//! Any valid rule survives being written and read back; no text makes the parser panic.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use rules::{
+    Action, Arch, CompareField, Field, FilterList, Line, NoHost, Op, Origin, Perm, Rule, Source, Span, Syscalls, Test,
+    TreePath, Written, parse, print,
+};
+use tables::{ValueKind, syscalls};
+
+/// Bytes that a word of a rule file can hold.
+fn word_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        8 => prop::char::range('a', 'z').prop_map(|letter| letter as u8),
+        1 => any::<u8>(),
+        1 => select(b" \\=!<>&#,*?\t\"'-".to_vec()),
+    ];
+    vec(byte.prop_filter("not in any word", |byte| !matches!(byte, 0 | 1 | b'\n' | b'\r')), 1..20)
+}
+
+fn path() -> impl Strategy<Value = Vec<u8>> {
+    let slashless = word_bytes().prop_filter("a file", |name| !name.ends_with(b"/"));
+    slashless.prop_map(|name| [b"/".to_vec(), name].concat())
+}
+
+fn value(field: Field) -> BoxedStrategy<u32> {
+    match field.value_kind() {
+        ValueKind::FileType => select(vec![0o010_000, 0o040_000, 0o100_000, 0o140_000]).boxed(),
+        ValueKind::AddressFamily => (0..tables::ADDRESS_FAMILY_END).boxed(),
+        ValueKind::Exit => prop_oneof![any::<u32>(), (0..200_u32).prop_map(u32::wrapping_neg)].boxed(),
+        ValueKind::RecordType => (1000..2600_u32).boxed(),
+        // Only auid and the session may be unset, and unset is neither above nor below a number.
+        _ => prop_oneof![0..3000_u32, any::<u32>().prop_map(|number| number.min(u32::MAX - 1))].boxed(),
+    }
+}
+
+fn field_test(field: Field) -> BoxedStrategy<Test> {
+    let op = select(field.operators().to_vec());
+    match field.value_kind() {
+        ValueKind::Text => {
+            // `>` before `=` would read as `>=`.
+            let value = word_bytes().prop_filter("not part of an operator", |value| !value.starts_with(b"="));
+            (op, value).prop_map(move |(op, value)| Test::Text { field, op, value }).boxed()
+        }
+        ValueKind::Perm => (1..16_u8).prop_map(|bits| Test::Perm(Perm::from_bits(bits))).boxed(),
+        ValueKind::Path if field == Field::Path => path().prop_map(Test::Path).boxed(),
+        ValueKind::Path if field == Field::Dir => (path(), any::<bool>())
+            .prop_map(|(path, slash)| [path, if slash { b"/".to_vec() } else { Vec::new() }].concat())
+            .prop_map(|path| Test::Dir(TreePath::new(path)))
+            .boxed(),
+        ValueKind::Path => (path(), any::<bool>()).prop_map(|(path, equal)| Test::Exe { equal, path }).boxed(),
+        _ if field == Field::Auid => {
+            let unset = select(vec![Op::Equal, Op::NotEqual]).prop_map(|op| (op, u32::MAX));
+            prop_oneof![3 => (op, value(field)), 1 => unset]
+                .prop_map(move |(op, value)| Test::Number { field, op, value })
+                .boxed()
+        }
+        _ => (op, value(field)).prop_map(move |(op, value)| Test::Number { field, op, value }).boxed(),
+    }
+}
+
+/// Fields that may stand together on a list.
+fn fields(list: FilterList) -> impl Strategy<Value = Vec<Field>> {
+    let object = select(vec![Field::Path, Field::Dir, Field::Inode]);
+    let usable: Vec<_> = Field::all().filter(|field| usable(*field, list)).collect();
+    let most = usable.len().min(8);
+    (subsequence(usable, 0..=most), object).prop_map(|(mut fields, object)| {
+        fields.retain(|field| !matches!(field, Field::Path | Field::Dir | Field::Inode) || *field == object);
+        fields
+    })
+}
+
+fn usable(field: Field, list: FilterList) -> bool {
+    let elsewhere = matches!(field, Field::Arch | Field::Key | Field::Errno);
+    let excludable = list != FilterList::Exclude
+        || !matches!(field, Field::Pers | Field::SaddrFam | Field::ObjUid | Field::ObjGid | Field::Perm);
+    let on_filesystem = list != FilterList::Filesystem || field == Field::Fstype;
+    !elsewhere && excludable && on_filesystem && field.lists().contains(&list)
+}
+
+fn syscall_set(list: FilterList, arch: Arch) -> BoxedStrategy<Syscalls> {
+    let sorted = |mut numbers: Vec<u16>| {
+        numbers.sort_unstable();
+        numbers.dedup();
+        Syscalls::Set(numbers)
+    };
+    match list {
+        FilterList::Exit => {
+            let known: Vec<_> = syscalls::all(arch).iter().map(|row| row.0).collect();
+            let number = prop_oneof![9 => select(known), 1 => 0..2032_u16];
+            prop_oneof![1 => Just(Syscalls::All), 2 => vec(number, 1..12).prop_map(sorted)].boxed()
+        }
+        FilterList::IoUring => vec(0..60_u16, 1..6).prop_map(sorted).boxed(),
+        _ => Just(Syscalls::All).boxed(),
+    }
+}
+
+fn arch(list: FilterList) -> BoxedStrategy<Option<(Arch, bool)>> {
+    if list != FilterList::Exit {
+        return Just(None).boxed();
+    }
+    prop::option::of((select(Arch::ALL.to_vec()), any::<bool>())).boxed()
+}
+
+fn tests(list: FilterList) -> impl Strategy<Value = Vec<Test>> {
+    let pairs: Vec<_> = CompareField::all().collect();
+    let comparison = (select(pairs), any::<bool>()).prop_map(|(pair, equal)| Test::Compare { pair, equal });
+    let most = if list == FilterList::Exit { 2 } else { 0 };
+    let fields = fields(list).prop_flat_map(|fields| fields.into_iter().map(field_test).collect::<Vec<_>>());
+    (fields, vec(comparison, 0..=most)).prop_map(|(fields, comparisons)| [fields, comparisons].concat()).prop_shuffle()
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let list = select(FilterList::ALL.to_vec());
+    list.prop_flat_map(|list| (Just(list), arch(list), select(Action::ALL.to_vec())))
+        .prop_flat_map(|(list, arch, action)| {
+            let set = syscall_set(list, arch.map_or(Arch::B64, |arch| arch.0));
+            (Just((list, arch, action)), set, tests(list), vec(word_bytes(), 0..3), prop::option::of(1..134_u16))
+        })
+        .prop_map(|((list, arch, action), syscalls, tests, keys, errno)| {
+            valid(Rule { list, action, arch, syscalls, tests, errno, keys, ..blank() })
+        })
+}
+
+/// Drops what would make the rule one that is refused.
+fn valid(mut rule: Rule) -> Rule {
+    if rule.list != FilterList::Exit && rule.action.refuses() {
+        rule.action = Action::Never;
+    }
+    if rule.action.refuses() {
+        rule.tests.retain(|test| !matches!(test.field(), Some(Field::Exit | Field::Success)));
+    }
+    rule.errno = rule.errno.filter(|number| rule.action.refuses() && tables::errno_name(u32::from(*number)).is_some());
+    let perm = rule.tests.iter().any(|test| matches!(test, Test::Perm(_)));
+    if rule.syscalls == Syscalls::All && perm && rule.arch.is_some() {
+        rule.syscalls = Syscalls::OfPerm;
+    }
+    let object =
+        |test: &Test| matches!(test.field(), Some(Field::Path | Field::Dir | Field::Exe | Field::Perm | Field::Fstype));
+    let called = matches!(rule.list, FilterList::Exit | FilterList::IoUring) && rule.syscalls != Syscalls::OfPerm;
+    if !called && !rule.tests.iter().any(object) {
+        rule.keys.clear();
+    }
+    rule
+}
+
+fn blank() -> Rule {
+    let origin = Origin { file: None, line: 1 };
+    let line = Arc::new(Line { origin: origin.clone(), text: Vec::new() });
+    let written =
+        Written { line, head: Span::default(), arch: None, syscalls: Vec::new(), tests: Vec::new(), errno: None };
+    Rule {
+        list: FilterList::Exit,
+        action: Action::Always,
+        arch: None,
+        syscalls: Syscalls::All,
+        tests: Vec::new(),
+        errno: None,
+        keys: Vec::new(),
+        origin,
+        written,
+    }
+}
+
+/// Bits of rules, put together at random: deeper into the parser than random bytes get.
+fn rule_like() -> impl Strategy<Value = Vec<u8>> {
+    const BITS: &[&str] = &[
+        "-a",
+        "-A",
+        "-d",
+        "-D",
+        "-w",
+        "-W",
+        "-p",
+        "-k",
+        "-S",
+        "-F",
+        "-C",
+        "-l",
+        "-s",
+        "-q",
+        "-m",
+        "--signal",
+        "always,exit",
+        "never,task",
+        "exclude",
+        "deny,exit",
+        "io_uring,always",
+        "possible",
+        "arch=b64",
+        "arch=b32",
+        "perm=wa",
+        "path=",
+        "dir=/",
+        "/",
+        "//",
+        "open,close",
+        "all",
+        "999999999999999999999",
+        "-1",
+        "uid>=1000",
+        "uid=euid",
+        "key=",
+        "=",
+        ",",
+        "\\",
+        "exit=-EPERM",
+        "--action",
+        "kill",
+        "errno=EACCES",
+        "\u{e9}",
+        "#",
+        "-",
+        "--",
+        "--b",
+    ];
+    let bit =
+        prop_oneof![6 => select(BITS.to_vec()).prop_map(|bit| bit.as_bytes().to_vec()), 1 => vec(any::<u8>(), 0..6)];
+    let glue = select(vec![" ", " ", " ", "", "\n", "\r\n"]);
+    vec((bit, glue), 0..30)
+        .prop_map(|bits| bits.into_iter().flat_map(|(bit, glue)| [bit, glue.as_bytes().to_vec()].concat()).collect())
+}
+
+fn read(text: Vec<u8>) -> rules::Parsed {
+    parse(&[Source { name: None, text }], &NoHost)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_written_rule_reads_back_the_same(rule in rule()) {
+        let text = print::canonical(&rule);
+        let parsed = read(text.clone());
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        prop_assert!(parsed.errors().next().is_none(), "{shown}\n{}", parsed.errors().next().unwrap());
+        let back = parsed.ruleset.rules().next().expect("one rule");
+        prop_assert!(back.is_same_as(&rule), "{shown}\n{rule:?}\n{back:?}");
+        prop_assert_eq!(back.written.tests.len(), back.tests.len());
+    }
+
+    #[test]
+    fn no_bytes_panic(text in vec(any::<u8>(), 0..200)) {
+        let parsed = read(text);
+        for diagnostic in &parsed.diagnostics {
+            let _ = diagnostic.to_string();
+        }
+    }
+
+    #[test]
+    fn nothing_like_a_rule_panics(text in rule_like()) {
+        let parsed = read(text);
+        for diagnostic in &parsed.diagnostics {
+            let shown = diagnostic.to_string();
+            prop_assert!(!shown.chars().any(|character| character.is_control() && character != '\n'));
+        }
+        for dialect in [rules::Dialect::V3, rules::Dialect::V4] {
+            prop_assert!(parsed.ruleset.list_text(dialect).ends_with(b"\n"));
+        }
+        for rule in parsed.ruleset.rules() {
+            let back = read(print::canonical(rule));
+            prop_assert!(back.ruleset.rules().any(|back| back.is_same_as(rule)));
+        }
+    }
+}
