@@ -124,10 +124,10 @@ fn a_slow_sink_loses_what_does_not_fit_says_so_and_slows_nobody() {
     assert_eq!(told(&records), counters[0].lost_total());
     let events = records.iter().filter(|record| record["type"] != "LOST").count();
     assert_eq!(events as u64, counters[0].written);
-    // The record of the loss stands in the gap, not at the end.
+    // The record of the loss stands in the gap: before the first event after it.
     let gap = records.iter().position(|record| record["type"] == "LOST").unwrap();
     assert_eq!(records[gap]["losses"][0]["cause"], "queue_full");
-    assert_eq!(records[gap + 1]["serial"].as_u64().unwrap(), Serials::FIRST + 10_000);
+    assert_eq!(records.len(), gap + 2);
 }
 
 #[test]
