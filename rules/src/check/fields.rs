@@ -202,7 +202,9 @@ fn wrong_operator(field: Field) -> String {
         }
         // These auditctl leaves to the kernel.
         (operators, _) => {
-            let symbols: Vec<_> = operators.iter().map(|op| op.symbol()).collect();
+            let mut operators = operators.to_vec();
+            operators.sort_unstable();
+            let symbols: Vec<_> = operators.into_iter().map(Op::symbol).collect();
             format!("Error sending add rule data request (Invalid argument): {name} only takes {}", symbols.join(" "))
         }
     }

@@ -36,6 +36,8 @@ pub(crate) fn check(statement: &Statement, host: &dyn Host, missing: MissingPath
     };
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         commands.clear();
+        // Warnings are about rules that load.
+        diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     (commands, diagnostics)

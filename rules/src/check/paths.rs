@@ -21,6 +21,9 @@ impl Builder<'_> {
         let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if !path.starts_with(b"/") {
             self.error(word.span, Code::BadPath, "The path must start with '/'");
+            if word.bytes.starts_with(b"\t") {
+                self.advise("words end at spaces only, and there is a tab here");
+            }
         } else if path.len() >= PATH_MAX {
             self.error(word.span, Code::Limit, "The path passed for the watch is too big");
         } else if base.len() > NAME_MAX {

@@ -103,6 +103,9 @@ impl Builder<'_> {
             return;
         }
         self.error(item.span, Code::UnknownSyscall, format!("Syscall name unknown: {name}"));
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            return self.advise("a number below 2032; the kernel uses those above for classes of system calls");
+        }
         let arch = self.arch_of_names();
         let elsewhere = Arch::ALL.into_iter().find(|other| syscalls::number(*other, &name).is_some());
         match elsewhere {
