@@ -7,9 +7,10 @@ shift 4
 START_SECONDS=120
 
 # What the workload acts on.
+set -e
 mkdir -p "$dir/bin"
 echo "colour = red" >"$dir/settings.conf"
-cp "$(command -v busybox)" "$dir/busybox"
+cp "$(which busybox)" "$dir/busybox"
 printf '#!%s sh\necho "hello, $1"\n' "$dir/busybox" >"$dir/bin/greet"
 chmod 755 "$dir" "$dir/bin" "$dir/bin/greet" "$dir/busybox"
 chmod 644 "$dir/settings.conf"
@@ -27,6 +28,7 @@ path = "$log"
 compression = "gzip"
 END
 chmod 600 "$dir/audit.rules" "$dir/auditd-bpf.toml"
+set +e
 
 # Outside a terminal's foreground group, or Ctrl-C in a shell beside it would stop the daemon.
 setsid "$daemon" daemon --config "$dir/auditd-bpf.toml" --rules "$dir/audit.rules" 2>"$dir/daemon.log" &

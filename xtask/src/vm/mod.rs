@@ -66,6 +66,9 @@ pub struct Args {
     /// Keep the kernel's console in FILE
     #[arg(long, value_name = "FILE")]
     console: Option<PathBuf>,
+    /// Add Debian's rsyslog
+    #[arg(long)]
+    rsyslog: bool,
     /// Connect the terminal to the command, a shell by default
     #[arg(long)]
     interactive: bool,
@@ -95,6 +98,9 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     for add in &args.add {
         let (host, inside) = host_and_guest_path(add)?;
         guest = guest.add(host, inside);
+    }
+    if args.rsyslog {
+        guest = packages::rsyslog(workspace)?.add_to(guest);
     }
     guest.lsm.clone_from(&args.lsm);
     guest.scratch_mb = args.scratch;
