@@ -8,8 +8,14 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
-mount -t tmpfs -o mode=755 run /run
-mount -t tmpfs -o mode=1777 tmp /tmp
+# Added files may lie in these two: they move along.
+for dir in run tmp; do
+    mount -t tmpfs -o mode=1777 $dir /mnt
+    cp -a /$dir/. /mnt
+    mount -o move /mnt /$dir
+done
+chmod 755 /run
+chmod 1777 /tmp
 for module in /guest/modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module" || echo "guest: insmod $module failed"
 done

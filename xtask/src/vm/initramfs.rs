@@ -18,8 +18,9 @@ const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "ext4", "overlay", "loop
 /// Not loaded: something harmless for those who want to load a module.
 const SPARE_MODULE: &str = "dummy";
 
-const DIRECTORIES: &str = "dev proc sys run tmp root out scratch sysroot etc/audit/rules.d guest/modules home/user \
-                           usr/bin usr/sbin usr/lib usr/lib64 usr/local/bin usr/local/sbin var/log/audit var/lib var/spool";
+const DIRECTORIES: &str = "dev proc sys run tmp root out scratch mnt srv home/user etc/audit/rules.d guest/modules \
+                           usr/bin usr/sbin usr/lib usr/lib64 usr/local/bin usr/local/sbin \
+                           var/log/audit var/lib var/spool";
 const LINKS: [(&str, &str); 5] =
     [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("var/run", "../run")];
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
