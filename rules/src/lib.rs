@@ -1,5 +1,20 @@
 //! Rule language of auditctl: text, to [`ast`], to [`RuleSet`]. No I/O: what must be known of the host comes through
 //! [`Host`].
+//!
+//! Acceptance, messages and listings are auditctl's (4.2, and 3.0.9 as [`Dialect::V3`]), except that:
+//!
+//! 1. All errors of all lines are told at once, and nothing loads if there is one before `-i` or `-c`. A line with an error
+//!    gets no warnings.
+//! 2. A number must be one from end to end and fit into 32 bits. auditctl takes `uid=12abc` for 12, `uid=4294967296` for 0
+//!    and `sessionid=abc` for 0.
+//! 3. `-F` splits at the leftmost operator, so that a path may hold one; auditctl refuses `path=/a!=b`.
+//! 4. More names are understood: kernel names where auditctl has its own (`pread64`), socket families, file types by the
+//!    number that `-l` prints, and system calls newer than 3.0.9 in both dialects.
+//! 5. A second, different `arch` is an error, as is `-S` with no name in it; auditctl loads both, and they never match.
+//! 6. `-S` numbers from 2032 up, which the kernel takes for classes of calls, and `-F field_compare=` by number are errors.
+//! 7. Rules with a perm alone, or with perm before path, list in full; auditctl prints ` -p wa-w /etc/passwd`.
+//! 8. A path that is not there yet gets a warning; [`MissingPaths::Refuse`] makes it auditctl's error.
+//! 9. Actions `deny` and `kill`, `--action` for watches, `-F errno=` and `--dry-run` are ours.
 #![forbid(unsafe_code)]
 
 pub mod ast;

@@ -141,8 +141,9 @@ fn key_contains(rule: &Rule, text: &[u8]) -> bool {
 fn covers(earlier: &Rule, later: &Rule) -> bool {
     earlier.list == later.list
         && (earlier.arch.is_none() || earlier.arch == later.arch)
-        && covers_syscalls(&earlier.syscalls, &later.syscalls)
+        && earlier.tests.len() <= later.tests.len()
         && earlier.tests.iter().all(|test| later.tests.contains(test))
+        && covers_syscalls(&earlier.syscalls, &later.syscalls)
 }
 
 fn covers_syscalls(earlier: &Syscalls, later: &Syscalls) -> bool {

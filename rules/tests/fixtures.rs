@@ -137,6 +137,13 @@ fn limits_are_auditctls() {
     assert!(fields(63).is_empty());
     assert_eq!(fields(64), ["Too many fields in rule: pid!=63"]);
 
+    let keyed = |count: usize| {
+        let tests: String = (0..count).map(|pid| format!(" -F pid!={pid}")).collect();
+        messages(&format!("-a always,exit -F arch=b64 -S open{tests} -k x"))
+    };
+    assert!(keyed(61).is_empty());
+    assert_eq!(keyed(62), ["Too many fields in rule: key=x"]);
+
     let key = |length: usize| messages(&format!("-w /etc/hosts -p wa -k {}", "k".repeat(length)));
     assert!(key(256).is_empty());
     assert_eq!(key(257), ["key option exceeds size limit"]);

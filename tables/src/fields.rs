@@ -150,6 +150,8 @@ const EQUAL: &[Op] = &[Op::Equal];
 
 const ANY: &[FilterList] = &FilterList::ALL;
 const EXIT: &[FilterList] = &[FilterList::Exit];
+/// On all but exit these never match, and auditctl takes them all the same.
+const TASKS: &[FilterList] = &[FilterList::User, FilterList::Task, FilterList::Exit];
 const FILESYSTEM: &[FilterList] = &[FilterList::Filesystem];
 const EXIT_EXCLUDE: &[FilterList] = &[FilterList::Exit, FilterList::Exclude];
 const USER_EXCLUDE: &[FilterList] = &[FilterList::User, FilterList::Exclude];
@@ -268,14 +270,14 @@ const ROWS: &[Row] = &[
     row(Field::Perm, "perm", 106, ValueKind::Perm, EQUAL, EXIT_EXCLUDE),
     row(Field::Dir, "dir", 107, ValueKind::Path, EQUAL, EXIT),
     row(Field::Filetype, "filetype", 108, ValueKind::FileType, EQUALITY, EXIT),
-    row(Field::ObjUid, "obj_uid", 109, ValueKind::User, SIX, EXIT),
-    row(Field::ObjGid, "obj_gid", 110, ValueKind::Group, SIX, EXIT),
+    row(Field::ObjUid, "obj_uid", 109, ValueKind::User, SIX, TASKS),
+    row(Field::ObjGid, "obj_gid", 110, ValueKind::Group, SIX, TASKS),
     row(Field::Exe, "exe", 112, ValueKind::Path, EQUALITY, PROGRAMS),
     row(Field::SaddrFam, "saddr_fam", 113, ValueKind::AddressFamily, SIX, ANY),
-    row(Field::A0, "a0", 200, ValueKind::Argument, EIGHT, EXIT),
-    row(Field::A1, "a1", 201, ValueKind::Argument, EIGHT, EXIT),
-    row(Field::A2, "a2", 202, ValueKind::Argument, EIGHT, EXIT),
-    row(Field::A3, "a3", 203, ValueKind::Argument, EIGHT, EXIT),
+    row(Field::A0, "a0", 200, ValueKind::Argument, EIGHT, TASKS),
+    row(Field::A1, "a1", 201, ValueKind::Argument, EIGHT, TASKS),
+    row(Field::A2, "a2", 202, ValueKind::Argument, EIGHT, TASKS),
+    row(Field::A3, "a3", 203, ValueKind::Argument, EIGHT, TASKS),
     row(Field::Key, "key", 210, ValueKind::Key, EQUAL, ANY),
     row(Field::Errno, "errno", 0x1000, ValueKind::Errno, EQUAL, EXIT),
 ];

@@ -51,10 +51,10 @@ impl FilterList {
         lookup::by_number(LISTS, self).unwrap_or_default()
     }
 
-    /// From its name, in any case.
+    /// From its name, in lower case: auditctl insists on that here.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        lookup::by_name(LISTS, name)
+        LISTS.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 }
 
@@ -84,10 +84,10 @@ impl Action {
         lookup::by_number(ACTIONS, self).unwrap_or_default()
     }
 
-    /// From its name, in any case.
+    /// From its name, in lower case: auditctl insists on that here.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        lookup::by_name(ACTIONS, name)
+        ACTIONS.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
     /// Whether the act itself is refused.
@@ -108,5 +108,8 @@ mod tests {
         assert_eq!(FilterList::ALL.map(FilterList::name).join(" "), "user task exit exclude filesystem io_uring");
         assert_eq!(Action::ALL.map(Action::name).join(" "), "never always deny kill");
         assert_eq!(FilterList::from_name("entry"), None);
+        assert_eq!(FilterList::from_name("EXIT"), None);
+        assert!(FilterList::ALL.into_iter().all(|list| FilterList::from_name(list.name()) == Some(list)));
+        assert!(Action::ALL.into_iter().all(|action| Action::from_name(action.name()) == Some(action)));
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Builder<'a> {
     discarded: bool,
     tests: Vec<(Test, Span)>,
     keys: Vec<Vec<u8>>,
+    /// Of the last key.
+    key_span: Option<Span>,
     /// Of the first `-F key`: unlike `-k` it may stand before what allows it.
     key_field: Option<Span>,
 }
@@ -66,6 +68,7 @@ pub(super) fn rule(
         discarded: false,
         tests: Vec::new(),
         keys: Vec::new(),
+        key_span: None,
         key_field: None,
     };
     // `-S` may stand before the list it is for; `-F` and the others may not.
@@ -179,9 +182,13 @@ impl Builder<'_> {
     }
 
     fn permissions(&mut self, word: &Word) {
-        if !self.watch {
-            let message = "permission option needs a watch given prior to it";
-            return self.error(word.span, Code::BadCombination, message);
+        if !self.tests.iter().any(|test| matches!(test.0, Test::Path(_) | Test::Dir(_))) {
+            // A watch whose path is wrong has said so already.
+            if !self.watch {
+                let message = "permission option needs a watch given prior to it";
+                self.error(word.span, Code::BadCombination, message);
+            }
+            return;
         }
         if word.bytes.len() > 4 {
             return self.error(word.span, Code::BadValue, format!("permission {} is too long", word.text()));
@@ -192,8 +199,9 @@ impl Builder<'_> {
             self.error(word.span, Code::BadValue, format!("Permission {wrong} isn't supported"));
             return self.advise("letters of rwxa: read, write, execute, change attributes");
         };
-        if let Some(test) = self.tests.iter_mut().find(|test| matches!(test.0, Test::Perm(_))) {
-            *test = (Test::Perm(perm), word.span);
+        match self.tests.iter_mut().find(|test| matches!(test.0, Test::Perm(_))) {
+            Some(test) => *test = (Test::Perm(perm), word.span),
+            None => self.tests.push((Test::Perm(perm), word.span)),
         }
     }
 
@@ -243,6 +251,7 @@ impl Builder<'_> {
         }
         if !word.bytes.is_empty() {
             self.keys.push(word.bytes.clone());
+            self.key_span = Some(word.span);
         }
     }
 
@@ -288,6 +297,12 @@ impl Builder<'_> {
         let is_program = |test: &Test| test.field() == Some(Field::Exe);
         self.at_most_one(is_object, "a rule takes one path, dir or inode");
         self.at_most_one(is_program, "a rule takes one exe");
+        // All keys are one field, which auditctl adds last.
+        let fields = self.tests.len() + usize::from(self.arch.is_some()) + usize::from(self.key_span.is_some());
+        if let Some(span) = self.key_span.filter(|_| fields > FIELDS_MAX) {
+            let key = String::from_utf8_lossy(&self.keys.concat()).into_owned();
+            self.error(span, Code::Limit, format!("Too many fields in rule: key={key}"));
+        }
         if let Some(span) = self.key_field.filter(|_| !self.takes_key()) {
             let message = "Key field needs a watch, syscall or exe path given prior to it";
             self.error(span, Code::BadCombination, message);

@@ -120,7 +120,7 @@ impl Builder<'_> {
 
     fn text_field(&mut self, field: Field, expression: &Expression) {
         let value = &expression.value;
-        if value.bytes.len() >= TEXT_MAX {
+        if value.bytes.len() > TEXT_MAX {
             self.error(value.span, Code::Limit, "String value too long");
             return;
         }
@@ -136,13 +136,13 @@ pub(super) fn perm(word: &Word) -> Option<Perm> {
 /// auditctl's refusal, if a field cannot stand on a list.
 fn wrong_list(field: Field, list: FilterList) -> Option<String> {
     let name = field.name();
-    if list == FilterList::Filesystem && !matches!(field, Field::Fstype | Field::Key) {
+    if list == FilterList::Exclude && !excludable(field) {
+        return Some("Only msgtype, *uid, *gid, pid, and subj* fields can be used with exclude filter".to_owned());
+    }
+    if list == FilterList::Filesystem && field.lists().contains(&list) && !matches!(field, Field::Fstype | Field::Key) {
         return Some(format!(
             "Error sending add rule data request (Invalid argument): {name} is unknown to the filesystem list"
         ));
-    }
-    if list == FilterList::Exclude && !excludable(field) {
-        return Some("Only msgtype, *uid, *gid, pid, and subj* fields can be used with exclude filter".to_owned());
     }
     if field.lists().contains(&list) {
         return None;

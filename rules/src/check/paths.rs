@@ -47,8 +47,12 @@ impl Builder<'_> {
             self.refuse(value, "the path must be absolute");
             return;
         }
-        if value.bytes.len() >= PATH_MAX {
+        if value.bytes.len() > PATH_MAX {
             self.error(value.span, Code::Limit, "String value too long");
+            return;
+        }
+        if value.bytes.split(|byte| *byte == b'/').any(|name| name.len() > NAME_MAX) {
+            self.error(value.span, Code::Limit, "Error sending add rule data request (File name too long)");
             return;
         }
         self.warn_about_notation(value);

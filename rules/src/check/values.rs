@@ -170,6 +170,7 @@ fn address_family(name: &str) -> Result<u32, BadValue> {
             Err(BadValue::new("value is too large for field: saddr_fam"))
         }
         Some(number) => Ok(number),
+        None if signed(name).is_some() => Err(BadValue::new("value is too large for field: saddr_fam")),
         None => Err(not_a_number(Field::SaddrFam).hint("a number, or a name such as inet, inet6, local, netlink")),
     }
 }
