@@ -30,7 +30,7 @@ fn plain_entry(arch: Arch, name: &'static str) -> &'static str {
 }
 
 /// These keep `_time64` in the kernel's own name, as 32-bit callers need their own structures.
-const COMPAT_TIME64: &[&str] = &["pselect6", "ppoll", "recvmmsg", "rt_sigtimedwait"];
+const COMPAT_TIME64: &[&str] = &["io_pgetevents", "pselect6", "ppoll", "recvmmsg", "rt_sigtimedwait"];
 
 /// `arch/x86/entry/syscalls/syscall_64.tbl`, where the function's name is not the call's.
 const X86_64: &[(&str, &str)] = &[
@@ -169,6 +169,7 @@ mod tests {
         assert_eq!(first(Arch::B32, "mmap2")[1], "__ia32_sys_mmap_pgoff");
         assert_eq!(first(Arch::B32, "futex_time64")[1], "__ia32_sys_futex");
         assert_eq!(first(Arch::B32, "ppoll_time64")[0], "__ia32_compat_sys_ppoll_time64");
+        assert_eq!(first(Arch::B32, "io_pgetevents_time64")[0], "__ia32_compat_sys_io_pgetevents_time64");
     }
 
     #[test]
