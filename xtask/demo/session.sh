@@ -33,6 +33,7 @@ set +e
 # Outside a terminal's foreground group, or Ctrl-C in a shell beside it would stop the daemon.
 setsid "$daemon" daemon --config "$dir/auditd-bpf.toml" --rules "$dir/audit.rules" 2>"$dir/daemon.log" &
 pid=$!
+trap 'kill -TERM $pid; wait $pid; exit 130' INT TERM
 
 waited=0
 until grep -q ready "$dir/daemon.log"; do

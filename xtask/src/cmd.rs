@@ -1,6 +1,7 @@
 //! Running other programs, and saying what takes so long.
 
 use std::env;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,11 @@ pub fn output(command: &mut Command) -> Result<String> {
         bail!("{} failed ({}): {}", shown(command), output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a command that may take long: on a terminal its own progress shows, else nothing does unless it fails.
+pub fn output_or_progress(command: &mut Command) -> Result<()> {
+    if io::stderr().is_terminal() { run(command.stdout(io::stderr())) } else { output(command).map(drop) }
 }
 
 /// A program on PATH or among the system's own, which PATH leaves out for ordinary users on Debian.

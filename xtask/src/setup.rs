@@ -258,10 +258,11 @@ fn on_debian() -> bool {
 }
 
 fn apt_install(packages: &[String]) -> Result<()> {
-    cmd::run_shown(as_root("apt-get").args(["-q", "update"]))?;
-    let mut command = as_root("apt-get");
-    command.args(["-q", "install", "-y", "--no-install-recommends"]).args(packages);
-    cmd::run_shown(&mut command)
+    cmd::run_shown(as_root("apt-get").arg("update"))?;
+    // Packages must not stop to ask; sudo hands no variables on, so env sets it.
+    let mut command = as_root("env");
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends"]);
+    cmd::run_shown(command.args(packages))
 }
 
 /// A command that runs as root: by itself where we are root, else through sudo.

@@ -59,7 +59,7 @@ impl Apt {
     fn download_and_unpack(&self, packages: &[String], tree: &Path) -> Result<()> {
         let downloads = tempfile::tempdir_in(&self.dir).context("cannot create a directory for the download")?;
         let mut download = self.command("apt-get");
-        cmd::output(download.current_dir(downloads.path()).arg("download").args(packages))?;
+        cmd::output_or_progress(download.current_dir(downloads.path()).arg("download").args(packages))?;
         for entry in fs::read_dir(downloads.path()).context("cannot read the download directory")? {
             let package = entry?.path();
             cmd::output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(tree))?;
@@ -86,12 +86,14 @@ impl Apt {
         fs::write(self.dir.join("sources.list"), sources).context("cannot write the package sources")?;
         let mut update = self.command("apt-get");
         // A mirror without one of the suites is fine as long as the packages wanted are found.
-        cmd::step("package lists of other Debian suites (about 15 s)", || match cmd::output(update.arg("update")) {
-            Ok(_) => Ok(()),
-            Err(error) if self.package_names("linux-image-")?.is_empty() => Err(error),
-            Err(error) => {
-                eprintln!("warning: {error:#}");
-                Ok(())
+        cmd::step("package lists of other Debian suites (about 15 s)", || {
+            match cmd::output_or_progress(update.arg("update")) {
+                Ok(()) => Ok(()),
+                Err(error) if self.package_names("linux-image-")?.is_empty() => Err(error),
+                Err(error) => {
+                    eprintln!("warning: {error:#}");
+                    Ok(())
+                }
             }
         })?;
         fs::write(self.stamp(), "").context("cannot write the stamp")
@@ -103,7 +105,7 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(["-q", "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Dir::Etc::PreferencesParts=/dev/null"]);
+        command.args(["-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Dir::Etc::PreferencesParts=/dev/null"]);
         command.args(["-o", "Acquire::Languages=none", "-o", "APT::Update::Post-Invoke-Success::=true"]);
         // apt downloads as a user of its own when started by root; that user cannot write here.
         command.args(["-o", "APT::Sandbox::User=root"]);

@@ -37,6 +37,7 @@ impl Kernel {
         if let Some(cached) = Self::newest_cached(&kernels, version)? {
             return Ok(cached);
         }
+        remove_leftovers(&kernels);
         cmd::step(&format!("kernel {version}: downloading and unpacking"), || Self::fetch(workspace, &kernels, version))
     }
 
@@ -127,6 +128,15 @@ impl Kernel {
             }
         }
         Ok(files)
+    }
+}
+
+/// Removes what an interrupted download left; the cache is locked, so nobody works there.
+fn remove_leftovers(kernels: &Path) {
+    let entries = fs::read_dir(kernels).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp")) {
+        // Should it stay, it only takes space.
+        let _ = fs::remove_dir_all(entry.path());
     }
 }
 

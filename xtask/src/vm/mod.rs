@@ -21,7 +21,7 @@ use crate::cmd;
 use crate::setup;
 use crate::workspace::Workspace;
 use initramfs::Initramfs;
-use qemu::{Disk, Machine};
+use qemu::{Disk, Machine, path_of};
 
 /// Exit statuses of `vm` for a command that could not end, as timeout(1) and shells use them.
 const TIMED_OUT: u8 = 124;
@@ -263,37 +263,37 @@ impl Guest {
         terminal: &str,
         run: impl FnOnce(&Machine<'_>) -> Result<End>,
     ) -> Result<End> {
-        let work = tempfile::tempdir_in(self.kernel.dir()).context("cannot create a directory for the run")?;
         let nonce = nonce();
-        let initrd = work.path().join("initramfs.cpio");
-        self.write_initramfs(&initrd, command, terminal, &nonce)?;
-        let disks = self.disks(work.path())?;
-        let console = work.path().join("console");
+        let initrd = self.initramfs(command, terminal, &nonce)?;
+        let (scratch, out) = (self.scratch_disk()?, self.out_disk()?);
+        let disks = [("scratch", &scratch), ("out", &out)];
+        let disks = disks.into_iter().filter_map(|(name, image)| Some(Disk { name, image: path_of(image.as_ref()?) }));
+        let disks: Vec<_> = disks.collect();
+        let console = self.unnamed_file(0)?;
         let machine = Machine {
             kernel: &self.kernel.vmlinux(),
-            initrd: &initrd,
+            initrd: &path_of(&initrd),
             append: &self.kernel_parameters()?,
             memory: &self.memory,
             cpus: self.cpus,
             clock: self.clock,
             disks: &disks,
-            console: &console,
+            console: &path_of(&console),
             timeout: self.timeout,
             nonce: &nonce,
         };
         let end = run(&machine)?;
         if let Some(kept) = &self.console {
-            fs::copy(&console, kept).with_context(|| format!("cannot write {}", kept.display()))?;
+            fs::copy(path_of(&console), kept).with_context(|| format!("cannot write {}", kept.display()))?;
         }
-        if let (Some(out), End::Exited(_)) = (&self.out, &end) {
-            extract(&work.path().join("out.img"), out)?;
+        if let (Some(dir), Some(image), End::Exited(_)) = (&self.out, &out, &end) {
+            extract(&path_of(image), dir)?;
         }
         Ok(end)
     }
 
-    fn write_initramfs<S: AsRef<str>>(&self, path: &Path, command: &[S], terminal: &str, nonce: &str) -> Result<()> {
-        let file = File::create(path).context("cannot create the initramfs")?;
-        let mut archive = Initramfs::new(BufWriter::new(file), &self.kernel)?;
+    fn initramfs<S: AsRef<str>>(&self, command: &[S], terminal: &str, nonce: &str) -> Result<File> {
+        let mut archive = Initramfs::new(BufWriter::new(self.unnamed_file(0)?), &self.kernel)?;
         for (host, guest) in &self.files {
             archive.add(host, guest)?;
         }
@@ -302,20 +302,25 @@ impl Guest {
         let mark = qemu::end_mark(nonce);
         let conf = format!("NONCE={nonce}\nTERMINAL={}\nEND_MARK={}\n", cmd::quote(terminal), cmd::quote(&mark));
         archive.file(Path::new("guest/conf"), 0o644, conf.as_bytes())?;
-        archive.finish()?.flush().context("cannot write the initramfs")
+        archive.finish()?.into_inner().context("cannot write the initramfs")
     }
 
-    fn disks(&self, work: &Path) -> Result<Vec<Disk>> {
-        let mut disks = Vec::new();
-        if let Some(mb) = self.scratch_mb {
-            let image = sparse_file(work.join("scratch.img"), mb << 20)?;
-            cmd::output(Command::new(cmd::require("mkfs.ext4")?).args(["-q", "-F"]).arg(&image))?;
-            disks.push(Disk { name: "scratch", image });
-        }
-        if self.out.is_some() {
-            disks.push(Disk { name: "out", image: sparse_file(work.join("out.img"), OUT_DISK_BYTES)? });
-        }
-        Ok(disks)
+    fn scratch_disk(&self) -> Result<Option<File>> {
+        let Some(mb) = self.scratch_mb else { return Ok(None) };
+        let image = self.unnamed_file(mb << 20)?;
+        cmd::output(Command::new(cmd::require("mkfs.ext4")?).args(["-q", "-F"]).arg(path_of(&image)))?;
+        Ok(Some(image))
+    }
+
+    fn out_disk(&self) -> Result<Option<File>> {
+        self.out.as_ref().map(|_| self.unnamed_file(OUT_DISK_BYTES)).transpose()
+    }
+
+    /// A file that is gone with its last user, however this ends; others reach it through `path_of`.
+    fn unnamed_file(&self, bytes: u64) -> Result<File> {
+        let file = tempfile::tempfile_in(self.kernel.dir()).context("cannot create a temporary file")?;
+        file.set_len(bytes).context("cannot size a temporary file")?;
+        Ok(file)
     }
 
     fn kernel_parameters(&self) -> Result<String> {
@@ -330,12 +335,6 @@ impl Guest {
             self.append
         ))
     }
-}
-
-fn sparse_file(path: PathBuf, bytes: u64) -> Result<PathBuf> {
-    let made = File::create(&path).and_then(|file| file.set_len(bytes));
-    made.with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(path)
 }
 
 fn extract(image: &Path, out: &Path) -> Result<()> {

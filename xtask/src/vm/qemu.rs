@@ -72,6 +72,11 @@ pub fn end_mark(nonce: &str) -> String {
     format!("\x1eguest-end-{nonce}")
 }
 
+/// A name by which a child process can open a file of ours that has none.
+pub fn path_of(file: &impl AsRawFd) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
+}
+
 impl Machine<'_> {
     /// Runs to the end, passing the command's output on as it comes.
     pub fn run(&self, stdout: impl Write + Send, stderr: impl Write + Send) -> Result<End> {
@@ -79,10 +84,11 @@ impl Machine<'_> {
         let (err_reader, err_writer) = io::pipe().context("cannot create a pipe")?;
         let mut command = self.command()?;
         for (id, writer) in [("out", &out_writer), ("err", &err_writer)] {
-            // QEMU opens our end of the pipe by its name in /proc. We keep it open as well until QEMU is gone, so that
-            // the reader sees the end even if QEMU never came to open it.
-            let path = format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd());
-            command.args(["-chardev", &format!("file,id={id},path={path}"), "-serial", &format!("chardev:{id}")]);
+            // We keep our end open as well until QEMU is gone, so that the reader sees the end of the stream even if
+            // QEMU never came to open it.
+            let path = path_of(writer);
+            let chardev = format!("file,id={id},path={}", path.display());
+            command.args(["-chardev", &chardev, "-serial", &format!("chardev:{id}")]);
         }
         let mark = end_mark(self.nonce);
         thread::scope(|scope| {
