@@ -125,11 +125,12 @@ impl Lane {
             }
             return self.meter.snapshot(&self.name);
         }
-        // The thread hangs in a system call (a dead network file system, a pipe that nobody reads). It is left behind.
+        // The thread hangs in a system call (a dead network file system, a pipe that nobody reads), or panicked. It is
+        // left behind.
         self.queue.discard();
         let counters = self.meter.snapshot(&self.name);
         self.meter.lose(Cause::Shutdown, counters.pending());
-        tracing::error!(output = self.name, lost = counters.pending(), "this output hangs and was left behind");
+        tracing::error!(output = self.name, lost = counters.pending(), "this output does not end and was left behind");
         self.meter.snapshot(&self.name)
     }
 }
