@@ -35,7 +35,7 @@ pub use error::OutputError;
 pub use format::{Format, SCHEMA_VERSION};
 pub use names::Names;
 pub use pipeline::Pipeline;
-pub use record::Record;
+pub use record::{Record, UNSET};
 pub use serials::Serials;
 
 #[cfg(test)]
