@@ -206,7 +206,7 @@ fn summarise(log: &Path) -> Result<()> {
     ensure!(log.exists(), "the daemon wrote no log");
     let lines = cmd::output(Command::new("gzip").arg("-dc").arg(log))?;
     let summary = Summary::of(&lines)?;
-    println!("\n{} events", summary.events);
+    println!("\nevents: {}", summary.events);
     for (key, count) in &summary.by_key {
         println!("{count:>8}  {key}");
     }

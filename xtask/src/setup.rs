@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -225,19 +226,23 @@ fn install_linker(workspace: &Workspace, llvm: u32) -> Result<()> {
         }
         apt_install(&[format!("llvm-{llvm}-dev")])?;
     }
+    let build_dir = workspace.target.join("tools-build");
     let mut command = workspace.cargo("install");
     command
         .args(["bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--no-default-features", "--force"])
         .args(["--features", &format!("llvm-{llvm}"), "--root"])
         .arg(workspace.tools())
-        .env("CARGO_TARGET_DIR", workspace.target.join("tools-build"));
+        .env("CARGO_TARGET_DIR", &build_dir);
     if prefix.is_dir() {
         // Where its build script looks for llvm-config.
         let path = env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(prefix.join("bin")).chain(env::split_paths(&path));
         command.env("PATH", env::join_paths(path).context("PATH cannot be extended")?);
     }
-    cmd::step("bpf-linker (once, about 2 minutes)", || cmd::run_shown(&mut command))
+    cmd::step("bpf-linker (once, about 2 minutes)", || cmd::run_shown(&mut command))?;
+    // Half a gigabyte that nobody needs again; should it stay, it only takes space.
+    let _ = fs::remove_dir_all(&build_dir);
+    Ok(())
 }
 
 fn install_programs(programs: &[(&str, &str)], purpose: &str) -> Result<()> {
@@ -258,7 +263,11 @@ fn on_debian() -> bool {
 }
 
 fn apt_install(packages: &[String]) -> Result<()> {
-    cmd::run_shown(as_root("apt-get").arg("update"))?;
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if !UPDATED.load(Ordering::Relaxed) {
+        cmd::run_shown(as_root("apt-get").arg("update"))?;
+        UPDATED.store(true, Ordering::Relaxed);
+    }
     // Packages must not stop to ask; sudo hands no variables on, so env sets it.
     let mut command = as_root("env");
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends"]);
