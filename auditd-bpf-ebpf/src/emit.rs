@@ -56,8 +56,11 @@ pub fn append_value<T: Copy>(context: &mut TaskContext, kind: u8, detail: u8, va
 }
 
 /// Sends what is there as a chunk, and starts the next sample of the event.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn send_chunk(context: &mut TaskContext) {
+extern "C" fn send_chunk(context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
     context.header.kind = kind::CHUNK;
     context.header.schema = wire::SCHEMA_VERSION;
     context.header.tid = kernel::pid_tid().1;
@@ -67,6 +70,7 @@ fn send_chunk(context: &mut TaskContext) {
     }
     context.header.chunk += 1;
     context.header.payload_len = 0;
+    0
 }
 
 /// Sends the last sample of the event.

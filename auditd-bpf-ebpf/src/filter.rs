@@ -3,16 +3,19 @@
 use crate::{
     kernel::{self, Object, Task, field},
     maps::{ACTIVE, DAEMON_PID, EXES, HEADERS, INTERVALS, NAME_SEED, NAMES, OBJECTS, ROWS, SYSCALLS, count},
-    task::{Subject, TaskContext},
+    task::Subject,
 };
 use auditd_bpf_common::{
     counters,
-    limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, SEARCH_STEPS, SLOTS, WALK_STEPS, WORDS},
-    plan_rows::{Header, NameKey, ObjectKey, ROW_ALL, ROW_NONE, SyscallEntry, class, field as ordered, hash_step},
+    limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, NAME_BYTES, SEARCH_STEPS, WALK_STEPS, WORDS},
+    plan_rows::{Header, NameKey, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, class, field as ordered, hash_step},
 };
 
 /// A bitmap over rules.
-pub type Rules = [u64; WORDS];
+pub type Rules = Row;
+
+/// No rule.
+pub const NO_RULES: Rules = Row { words: [0; WORDS] };
 
 /// One table set.
 #[derive(Clone, Copy)]
@@ -44,66 +47,32 @@ impl Tables {
         SYSCALLS.get((self.slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
     }
 
-    #[inline(always)]
-    fn row(self, row: u32) -> Option<&'static Rules> {
-        ROWS.get(self.slot * MAX_ROWS + row).map(|row| &row.words)
-    }
-
     /// All rules of a row.
     #[inline(always)]
     pub fn load(self, rules: &mut Rules, row: u32) {
-        *rules = [0; WORDS];
-        self.widen(rules, row);
+        rules_load(self.slot, row, rules);
     }
 
-    /// Adds the rules of a row.
-    #[inline(always)]
-    pub fn widen(self, rules: &mut Rules, row: u32) {
-        if row == ROW_NONE {
-            return;
-        }
-        let Some(words) = self.row(row) else { return count(counters::TABLE_MISS) };
-        for i in 0..WORDS {
-            if i >= self.header.words as usize {
-                break;
-            }
-            rules[i] |= words[i];
-        }
-    }
-
-    /// Keeps only the rules of a row. A row that cannot be read keeps all: better an event too many.
+    /// Keeps only the rules of a row.
     #[inline(always)]
     pub fn narrow(self, rules: &mut Rules, row: u32) {
-        if row == ROW_ALL {
-            return;
-        }
-        let Some(words) = self.row(row) else { return count(counters::TABLE_MISS) };
-        for i in 0..WORDS {
-            if i >= self.header.words as usize {
-                break;
-            }
-            rules[i] &= words[i];
+        if row != ROW_ALL {
+            rules_narrow(self.slot, row, rules);
         }
     }
 
-    /// Keeps the rules that test no object or one that was met; `row_b` narrows only the former.
+    /// Keeps the rules that have met their object, and of those that test none the ones in `row`. `met` stays as it is; it is
+    /// mutable because the verifier lets no read-only memory into a global function.
     #[inline(always)]
-    pub fn narrow_objects(self, rules: &mut Rules, met: &Rules, also: u32) {
-        let Some(none) = self.row(self.header.no_object_row) else { return count(counters::TABLE_MISS) };
-        let Some(also) = self.row(also) else { return count(counters::TABLE_MISS) };
-        for i in 0..WORDS {
-            if i >= self.header.words as usize {
-                break;
-            }
-            rules[i] &= met[i] | (none[i] & also[i]);
-        }
+    pub fn narrow_objects(self, rules: &mut Rules, met: &mut Rules, row: u32) {
+        rules_narrow_objects(self.slot, row, rules, met);
     }
 
     /// Keeps the rules whose tests of one ordered field hold for `value`.
     #[inline(always)]
     fn narrow_field(self, rules: &mut Rules, index: u32, value: u32) {
         if self.header.fields & (1 << index) != 0 {
-            narrow_by_interval(self.slot, self.header, rules, index, value);
+            rules_narrow_field(self.slot, index, value, rules);
         }
     }
 
@@ -150,190 +119,283 @@ impl Tables {
     /// The deciding rule.
     #[inline(always)]
     pub fn first(self, rules: &Rules) -> Option<u32> {
-        for i in 0..WORDS {
-            if i >= self.header.words as usize {
-                break;
-            }
-            if rules[i] != 0 {
-                return Some(i as u32 * 64 + lowest_bit(rules[i]));
-            }
-        }
-        None
+        u32::try_from(rules_first(self.slot, rules)).ok()
     }
 
     /// Whether a rule suppresses its events.
     #[inline(always)]
     pub fn is_never(self, rule: u32) -> bool {
+        // The compiler sees that every rule is in range and drops the mask; the verifier does not see it.
+        let rule = core::hint::black_box(rule);
         self.header.never.words[(rule / 64) as usize % WORDS] >> (rule % 64) & 1 != 0
     }
 
+    /// Adds the rules that an object satisfies: by its inode, by its name in its directory, by the trees above it.
     #[inline(always)]
-    fn match_dentry(self, rules: &mut Rules, dentry: Object) {
+    pub fn match_object(self, rules: &mut Rules, dentry: Object) {
+        match_object(self.slot, self.header.tests_dir, rules, dentry);
+    }
+}
+
+/// A function of its own, not global: it takes a typed pointer, and inlined once per object it would take its callers' stack.
+#[inline(never)]
+fn match_object(slot: u32, tests_dir: u32, rules: &mut Rules, dentry: Object) {
         let dev: u32 = field(field::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
         let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
         if !inode.is_null() {
-            let key = ObjectKey { slot: self.slot, dev, ino: field(inode, &kernel::INODE_I_INO) };
+            let key = ObjectKey { slot: slot, dev, ino: field(inode, &kernel::INODE_I_INO) };
             // SAFETY: the row number is copied out at once.
             if let Some(value) = unsafe { OBJECTS.get(key) } {
                 let row = value.path_row;
-                self.widen(rules, row);
+                rules_widen(slot, row, rules);
             }
         }
         let parent: Object = field(dentry, &kernel::DENTRY_D_PARENT);
         let directory: Object = field(parent, &kernel::DENTRY_D_INODE);
         if !directory.is_null() {
             let ino = field(directory, &kernel::INODE_I_INO);
-            self.match_name(rules, ObjectKey { slot: self.slot, dev, ino }, dentry);
+            // SAFETY: the flag is copied out at once.
+            if unsafe { OBJECTS.get(ObjectKey { slot: slot, dev, ino }) }.is_some_and(|value| value.has_names != 0) {
+                rules_match_name(slot, dev, ino, kernel::address(dentry), rules);
+            }
         }
-        if self.header.tests_dir != 0 {
-            self.match_trees(rules, dentry, dev);
-        }
-    }
-
-    #[inline(always)]
-    fn match_name(self, rules: &mut Rules, directory: ObjectKey, dentry: Object) {
-        // SAFETY: the flag is copied out at once.
-        if !unsafe { OBJECTS.get(directory) }.is_some_and(|value| value.has_names != 0) {
-            return;
-        }
-        let hash = hash_dentry_name(dentry as u64);
-        let key = NameKey { slot: directory.slot, dev: directory.dev, ino: directory.ino, hash };
-        // SAFETY: the row number is copied out at once.
-        if let Some(row) = unsafe { NAMES.get(key) } {
-            let row = *row;
-            self.widen(rules, row);
+        if tests_dir != 0 {
+            rules_match_trees(slot, dev, kernel::address(dentry), rules);
         }
     }
 
-    #[inline(always)]
-    fn match_trees(self, rules: &mut Rules, dentry: Object, dev: u32) {
-        let mut walk = TreeWalk { rules, tables_words: self.header.words, slot: self.slot, dentry: dentry as u64, dev, whole: 0 };
-        kernel::repeat(WALK_STEPS, tree_step, &mut walk);
-        if walk.whole == 0 {
-            count(counters::UNRESOLVED_PATH);
+// The functions below are global in BPF's sense: the verifier checks each once, for any arguments, instead of again on
+// every path that leads to a call. They take a slot and find the tables themselves, and get pointers that may be null.
+
+#[inline(always)]
+fn words_in_use(slot: u32) -> u32 {
+    HEADERS.get(slot).map_or(0, |header| header.words)
+}
+
+/// Calls `act` for the words in use, in steps of 1, 4 and all: the rest is zero in every row, and a loop with a bound known
+/// only at run time is what the verifier follows worst.
+#[inline(always)]
+pub fn each_word(words: u32, mut act: impl FnMut(usize)) {
+    act(0);
+    if words > 1 {
+        (1..4).for_each(&mut act);
+        if words > 4 {
+            (4..WORDS).for_each(&mut act);
         }
     }
 }
 
-/// Adds the rules that an object satisfies: by its inode, by its name in its directory, by the trees above it.
+fn row(slot: u32, row: u32) -> Option<&'static Row> {
+    let row = ROWS.get(slot * MAX_ROWS + row);
+    if row.is_none() {
+        count(counters::TABLE_MISS);
+    }
+    row
+}
+
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn match_object(slot: u32, header: &'static Header, rules: &mut Rules, dentry: Object) {
-    Tables { slot, header }.match_dentry(rules, dentry);
+extern "C" fn rules_load(slot: u32, number: u32, rules: *mut Rules) -> i32 {
+    // SAFETY: null or the caller's bitmap, as the verifier proves at each call.
+    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
+    *rules = NO_RULES;
+    let Some(row) = row(slot, number) else { return 0 };
+    each_word(words_in_use(slot), |i| rules.words[i] = row.words[i]);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_widen(slot: u32, number: u32, rules: *mut Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
+    let Some(row) = row(slot, number) else { return 0 };
+    each_word(words_in_use(slot), |i| rules.words[i] |= row.words[i]);
+    0
+}
+
+/// A row that cannot be read keeps all: better an event too many.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_narrow(slot: u32, number: u32, rules: *mut Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
+    let Some(row) = row(slot, number) else { return 0 };
+    each_word(words_in_use(slot), |i| rules.words[i] &= row.words[i]);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_narrow_objects(slot: u32, number: u32, rules: *mut Rules, met: *mut Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
+    // SAFETY: as in `rules_load`.
+    let Some(met) = (unsafe { met.as_ref() }) else { return 0 };
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    let Some(none) = row(slot, header.no_object_row) else { return 0 };
+    let Some(also) = row(slot, number) else { return 0 };
+    each_word(header.words, |i| rules.words[i] &= met.words[i] | (none.words[i] & also.words[i]));
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_first(slot: u32, rules: *const Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_ref() }) else { return -1 };
+    let (mut word, mut base) = (0, 0);
+    each_word(words_in_use(slot), |i| {
+        if word == 0 {
+            (word, base) = (rules.words[i], i as i32 * 64);
+        }
+    });
+    if word == 0 { -1 } else { base + lowest_bit(word) as i32 }
+}
+
+/// Index of the lowest set bit of a word that has one: the number of bits below it, counted without a branch.
+#[inline(always)]
+fn lowest_bit(word: u64) -> u32 {
+    let below = (word & word.wrapping_neg()).wrapping_sub(1);
+    let pairs = below - (below >> 1 & 0x5555_5555_5555_5555);
+    let fours = (pairs & 0x3333_3333_3333_3333) + (pairs >> 2 & 0x3333_3333_3333_3333);
+    ((fours + (fours >> 4) & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
+}
+
+struct Search {
+    low: u32,
+    count: u32,
+    value: u32,
+}
+
+/// Row of the last interval that starts at or below the value; the first one starts at 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_narrow_field(slot: u32, index: u32, value: u32, rules: *mut Rules) -> i32 {
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    if index as usize >= ordered::COUNT {
+        return 0;
+    }
+    let [first, length] = header.intervals[index as usize];
+    let mut search = Search { low: slot * MAX_INTERVALS + first, count: length, value };
+    kernel::repeat(SEARCH_STEPS, search_step, &mut search);
+    if let Some(interval) = INTERVALS.get(search.low)
+        && interval.row != ROW_ALL
+    {
+        rules_narrow(slot, interval.row, rules);
+    }
+    0
+}
+
+unsafe extern "C" fn search_step(_: u32, search: *mut Search) -> i64 {
+    // SAFETY: the state of `rules_narrow_field`, checked by the verifier.
+    let search = unsafe { &mut *search };
+    if search.count <= 1 {
+        return 1;
+    }
+    let half = search.count / 2;
+    let Some(middle) = INTERVALS.get(search.low + half) else { return 1 };
+    if middle.start <= search.value {
+        search.low += half;
+        search.count -= half;
+    } else {
+        search.count = half;
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_match_name(slot: u32, dev: u32, ino: u64, dentry: u64, rules: *mut Rules) -> i32 {
+    if rules.is_null() {
+        return 0;
+    }
+    let key = NameKey { slot, dev, ino, hash: hash_dentry_name(dentry) };
+    // SAFETY: the row number is copied out at once.
+    if let Some(row) = unsafe { NAMES.get(key) } {
+        let row = *row;
+        rules_widen(slot, row, rules);
+    }
+    0
 }
 
 struct TreeWalk {
     rules: *mut Rules,
-    tables_words: u32,
     slot: u32,
-    dentry: u64,
     dev: u32,
-    whole: u32,
+    dentry: u64,
+    whole: u64,
 }
 
-/// One directory up: the names of a file system only. Mounts below a watched tree are roots of their own in the table, as
-/// they are in the kernel's `audit_tree`.
+/// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
+/// kernel's `audit_tree`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_match_trees(slot: u32, dev: u32, dentry: u64, rules: *mut Rules) -> i32 {
+    if rules.is_null() {
+        return 0;
+    }
+    let mut walk = TreeWalk { rules, slot, dev, dentry, whole: 0 };
+    kernel::repeat(WALK_STEPS, tree_step, &mut walk);
+    if walk.whole == 0 {
+        count(counters::UNRESOLVED_PATH);
+    }
+    0
+}
+
+/// One directory up.
 unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
-    // SAFETY: the state of `match_trees`, checked by the verifier.
+    // SAFETY: the state of `rules_match_trees`, checked by the verifier.
     let walk = unsafe { &mut *walk };
     let inode: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_INODE);
     if inode != 0 {
         let key = ObjectKey { slot: walk.slot, dev: walk.dev, ino: kernel::probe(inode, &kernel::INODE_I_INO) };
         // SAFETY: the row number is copied out at once.
         let row = unsafe { OBJECTS.get(key) }.map_or(ROW_NONE, |value| value.dir_row);
-        if row != ROW_NONE
-            && let Some(row) = ROWS.get(walk.slot * MAX_ROWS + row)
-        {
-            for i in 0..WORDS {
-                if i >= walk.tables_words as usize {
-                    break;
-                }
-                // SAFETY: the caller's bitmap outlives the walk.
-                unsafe { (*walk.rules)[i] |= row.words[i] };
-            }
+        if row != ROW_NONE {
+            rules_widen(walk.slot, row, walk.rules);
         }
     }
     let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
     if parent == walk.dentry || parent == 0 {
-        walk.whole = (parent != 0) as u32;
+        walk.whole = (parent != 0) as u64;
         return 1;
     }
     walk.dentry = parent;
     0
 }
 
-/// Bytes of a name hashed per read.
-const HASH_BLOCK: u32 = 64;
+struct NameHash {
+    name: u64,
+    hash: u64,
+    length: u32,
+    done: u32,
+}
 
 /// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
-#[inline(never)]
+#[inline(always)]
 fn hash_dentry_name(dentry: u64) -> u64 {
-    let name: u64 = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
-    let length: u32 = kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & 0xff;
-    let mut hash = hash_step(NAME_SEED.load(), u64::from(length));
-    let mut done = 0;
-    while done < 256 {
-        if done >= length {
-            break;
-        }
-        let mut block = [0u64; HASH_BLOCK as usize / 8];
-        let bytes = (length - done).min(HASH_BLOCK);
-        if !kernel::copy_kernel(block.as_mut_ptr().cast(), bytes, name + u64::from(done)) {
-            count(counters::UNRESOLVED_PATH);
-        }
-        for (i, word) in block.iter().enumerate() {
-            if done + i as u32 * 8 < length {
-                hash = hash_step(hash, *word);
-            }
-        }
-        done += HASH_BLOCK;
-    }
-    hash
+    let length = kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1);
+    let name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
+    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), u64::from(length)), length, done: 0 };
+    kernel::repeat(NAME_BYTES as u32 / 8, hash_word, &mut state);
+    state.hash
 }
 
-#[inline(never)]
-fn narrow_by_interval(slot: u32, header: &'static Header, rules: &mut Rules, index: u32, value: u32) {
-    let Some([first, length]) = header.intervals.get(index as usize) else { return };
-    let row = interval_row(slot * MAX_INTERVALS + first, *length, value);
-    Tables { slot, header }.narrow(rules, row);
-}
-
-/// Row of the last interval that starts at or below `value`; the first one starts at 0.
-#[inline(always)]
-fn interval_row(first: u32, length: u32, value: u32) -> u32 {
-    let mut low = first;
-    let mut count = length;
-    let mut step = 0;
-    while step < SEARCH_STEPS {
-        step += 1;
-        if count <= 1 {
-            break;
-        }
-        let half = count / 2;
-        let Some(middle) = INTERVALS.get(low + half) else { break };
-        if middle.start <= value {
-            low += half;
-            count -= half;
-        } else {
-            count = half;
-        }
+unsafe extern "C" fn hash_word(_: u32, state: *mut NameHash) -> i64 {
+    // SAFETY: the state of `hash_dentry_name`, checked by the verifier.
+    let state = unsafe { &mut *state };
+    if state.done >= state.length {
+        return 1;
     }
-    INTERVALS.get(low).map_or(ROW_ALL, |interval| interval.row)
-}
-
-/// Index of the lowest set bit, by halving: BPF has no instruction for it.
-#[inline(always)]
-fn lowest_bit(word: u64) -> u32 {
-    let mut bit = 0;
-    let mut word = word;
-    let mut width = 32;
-    while width > 0 {
-        if word & ((1 << width) - 1) == 0 {
-            word >>= width;
-            bit += width;
-        }
-        width /= 2;
+    let mut word = 0u64;
+    let bytes = (state.length - state.done).min(8);
+    if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + u64::from(state.done)) {
+        count(counters::UNRESOLVED_PATH);
     }
-    bit
+    state.hash = hash_step(state.hash, word);
+    state.done += 8;
+    0
 }
 
 /// A call in progress that some rule names.
@@ -362,9 +424,9 @@ impl Call {
     }
 
     /// Whether the event can still match, the result being unknown: decides if the objects are worth recording.
-    #[inline(always)]
-    pub fn may_match(&self, objects: &Rules, access: u32, result_row: u32) -> bool {
-        let mut rules = [0; WORDS];
+    #[inline(never)]
+    pub fn may_match(&self, objects: &mut Rules, access: u32, result_row: u32) -> bool {
+        let mut rules = NO_RULES;
         self.tables.load(&mut rules, self.entry.row);
         if self.entry.class == class::OPEN || self.entry.class == class::OPENAT2 {
             self.tables.narrow(&mut rules, self.tables.header.perm_rows[(access & 7) as usize]);
@@ -381,17 +443,3 @@ impl Call {
         self.tables.any(&rules)
     }
 }
-
-/// The tables and the rules of the context's objects, for the end of the call.
-#[inline(always)]
-pub fn met_objects(context: Option<&mut TaskContext>, tables: Tables, met: &mut Rules) -> Tables {
-    *met = [0; WORDS];
-    let Some(context) = context else { return tables };
-    let Some(then) = context.tables() else {
-        count(counters::STALE_CONTEXT);
-        return tables;
-    };
-    *met = context.object_rules;
-    then
-}
-const _: () = assert!(SLOTS == 2);

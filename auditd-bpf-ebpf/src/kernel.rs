@@ -96,6 +96,13 @@ pub fn repeat<S>(steps: u32, step: unsafe extern "C" fn(u32, *mut S) -> i64, sta
     unsafe { raw::bpf_loop(steps, step as *mut c_void, core::ptr::from_mut(state).cast(), 0) };
 }
 
+/// The address of an object as a plain number, which a global function may take; a typed pointer it may not.
+#[inline(always)]
+pub fn address(object: Object) -> u64 {
+    let slot = object;
+    probe_at((&raw const slot) as u64)
+}
+
 /// Monotonic time in ns.
 #[inline(always)]
 pub fn now() -> u64 {
@@ -108,6 +115,13 @@ pub fn now() -> u64 {
 pub fn pid_tid() -> (u32, u32) {
     let both = helpers::bpf_get_current_pid_tgid();
     ((both >> 32) as u32, both as u32)
+}
+
+/// The current task as a plain number, for [`probe`].
+#[inline(always)]
+pub fn current_address() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { raw::bpf_get_current_task() }
 }
 
 /// The current task.

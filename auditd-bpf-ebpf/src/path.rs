@@ -2,7 +2,7 @@
 
 use crate::{
     emit,
-    kernel::{self, Object, Task, field, member},
+    kernel::{self, Object},
     maps::count,
     task::TaskContext,
 };
@@ -14,27 +14,18 @@ use auditd_bpf_common::{
 
 /// Appends the path of a dentry. `mount` is the `vfsmount` it was reached through, or null where the hook has none.
 #[inline(always)]
-pub fn append(context: &mut TaskContext, task: Task, dentry: Object, mount: Object) {
-    append_address(context, task, dentry as u64, mount as u64);
+pub fn append(context: &mut TaskContext, dentry: Object, mount: Object) {
+    // Through the context: what is read back from a map is a plain number, which a global function may take.
+    context.scratch = [dentry as u64, mount as u64];
+    // SAFETY: plain reads of our own memory; volatile, or the compiler would keep the pointers.
+    let [dentry, mount] = unsafe { core::ptr::read_volatile(&raw const context.scratch) };
+    path_walk(context, dentry, mount);
 }
 
-/// Appends the path of a `struct path`.
+/// Appends the path of a `struct path` at an address.
 #[inline(always)]
-pub fn append_path(context: &mut TaskContext, task: Task, path: Object) {
-    append_address(context, task, field(path, &kernel::PATH_DENTRY), field(path, &kernel::PATH_MNT));
-}
-
-/// Appends the path of a dentry and mount known by address.
-#[inline(always)]
-pub fn append_address(context: &mut TaskContext, task: Task, dentry: u64, mount: u64) {
-    let fs: Object = field(task.object(), &kernel::TASK_FS);
-    let (mut root_dentry, mut root_mount) = (0, 0);
-    if !fs.is_null() {
-        let root = member(fs, &kernel::FS_ROOT);
-        root_dentry = field::<u64>(root, &kernel::PATH_DENTRY);
-        root_mount = field::<u64>(root, &kernel::PATH_MNT);
-    }
-    walk(context, dentry, mount, root_dentry, root_mount);
+pub fn append_path(context: &mut TaskContext, path: u64) {
+    path_walk(context, kernel::probe(path, &kernel::PATH_DENTRY), kernel::probe(path, &kernel::PATH_MNT));
 }
 
 /// Appends a path that is one name below the preceding parent object.
@@ -53,8 +44,17 @@ struct Walk {
     end: u64,
 }
 
+/// Global in BPF's sense: the verifier checks it once, for any arguments.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn walk(context: &mut TaskContext, dentry: u64, mount: u64, root_dentry: u64, root_mount: u64) {
+extern "C" fn path_walk(context: *mut TaskContext, dentry: u64, mount: u64) -> i32 {
+    if context.is_null() {
+        return 0;
+    }
+    let fs: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_FS);
+    let root = fs + u64::from(kernel::FS_ROOT.load());
+    let root_dentry = kernel::probe(root, &kernel::PATH_DENTRY);
+    let root_mount = kernel::probe(root, &kernel::PATH_MNT);
     let deleted = kernel::probe::<u64>(dentry, &kernel::DENTRY_D_HASH_PPREV) == 0
         && kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != dentry;
     let mut walk = Walk { context, dentry, mount, root_dentry, root_mount, end: u64::from(path_end::LOST) };
@@ -62,6 +62,7 @@ fn walk(context: &mut TaskContext, dentry: u64, mount: u64, root_dentry: u64, ro
     let mark = if deleted { path_end::DELETED } else { 0 };
     // SAFETY: the context passed in.
     end(unsafe { &mut *walk.context }, walk.end as u8 | mark);
+    0
 }
 
 unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
@@ -89,7 +90,7 @@ unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
         }
         return 1;
     }
-    // SAFETY: the context passed to `walk`.
+    // SAFETY: the context passed to `path_walk`.
     if !append_name(unsafe { &mut *walk.context }, walk.dentry) {
         return 1;
     }
@@ -114,16 +115,23 @@ fn end(context: &mut TaskContext, how: u8) {
     emit::append(context, section::PATH_END, how, 0, |_| true);
 }
 
-/// Appends the working directory and the executable.
-#[inline(always)]
-pub fn append_surroundings(context: &mut TaskContext, task: Task, exe: Object) {
-    let fs: Object = field(task.object(), &kernel::TASK_FS);
-    if !fs.is_null() {
+/// Appends the working directory and the executable of the current task.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn path_surroundings(context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let task = kernel::current_address();
+    let fs: u64 = kernel::probe(task, &kernel::TASK_FS);
+    if fs != 0 {
         emit::append(context, section::CWD, 0, 0, |_| true);
-        append_path(context, task, member(fs, &kernel::FS_PWD));
+        append_path(context, fs + u64::from(kernel::FS_PWD.load()));
     }
-    if !exe.is_null() {
+    let mm: u64 = kernel::probe(task, &kernel::TASK_MM);
+    let exe: u64 = if mm == 0 { 0 } else { kernel::probe(mm, &kernel::MM_EXE_FILE) };
+    if exe != 0 {
         emit::append(context, section::EXE, 0, 0, |_| true);
-        append_path(context, task, member(exe, &kernel::FILE_F_PATH));
+        append_path(context, exe + u64::from(kernel::FILE_F_PATH.load()));
     }
+    0
 }

@@ -2,13 +2,12 @@
 
 use crate::{
     emit,
-    filter::{self, Call, Rules},
+    filter::{Call, NO_RULES, each_word},
     kernel::{self, Object, field},
     path,
     task::{self, Context, TaskContext},
 };
 use auditd_bpf_common::{
-    limits::WORDS,
     plan_rows::class,
     wire::{self, name_type, section},
 };
@@ -20,6 +19,8 @@ pub enum Met {
     Whole { role: u8, dentry: Object, mount: Object },
     /// One name below the preceding directory.
     Below { role: u8, dentry: Object },
+    /// No object after all.
+    Nothing,
 }
 
 impl Met {
@@ -36,9 +37,10 @@ impl Met {
     }
 
     #[inline(always)]
-    fn dentry(self) -> Object {
+    fn dentry(self) -> Option<Object> {
         match self {
-            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => dentry,
+            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some(dentry),
+            Self::Nothing => None,
         }
     }
 }
@@ -54,21 +56,20 @@ pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
 /// Records objects of a call. `access`: perm bits of an open. `result_row`: rules that can still match.
 #[inline(always)]
 pub fn objects_of<const N: usize>(call: &Call, hook: u32, access: u32, result_row: u32, objects: [Met; N]) {
-    let mut met: Rules = [0; WORDS];
-    each(&objects, |object| filter::match_object(call.tables.slot, call.tables.header, &mut met, object.dentry()));
-    if !call.may_match(&met, access, result_row) {
+    let mut met = NO_RULES;
+    each(&objects, |object| {
+        if let Some(dentry) = object.dentry() {
+            call.tables.match_object(&mut met, dentry);
+        }
+    });
+    if !call.may_match(&mut met, access, result_row) {
         return;
     }
     let Some(context) = task::begin(call) else { return };
     note_hook(context, hook);
     context.access = access;
-    for i in 0..WORDS {
-        if i >= call.tables.header.words as usize {
-            break;
-        }
-        context.object_rules[i] |= met[i];
-    }
-    each(&objects, |object| append_object(context, call, object));
+    each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
+    each(&objects, |object| append_object(context, object));
 }
 
 /// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
@@ -96,7 +97,7 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 #[inline(always)]
 pub fn plain(hook: u32) -> Option<Context> {
     let call = Call::current()?;
-    if !call.may_match(&[0; WORDS], 0, call.tables.header.success_row) {
+    if !call.may_match(&mut { NO_RULES }, 0, call.tables.header.success_row) {
         return None;
     }
     let context = task::begin(&call)?;
@@ -113,9 +114,31 @@ fn note_hook(context: &mut TaskContext, hook: u32) {
 }
 
 #[inline(always)]
-fn append_object(context: &mut TaskContext, call: &Call, object: Met) {
+fn append_object(context: &mut TaskContext, object: Met) {
+    match object {
+        Met::Whole { role, dentry, mount } => append_whole(context, dentry, mount, role),
+        Met::Below { role, dentry } => append_below(context, dentry, role),
+        Met::Nothing => {}
+    }
+}
+
+// Functions of their own: inlined once per object they would take the stack of their callers.
+
+#[inline(never)]
+fn append_whole(context: &mut TaskContext, dentry: Object, mount: Object, role: u8) {
+    append_inode(context, dentry, role);
+    path::append(context, dentry, mount);
+}
+
+#[inline(never)]
+fn append_below(context: &mut TaskContext, dentry: Object, role: u8) {
+    append_inode(context, dentry, role);
+    path::append_below_parent(context, dentry);
+}
+
+#[inline(always)]
+fn append_inode(context: &mut TaskContext, dentry: Object, role: u8) {
     context.objects += 1;
-    let dentry = object.dentry();
     let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
     let mut value = wire::Object::default();
     if !inode.is_null() {
@@ -126,16 +149,7 @@ fn append_object(context: &mut TaskContext, call: &Call, object: Met) {
         value.gid = field(inode, &kernel::INODE_I_GID);
         value.rdev = field(inode, &kernel::INODE_I_RDEV);
     }
-    match object {
-        Met::Whole { role, mount, .. } => {
-            emit::append_value(context, section::OBJECT, role, &value);
-            path::append(context, call.task, dentry, mount);
-        }
-        Met::Below { role, .. } => {
-            emit::append_value(context, section::OBJECT, role, &value);
-            path::append_below_parent(context, dentry);
-        }
-    }
+    emit::append_value(context, section::OBJECT, role, &value);
 }
 
 /// Access of an open by its flags, as `ACC_MODE` in `include/linux/fs.h`, in audit's perm bits.

@@ -2,16 +2,16 @@
 
 use crate::{
     emit,
-    filter::{self, Rules, Tables},
-    kernel::{self, Object, Task, field},
-    maps::{DAEMON_PID, TASKS, count},
+    filter::{Call, NO_RULES, Tables},
+    kernel::{self, Object, Task},
+    maps::{DAEMON_PID, count},
     path, record,
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
     counters,
-    limits::{ARGV_BYTES, WORDS},
-    plan_rows::{NO_ARG, SyscallEntry, class},
+    limits::ARGV_BYTES,
+    plan_rows::{NO_ARG, ROW_ALL, SyscallEntry, class},
     wire::{incomplete, section},
 };
 use aya_ebpf::{macros::fexit, programs::FExitContext};
@@ -27,14 +27,13 @@ pub fn fexit_syscall(ctx: FExitContext) -> u32 {
 fn ended(registers: Object, exit: i64) {
     let task = Task::current();
     let (number, abi) = (kernel::syscall_number(registers), task.abi());
-    let mut context = task::begun(task, number, abi);
-    let emitted = decide(task, registers, number, abi, exit, context.as_deref_mut());
-    if let Some(context) = emitted.or(context) {
+    let context = task::begun(task, number, abi);
+    if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }
 }
 
-/// Applies the rules; emits the event that they ask for, and returns the context it was built in.
+/// Applies the rules, and emits the event that they ask for. Returns the context that is to be reset.
 #[inline(always)]
 fn decide(
     task: Task,
@@ -42,40 +41,56 @@ fn decide(
     number: u32,
     abi: u32,
     exit: i64,
-    context: Option<&mut TaskContext>,
+    mut begun: Option<task::Context>,
 ) -> Option<task::Context> {
     if kernel::pid_tid().0 == DAEMON_PID.load() {
-        return None;
+        return begun;
     }
-    let mut met: Rules = [0; WORDS];
-    let mut args = kernel::arguments(registers, abi);
-    let mut access = 0;
-    if let Some(context) = &context {
-        args = context.header.args;
-        access = context.access;
-    }
-    let tables = filter::met_objects(context, Tables::active()?, &mut met);
-    let entry = tables.syscall(abi, number)?;
-    let mut rules: Rules = [0; WORDS];
+    let Some(active) = Tables::active() else { return begun };
+    let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
+    let Some(entry) = tables.syscall(abi, number) else { return begun };
+    let mut rules = NO_RULES;
     tables.load(&mut rules, entry.row);
-    tables.narrow_objects(&mut rules, &met, auditd_bpf_common::plan_rows::ROW_ALL);
+    let begun = match begun {
+        Some(context) => {
+            tables.narrow_objects(&mut rules, &mut context.object_rules, ROW_ALL);
+            Some(context)
+        }
+        None => {
+            tables.narrow(&mut rules, tables.header.no_object_row);
+            None
+        }
+    };
     tables.narrow_result(&mut rules, exit);
     if !tables.any(&rules) {
-        return None;
+        return begun;
     }
+    let context = match begun {
+        Some(context) => context,
+        None => task::begin(&Call { task, registers, number, abi, tables, entry })?,
+    };
     if record::is_open(entry.class) {
-        if access == 0 {
-            access = record::open_access(open_flags(entry, &args));
+        if context.access == 0 {
+            context.access = record::open_access(open_flags(entry, &context.header.args));
         }
-        tables.narrow(&mut rules, tables.header.perm_rows[(access & 7) as usize]);
+        tables.narrow(&mut rules, tables.header.perm_rows[(context.access & 7) as usize]);
     }
     let subject = Subject::of(task);
-    tables.narrow_subject(&mut rules, subject, &args);
-    let rule = tables.first(&rules)?;
-    if tables.is_never(rule) {
-        return None;
+    tables.narrow_subject(&mut rules, subject, &context.header.args);
+    if let Some(rule) = tables.first(&rules)
+        && !tables.is_never(rule)
+    {
+        emit::fill_header(context, subject, tables.header.generation, rule, exit);
+        event_details(context, entry.class, entry.path_arg, entry.dirfd_arg, pair(entry.path2_arg, entry.dirfd2_arg));
+        emit::send_event(context);
     }
-    emit_event(subject, &args, number, abi, tables.header.generation, rule, exit, entry)
+    Some(context)
+}
+
+/// Two bytes as one argument: a global function takes five.
+#[inline(always)]
+fn pair(low: u8, high: u8) -> u32 {
+    u32::from(low) | u32::from(high) << 8
 }
 
 /// Flags of an open that no hook saw.
@@ -86,7 +101,7 @@ fn open_flags(entry: &SyscallEntry, args: &[u64; 6]) -> u32 {
 }
 
 #[inline(always)]
-fn argument(args: &[u64; 6], index: u8) -> u64 {
+pub fn argument(args: &[u64; 6], index: u8) -> u64 {
     match index {
         0 => args[0],
         1 => args[1],
@@ -97,43 +112,32 @@ fn argument(args: &[u64; 6], index: u8) -> u64 {
     }
 }
 
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the verifier follows scalars better than a struct of them")]
-fn emit_event(
-    subject: Subject,
-    args: &[u64; 6],
-    number: u32,
-    abi: u32,
-    generation: u32,
-    rule: u32,
-    exit: i64,
-    entry: &SyscallEntry,
-) -> Option<task::Context> {
-    // SAFETY: null or the current task's own value.
-    let Some(context) = (unsafe { TASKS.get_or_create(subject.task.raw()).as_mut() }) else {
-        count(counters::LOST_TASK_STORAGE);
-        return None;
-    };
-    if context.header.start == 0 || context.header.syscall != number || context.header.abi != abi {
-        context.reset();
-        context.header.start = kernel::now();
-        context.header.syscall = number;
-        context.header.abi = abi;
-    }
-    context.header.args = *args;
-    emit::fill_header(context, subject, generation, rule, exit);
-    if context.objects == 0 && entry.path_arg != NO_ARG {
-        user_name(context, subject.task, 0, argument(args, entry.path_arg), entry.dirfd_arg, args);
-        if entry.path2_arg != NO_ARG {
-            user_name(context, subject.task, 1, argument(args, entry.path2_arg), entry.dirfd2_arg, args);
+/// Appends what is known only now: names of failed look-ups, arguments of a new image, working directory and executable.
+/// Global in BPF's sense: the verifier checks it once, for any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn event_details(context: *mut TaskContext, class: u8, path_arg: u8, dirfd_arg: u8, second: u32) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    if context.objects == 0 && path_arg != NO_ARG {
+        let address = argument(&context.header.args, path_arg);
+        user_name(context, 0, address, descriptor(context, dirfd_arg));
+        let (path_arg, dirfd_arg) = (second as u8, (second >> 8) as u8);
+        if path_arg != NO_ARG {
+            let address = argument(&context.header.args, path_arg);
+            user_name(context, 1, address, descriptor(context, dirfd_arg));
         }
     }
-    if entry.class == class::EXEC && exit == 0 {
-        arguments(context, subject.task);
+    if class == class::EXEC && context.header.exit == 0 {
+        arguments(context);
     }
-    path::append_surroundings(context, subject.task, subject.exe_file());
-    emit::send_event(context);
-    Some(context)
+    path::path_surroundings(context)
+}
+
+/// The directory descriptor among the arguments, or -1.
+#[inline(always)]
+fn descriptor(context: &TaskContext, index: u8) -> i32 {
+    if index == NO_ARG { -1 } else { argument(&context.header.args, index) as i32 }
 }
 
 /// Names are read in pieces, so that a short one costs little.
@@ -151,8 +155,12 @@ const WHOLE: u64 = 1;
 const FAILED: u64 = 2;
 
 /// Appends a path from the caller's memory: the look-up failed, so no hook has the kernel's own.
-#[inline(always)]
-fn user_name(context: &mut TaskContext, task: Task, which: u8, address: u64, dirfd_arg: u8, args: &[u64; 6]) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn user_name(context: *mut TaskContext, which: u8, address: u64, dirfd: i32) -> i32 {
+    if context.is_null() {
+        return 0;
+    }
     let mut string = UserString { context, address, which: u64::from(which), state: MORE };
     // PATH_MAX is eight pieces.
     kernel::repeat(9, user_string_step, &mut string);
@@ -162,15 +170,11 @@ fn user_name(context: &mut TaskContext, task: Task, which: u8, address: u64, dir
         context.header.incomplete |= incomplete::USER_NAME;
         count(counters::UNREADABLE_USER);
     }
-    if dirfd_arg != NO_ARG {
-        let dirfd = argument(args, dirfd_arg) as i32;
-        if let Some(file) = open_file(task, dirfd) {
-            emit::append(context, section::DIRFD, which, 0, |_| true);
-            let path = file + u64::from(kernel::FILE_F_PATH.load());
-            let (dentry, mount) = (kernel::probe(path, &kernel::PATH_DENTRY), kernel::probe(path, &kernel::PATH_MNT));
-            path::append_address(context, task, dentry, mount);
-        }
+    if let Some(file) = open_file(dirfd) {
+        emit::append(context, section::DIRFD, which, 0, |_| true);
+        path::append_path(context, file + u64::from(kernel::FILE_F_PATH.load()));
     }
+    0
 }
 
 unsafe extern "C" fn user_string_step(_: u32, string: *mut UserString) -> i64 {
@@ -199,12 +203,12 @@ unsafe extern "C" fn user_string_step(_: u32, string: *mut UserString) -> i64 {
 
 /// The file behind a descriptor of the current task, by address.
 #[inline(always)]
-fn open_file(task: Task, descriptor: i32) -> Option<u64> {
-    let files: Object = field(task.object(), &kernel::TASK_FILES);
-    if files.is_null() || descriptor < 0 {
+fn open_file(descriptor: i32) -> Option<u64> {
+    if descriptor < 0 {
         return None;
     }
-    let table: u64 = field(files, &kernel::FILES_FDT);
+    let files: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_FILES);
+    let table: u64 = kernel::probe(files, &kernel::FILES_FDT);
     if descriptor as u32 >= kernel::probe::<u32>(table, &kernel::FDTABLE_MAX_FDS) {
         return None;
     }
@@ -222,12 +226,9 @@ struct Arguments {
 
 /// Appends the arguments of the image just started, all of them.
 #[inline(always)]
-fn arguments(context: &mut TaskContext, task: Task) {
-    let mm: Object = field(task.object(), &kernel::TASK_MM);
-    if mm.is_null() {
-        return;
-    }
-    let (start, end): (u64, u64) = (field(mm, &kernel::MM_ARG_START), field(mm, &kernel::MM_ARG_END));
+fn arguments(context: &mut TaskContext) {
+    let mm: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_MM);
+    let (start, end): (u64, u64) = (kernel::probe(mm, &kernel::MM_ARG_START), kernel::probe(mm, &kernel::MM_ARG_END));
     let mut state = Arguments { context, address: start, end, failed: 0 };
     kernel::repeat(ARGV_BYTES / emit::SECTION_BYTES + 1, arguments_step, &mut state);
     if state.failed != 0 || state.address < end {

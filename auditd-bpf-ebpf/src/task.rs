@@ -1,13 +1,13 @@
 //! What the programs remember of a task between the hooks and the end of its syscall, as the kernel's `audit_context` does.
 
 use crate::{
-    filter::{Call, Tables},
+    filter::{Call, NO_RULES, Rules, Tables},
     kernel::{self, Object, Task, field},
     maps::{TASKS, count},
 };
 use auditd_bpf_common::{
     counters,
-    limits::{APPEND_BYTES, CHUNK_BYTES, WORDS},
+    limits::{APPEND_BYTES, CHUNK_BYTES},
     wire::EventHeader,
 };
 
@@ -21,8 +21,10 @@ pub struct TaskContext {
     pub access: u32,
     /// Objects recorded.
     pub objects: u32,
+    /// Pointers on their way to a global function.
+    pub scratch: [u64; 2],
     /// Rules that the objects satisfy.
-    pub object_rules: [u64; WORDS],
+    pub object_rules: Rules,
     /// Not begun while `header.start` is 0.
     pub header: EventHeader,
     pub payload: [u8; CHUNK_BYTES + APPEND_BYTES],
@@ -40,7 +42,7 @@ pub fn begin(call: &Call) -> Option<Context> {
         count(counters::LOST_TASK_STORAGE);
         return None;
     };
-    if context.header.start == 0 || context.header.syscall != call.number || context.header.abi != call.abi {
+    if !context.is_of(call.number, call.abi) {
         context.reset();
         context.slot = call.tables.slot;
         context.generation = call.tables.header.generation;
@@ -57,10 +59,16 @@ pub fn begin(call: &Call) -> Option<Context> {
 pub fn begun(task: Task, number: u32, abi: u32) -> Option<Context> {
     // SAFETY: null or the current task's own value, which no other task touches.
     let context = unsafe { TASKS.get(task.raw()).as_mut() }?;
-    (context.header.start != 0 && context.header.syscall == number && context.header.abi == abi).then_some(context)
+    context.is_of(number, abi).then_some(context)
 }
 
 impl TaskContext {
+    /// Whether it was begun by this call.
+    #[inline(always)]
+    fn is_of(&self, number: u32, abi: u32) -> bool {
+        self.header.start != 0 && self.header.syscall == number && self.header.abi == abi
+    }
+
     /// Forgets the call.
     #[inline(always)]
     pub fn reset(&mut self) {
@@ -71,13 +79,21 @@ impl TaskContext {
         self.header.incomplete = 0;
         self.access = 0;
         self.objects = 0;
-        self.object_rules = [0; WORDS];
+        self.object_rules = NO_RULES;
     }
 
-    /// The tables that the objects were matched with, if they still exist.
+    /// The tables that the objects were matched with; where two reloads have overwritten them, those in force, and the
+    /// objects no longer count.
     #[inline(always)]
-    pub fn tables(&self) -> Option<Tables> {
-        Tables::of_slot(self.slot).filter(|tables| tables.header.generation == self.generation)
+    pub fn tables_or(&mut self, active: Tables) -> Tables {
+        match Tables::of_slot(self.slot) {
+            Some(tables) if tables.header.generation == self.generation => tables,
+            _ => {
+                count(counters::STALE_CONTEXT);
+                self.object_rules = NO_RULES;
+                active
+            }
+        }
     }
 }
 
@@ -116,18 +132,15 @@ impl Subject {
     /// Device and inode of the executable; zeros for none.
     #[inline(always)]
     pub fn exe(self) -> (u32, u64) {
-        let file = self.exe_file();
+        let mm: Object = field(self.task.object(), &kernel::TASK_MM);
+        if mm.is_null() {
+            return (0, 0);
+        }
+        let file: Object = field(mm, &kernel::MM_EXE_FILE);
         if file.is_null() {
             return (0, 0);
         }
         let inode: Object = field(file, &kernel::FILE_F_INODE);
         (field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV), field(inode, &kernel::INODE_I_INO))
-    }
-
-    /// The open executable, or null.
-    #[inline(always)]
-    pub fn exe_file(self) -> Object {
-        let mm: Object = field(self.task.object(), &kernel::TASK_MM);
-        if mm.is_null() { core::ptr::null() } else { field(mm, &kernel::MM_EXE_FILE) }
     }
 }

@@ -114,11 +114,11 @@ pub fn lsm_path_rename(ctx: LsmContext) -> i32 {
     let new_directory = Met::at(name_type::PARENT, ctx.arg(2));
     let new_dentry: Object = ctx.arg(3);
     let new = Met::Below { role: name_type::CREATE, dentry: new_dentry };
-    if field::<Object>(new_dentry, &kernel::DENTRY_D_INODE).is_null() {
-        record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, new]);
+    let replaced = if field::<Object>(new_dentry, &kernel::DENTRY_D_INODE).is_null() {
+        Met::Nothing
     } else {
-        let replaced = Met::Below { role: name_type::DELETE, dentry: new_dentry };
-        record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, replaced, new]);
-    }
+        Met::Below { role: name_type::DELETE, dentry: new_dentry }
+    };
+    record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, replaced, new]);
     0
 }
