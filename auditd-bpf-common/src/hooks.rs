@@ -39,6 +39,12 @@ hooks! {
     INODE_GET_ACL = 28, "inode_get_acl";
 }
 
+/// Number of a hook by name.
+#[must_use]
+pub fn number(name: &str) -> Option<u32> {
+    HOOKS.iter().find(|(_, n)| *n == name).map(|(number, _)| *number)
+}
+
 /// Name of a hook, or `None` for a number that is not in the table.
 #[must_use]
 pub fn name(number: u32) -> Option<&'static str> {

@@ -69,6 +69,9 @@ pub struct Header {
 pub struct SyscallEntry {
     /// Rules that name the call, alone or by the class of their perm.
     pub row: u32,
+    /// Bit per [`crate::hooks`] whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
+    /// `file_open`, and would record its objects twice.
+    pub hooks: u32,
     /// One of [`class`].
     pub class: u8,
     /// Argument that is the (first) path, or [`NO_ARG`].
@@ -98,8 +101,6 @@ pub mod class {
     pub const OPENAT2: u8 = 2;
     /// `execve`, `execveat`: ids change before the call ends, arguments are read from the new image.
     pub const EXEC: u8 = 3;
-    /// `creat`: an open for writing without a flags argument.
-    pub const CREAT: u8 = 4;
 }
 
 /// From `start` up to the next interval's start, `row` holds.
@@ -174,7 +175,7 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
     assert!(size_of::<Header>() == 16 * 4 + field::COUNT * 8 + WORDS * 8);
-    assert!(size_of::<SyscallEntry>() == 12);
+    assert!(size_of::<SyscallEntry>() == 16);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };
 

@@ -85,7 +85,7 @@ impl Tables {
 
     /// Keeps the rules that the acting task satisfies.
     #[inline(always)]
-    pub fn narrow_subject(self, rules: &mut Rules, subject: Subject, args: &[u64; 6]) {
+    pub fn narrow_subject(self, rules: &mut Rules, subject: Subject, argument: impl Fn(usize) -> u64) {
         if self.header.fields & !ordered::RESULT != 0 {
             self.narrow_field(rules, ordered::AUID, subject.auid());
             self.narrow_field(rules, ordered::UID, field(subject.cred, &kernel::CRED_UID));
@@ -97,16 +97,14 @@ impl Tables {
             self.narrow_field(rules, ordered::SESSION, subject.session());
             self.narrow_field(rules, ordered::PID, kernel::pid_tid().0);
             self.narrow_field(rules, ordered::PPID, subject.ppid());
-            self.narrow_field(rules, ordered::A0, args[0] as u32);
-            self.narrow_field(rules, ordered::A1, args[1] as u32);
-            self.narrow_field(rules, ordered::A2, args[2] as u32);
-            self.narrow_field(rules, ordered::A3, args[3] as u32);
+            self.narrow_field(rules, ordered::A0, argument(0) as u32);
+            self.narrow_field(rules, ordered::A1, argument(1) as u32);
+            self.narrow_field(rules, ordered::A2, argument(2) as u32);
+            self.narrow_field(rules, ordered::A3, argument(3) as u32);
         }
         if self.header.tests_exe != 0 {
             let (dev, ino) = subject.exe();
-            // SAFETY: the row number is copied out at once.
-            let row = unsafe { EXES.get(ObjectKey { slot: self.slot, dev, ino }) };
-            self.narrow(rules, row.copied().unwrap_or(self.header.exe_default_row));
+            rules_narrow_exe(self.slot, dev, ino, rules);
         }
     }
 
@@ -260,6 +258,15 @@ fn lowest_bit(word: u64) -> u32 {
     let pairs = below - (below >> 1 & 0x5555_5555_5555_5555);
     let fours = (pairs & 0x3333_3333_3333_3333) + (pairs >> 2 & 0x3333_3333_3333_3333);
     ((fours + (fours >> 4) & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_narrow_exe(slot: u32, dev: u32, ino: u64, rules: *mut Rules) -> i32 {
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    // SAFETY: the row number is copied out at once.
+    let row = unsafe { EXES.get(ObjectKey { slot, dev, ino }) }.copied().unwrap_or(header.exe_default_row);
+    rules_narrow(slot, row, rules)
 }
 
 struct Search {
@@ -439,7 +446,7 @@ impl Call {
             // Ids and executable change before the rules are applied.
             return true;
         }
-        self.tables.narrow_subject(&mut rules, Subject::of(self.task), &kernel::arguments(self.registers, self.abi));
+        self.tables.narrow_subject(&mut rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
         self.tables.any(&rules)
     }
 }

@@ -174,28 +174,41 @@ pub fn syscall_number(registers: Object) -> u32 {
     field::<u64>(registers, &REGS_ORIG_AX) as u32
 }
 
-/// Arguments of the current syscall, by the calling convention of its ABI.
+/// An argument of the current syscall, by the calling convention of its ABI.
+#[inline(always)]
+pub fn argument(registers: Object, abi: u32, index: usize) -> u64 {
+    if abi == 0 {
+        match index {
+            0 => field(registers, &REGS_DI),
+            1 => field(registers, &REGS_SI),
+            2 => field(registers, &REGS_DX),
+            3 => field(registers, &REGS_R10),
+            4 => field(registers, &REGS_R8),
+            _ => field(registers, &REGS_R9),
+        }
+    } else {
+        u64::from(match index {
+            0 => field::<u64>(registers, &REGS_BX),
+            1 => field(registers, &REGS_CX),
+            2 => field(registers, &REGS_DX),
+            3 => field(registers, &REGS_SI),
+            4 => field(registers, &REGS_DI),
+            _ => field(registers, &REGS_BP),
+        } as u32)
+    }
+}
+
+/// All six arguments.
 #[inline(always)]
 pub fn arguments(registers: Object, abi: u32) -> [u64; 6] {
-    if abi == 0 {
-        [
-            field(registers, &REGS_DI),
-            field(registers, &REGS_SI),
-            field(registers, &REGS_DX),
-            field(registers, &REGS_R10),
-            field(registers, &REGS_R8),
-            field(registers, &REGS_R9),
-        ]
-    } else {
-        [
-            u64::from(field::<u64>(registers, &REGS_BX) as u32),
-            u64::from(field::<u64>(registers, &REGS_CX) as u32),
-            u64::from(field::<u64>(registers, &REGS_DX) as u32),
-            u64::from(field::<u64>(registers, &REGS_SI) as u32),
-            u64::from(field::<u64>(registers, &REGS_DI) as u32),
-            u64::from(field::<u64>(registers, &REGS_BP) as u32),
-        ]
-    }
+    [
+        argument(registers, abi, 0),
+        argument(registers, abi, 1),
+        argument(registers, abi, 2),
+        argument(registers, abi, 3),
+        argument(registers, abi, 4),
+        argument(registers, abi, 5),
+    ]
 }
 
 /// The return value as audit shows it: a call to be restarted was interrupted (`__audit_syscall_exit`).

@@ -56,6 +56,9 @@ pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
 /// Records objects of a call. `access`: perm bits of an open. `result_row`: rules that can still match.
 #[inline(always)]
 pub fn objects_of<const N: usize>(call: &Call, hook: u32, access: u32, result_row: u32, objects: [Met; N]) {
+    if call.entry.hooks >> hook & 1 == 0 {
+        return;
+    }
     let mut met = NO_RULES;
     each(&objects, |object| {
         if let Some(dentry) = object.dentry() {
@@ -97,7 +100,7 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 #[inline(always)]
 pub fn plain(hook: u32) -> Option<Context> {
     let call = Call::current()?;
-    if !call.may_match(&mut { NO_RULES }, 0, call.tables.header.success_row) {
+    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(&mut { NO_RULES }, 0, call.tables.header.success_row) {
         return None;
     }
     let context = task::begin(&call)?;

@@ -76,7 +76,7 @@ fn decide(
         tables.narrow(&mut rules, tables.header.perm_rows[(context.access & 7) as usize]);
     }
     let subject = Subject::of(task);
-    tables.narrow_subject(&mut rules, subject, &context.header.args);
+    tables.narrow_subject(&mut rules, subject, |index| context.header.args[index]);
     if let Some(rule) = tables.first(&rules)
         && !tables.is_never(rule)
     {

@@ -1,0 +1,161 @@
+//! What each system call acts on: the hooks that see it, and the arguments that name it.
+//!
+//! Sources: the calls of `security_*` in `fs/namei.c`, `fs/open.c`, `fs/xattr.c`, `fs/exec.c`, `fs/namespace.c`,
+//! `net/socket.c`, `kernel/signal.c`, `kernel/ptrace.c`, `kernel/module/main.c` (Linux 6.1 to 7.3); the argument order of
+//! the man pages in section 2.
+
+/// How the engine treats a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Treatment {
+    /// Nothing special.
+    Plain,
+    /// The access mode is in a flags argument.
+    Open,
+    /// The access mode is in a `struct open_how`.
+    OpenHow,
+    /// The image is replaced before the call ends.
+    Exec,
+}
+
+/// A path among the arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathArgument {
+    /// Which argument is the path, from 0.
+    pub path: u8,
+    /// Which is the directory descriptor it is relative to.
+    pub dirfd: Option<u8>,
+}
+
+/// What a call acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objects {
+    /// Names of the call in any ABI.
+    pub names: &'static [&'static str],
+    /// Hooks that see its objects, by kernel name; which of them a kernel has is probed.
+    pub hooks: &'static [&'static str],
+    /// The paths it takes.
+    pub paths: &'static [PathArgument],
+    /// Which argument holds the flags of an open.
+    pub flags: Option<u8>,
+    /// How it is treated.
+    pub treatment: Treatment,
+    /// Whether its objects are files, so that `path` and `dir` can match.
+    pub files: bool,
+}
+
+const fn at(path: u8) -> PathArgument {
+    PathArgument { path, dirfd: None }
+}
+
+const fn below(dirfd: u8, path: u8) -> PathArgument {
+    PathArgument { path, dirfd: Some(dirfd) }
+}
+
+const fn file(
+    names: &'static [&'static str],
+    hooks: &'static [&'static str],
+    paths: &'static [PathArgument],
+) -> Objects {
+    Objects { names, hooks, paths, flags: None, treatment: Treatment::Plain, files: true }
+}
+
+const fn open(names: &'static [&'static str], paths: &'static [PathArgument], flags: u8, how: Treatment) -> Objects {
+    Objects { names, hooks: OPEN, paths, flags: Some(flags), treatment: how, files: true }
+}
+
+const fn other(names: &'static [&'static str], hooks: &'static [&'static str]) -> Objects {
+    Objects { names, hooks, paths: &[], flags: None, treatment: Treatment::Plain, files: false }
+}
+
+const fn exec(names: &'static [&'static str], paths: &'static [PathArgument]) -> Objects {
+    Objects { names, hooks: &["bprm_check_security"], paths, flags: None, treatment: Treatment::Exec, files: true }
+}
+
+const OPEN: &[&str] = &["file_open", "may_open"];
+const SET_XATTR: &[&str] = &["inode_setxattr", "inode_set_acl"];
+const GET_XATTR: &[&str] = &["inode_getxattr", "inode_get_acl"];
+const REMOVE_XATTR: &[&str] = &["inode_removexattr", "inode_remove_acl"];
+
+#[rustfmt::skip]
+const OBJECTS: &[Objects] = &[
+    open(&["open"], &[at(0)], 1, Treatment::Open),
+    open(&["openat"], &[below(0, 1)], 2, Treatment::Open),
+    open(&["openat2"], &[below(0, 1)], 2, Treatment::OpenHow),
+    file(&["creat", "acct", "swapon", "swapoff"], OPEN, &[at(0)]),
+    file(&["open_by_handle_at"], OPEN, &[]),
+    file(&["truncate", "truncate64"], &["path_truncate"], &[at(0)]),
+    file(&["ftruncate", "ftruncate64"], &["path_truncate", "file_truncate"], &[]),
+    file(&["unlink"], &["path_unlink"], &[at(0)]),
+    file(&["unlinkat"], &["path_unlink", "path_rmdir"], &[below(0, 1)]),
+    file(&["rmdir"], &["path_rmdir"], &[at(0)]),
+    file(&["mkdir"], &["path_mkdir"], &[at(0)]),
+    file(&["mkdirat"], &["path_mkdir"], &[below(0, 1)]),
+    file(&["mknod"], &["path_mknod"], &[at(0)]),
+    file(&["mknodat"], &["path_mknod"], &[below(0, 1)]),
+    file(&["rename"], &["path_rename"], &[at(0), at(1)]),
+    file(&["renameat", "renameat2"], &["path_rename"], &[below(0, 1), below(2, 3)]),
+    file(&["link"], &["path_link"], &[at(0), at(1)]),
+    file(&["linkat"], &["path_link"], &[below(0, 1), below(2, 3)]),
+    file(&["symlink"], &["path_symlink"], &[at(1)]),
+    file(&["symlinkat"], &["path_symlink"], &[below(1, 2)]),
+    file(&["chmod"], &["path_chmod"], &[at(0)]),
+    file(&["fchmod"], &["path_chmod"], &[]),
+    file(&["fchmodat", "fchmodat2"], &["path_chmod"], &[below(0, 1)]),
+    file(&["chown", "lchown", "chown32", "lchown32"], &["path_chown"], &[at(0)]),
+    file(&["fchown", "fchown32"], &["path_chown"], &[]),
+    file(&["fchownat"], &["path_chown"], &[below(0, 1)]),
+    file(&["setxattr", "lsetxattr"], SET_XATTR, &[at(0)]),
+    file(&["fsetxattr"], SET_XATTR, &[]),
+    file(&["setxattrat"], SET_XATTR, &[below(0, 1)]),
+    file(&["getxattr", "lgetxattr"], GET_XATTR, &[at(0)]),
+    file(&["fgetxattr"], GET_XATTR, &[]),
+    file(&["getxattrat"], GET_XATTR, &[below(0, 1)]),
+    file(&["listxattr", "llistxattr"], &["inode_listxattr"], &[at(0)]),
+    file(&["flistxattr"], &["inode_listxattr"], &[]),
+    file(&["listxattrat"], &["inode_listxattr"], &[below(0, 1)]),
+    file(&["removexattr", "lremovexattr"], REMOVE_XATTR, &[at(0)]),
+    file(&["fremovexattr"], REMOVE_XATTR, &[]),
+    file(&["removexattrat"], REMOVE_XATTR, &[below(0, 1)]),
+    file(&["readlink"], &["inode_readlink"], &[at(0)]),
+    file(&["readlinkat"], &["inode_readlink"], &[below(0, 1)]),
+    exec(&["execve"], &[at(0)]),
+    exec(&["execveat"], &[below(0, 1)]),
+    file(&["mount"], &["sb_mount"], &[at(1)]),
+    file(&["finit_module"], &["kernel_read_file"], &[]),
+    other(&["connect"], &["socket_connect"]),
+    other(&["bind"], &["socket_bind"]),
+    other(&["socketcall"], &["socket_connect", "socket_bind"]),
+    other(&["ptrace"], &["ptrace_access_check"]),
+    other(
+        &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"],
+        &["task_kill"],
+    ),
+];
+
+/// What a call acts on; `None` for calls without an object that a hook sees.
+#[must_use]
+pub fn objects(name: &str) -> Option<&'static Objects> {
+    OBJECTS.iter().find(|row| row.names.contains(&name))
+}
+
+/// All rows.
+#[must_use]
+pub fn all_objects() -> &'static [Objects] {
+    OBJECTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arch, syscalls};
+
+    #[test]
+    fn every_name_is_a_system_call_and_stands_once() {
+        let names: Vec<&str> = OBJECTS.iter().flat_map(|row| row.names).copied().collect();
+        for name in &names {
+            let known = syscalls::number(Arch::B64, name).or(syscalls::number(Arch::B32, name));
+            assert!(known.is_some(), "{name}");
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
+    }
+}
