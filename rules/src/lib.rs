@@ -25,6 +25,7 @@ mod host;
 mod lexer;
 mod load;
 mod parser;
+pub mod plan;
 pub mod print;
 mod rule;
 mod ruleset;
@@ -37,6 +38,7 @@ pub use host::{Host, NoHost, PathKind};
 pub use lexer::{Word, escape, words};
 pub use load::{Loader, Parsed, parse};
 pub use parser::parse_line;
+pub use plan::Plan;
 pub use print::Dialect;
 pub use rule::{
     Action, Arch, CompareField, Field, FilterList, Op, Origin, Perm, Rule, Syscalls, Test, TreePath, Written,

@@ -1,0 +1,188 @@
+//! Rules to rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use auditd_bpf_common::limits::MAX_RULES;
+use tables::{Action, Field, FilterList, Op, Perm};
+
+use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, syscalls};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print};
+
+pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let rules: Vec<PlannedRule> = ruleset
+        .rules()
+        .filter_map(|rule| {
+            let problems = refusals(rule);
+            let supported = problems.is_empty();
+            errors.extend(problems);
+            supported.then(|| rule.clone())
+        })
+        .enumerate()
+        .map(|(index, rule)| planned(index, rule))
+        .collect();
+    if let Some(first_too_many) = rules.get(MAX_RULES) {
+        let written = &first_too_many.rule.written;
+        let message = format!("too many rules: at most {MAX_RULES} can be decided in the kernel");
+        errors.push(Diagnostic::error(&written.line, written.head, Code::Limit, message));
+    }
+    if errors.is_empty() { Ok(assemble(rules)) } else { Err(errors) }
+}
+
+fn planned(index: usize, rule: Rule) -> PlannedRule {
+    let syscalls = syscalls::named_by(&rule);
+    let hooks = syscalls.iter().filter_map(|call| syscalls::objects_of(*call)).flat_map(|row| row.hooks).copied();
+    PlannedRule {
+        number: u32::try_from(index + 1).unwrap_or(u32::MAX),
+        text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
+        hooks: hooks.collect(),
+        matches_success: matches_success(&rule),
+        syscalls,
+        rule,
+    }
+}
+
+/// Everything about a rule that this engine cannot do.
+fn refusals(rule: &Rule) -> Vec<Diagnostic> {
+    let written = &rule.written;
+    let refuse = |span, message: String| Diagnostic::error(&written.line, span, Code::Unsupported, message);
+    let mut refusals = Vec::new();
+    if rule.list != FilterList::Exit {
+        let message = format!("the {} list is not supported by this release: only exit is", rule.list.name());
+        refusals.push(refuse(written.head, message));
+        return refusals;
+    }
+    if !matches!(rule.action, Action::Always | Action::Never) {
+        let message = format!("action {} is not supported by this release: only always and never are", rule.action.name());
+        refusals.push(refuse(written.head, message));
+    }
+    for (index, test) in rule.tests.iter().enumerate() {
+        if let Some(problem) = unsupported_test(test) {
+            refusals.push(refuse(written.test(index), problem));
+        }
+    }
+    if refusals.is_empty() && syscalls::named_by(rule).is_empty() {
+        let message = "the rule names every system call, and tests neither perm, path nor dir".to_owned();
+        refusals.push(refuse(written.head, message).hint("name the system calls with -S"));
+    }
+    refusals
+}
+
+fn unsupported_test(test: &Test) -> Option<String> {
+    match test {
+        Test::Number { field, op, .. } => match intervals::ordered_field(*field) {
+            None => Some(format!("field {} is not supported by this release", field.name())),
+            Some(_) if matches!(op, Op::BitMask | Op::BitTest) => {
+                Some(format!("operator {} is not supported by this release", op.symbol()))
+            }
+            Some(_) => None,
+        },
+        Test::Path(_) | Test::Dir(_) | Test::Exe { .. } | Test::Perm(_) => None,
+        Test::Text { field, .. } => Some(format!("field {} is not supported by this release", field.name())),
+        Test::Compare { .. } => Some("comparison of fields (-C) is not supported by this release".to_owned()),
+    }
+}
+
+/// Whether a call that succeeds can match: not if `success` or `exit` asks for a failure.
+fn matches_success(rule: &Rule) -> bool {
+    /// The lowest errno as the unsigned number that the kernel compares: -4095.
+    const FIRST_ERROR: u32 = 4095_u32.wrapping_neg();
+    rule.tests.iter().all(|test| match *test {
+        Test::Number { field: Field::Success, op, value } => op.holds(1, value),
+        Test::Number { field: Field::Exit, op: Op::Equal, value } => value < FIRST_ERROR,
+        _ => true,
+    })
+}
+
+fn assemble(rules: Vec<PlannedRule>) -> Plan {
+    let mut plan = Plan {
+        syscalls: planned_calls(&rules),
+        hooks: BTreeSet::new(),
+        intervals: intervals::compile(&rules),
+        perms: [NO_RULES; 8],
+        no_object: NO_RULES,
+        success: NO_RULES,
+        never: NO_RULES,
+        paths: BTreeMap::new(),
+        trees: BTreeMap::new(),
+        exes: BTreeMap::new(),
+        no_exe: NO_RULES,
+        rules: Vec::new(),
+    };
+    for (index, planned) in rules.iter().enumerate() {
+        add_objects(&mut plan, index, &planned.rule);
+        add_access(&mut plan, index, &planned.rule);
+        if planned.matches_success {
+            insert(&mut plan.success, index);
+        }
+        if planned.rule.action == Action::Never {
+            insert(&mut plan.never, index);
+        }
+    }
+    plan.hooks = plan.syscalls.values().flat_map(|call| call.hooks.iter().copied()).collect();
+    plan.rules = rules;
+    plan
+}
+
+fn add_objects(plan: &mut Plan, index: usize, rule: &Rule) {
+    let (mut tests_object, mut tests_exe) = (false, false);
+    for test in &rule.tests {
+        match test {
+            Test::Path(path) => {
+                insert(plan.paths.entry(path.clone()).or_insert(NO_RULES), index);
+                tests_object = true;
+            }
+            Test::Dir(tree) => {
+                insert(plan.trees.entry(tree.to_vec()).or_insert(NO_RULES), index);
+                tests_object = true;
+            }
+            Test::Exe { equal, path } => {
+                let none = ExeTests { equal: NO_RULES, unequal: NO_RULES };
+                let tests = plan.exes.entry(path.clone()).or_insert(none);
+                insert(if *equal { &mut tests.equal } else { &mut tests.unequal }, index);
+                tests_exe = true;
+            }
+            _ => {}
+        }
+    }
+    if !tests_object {
+        insert(&mut plan.no_object, index);
+    }
+    if !tests_exe {
+        insert(&mut plan.no_exe, index);
+    }
+}
+
+/// Which accesses of an open satisfy the rule's perm (`audit_match_perm` in the kernel).
+fn add_access(plan: &mut Plan, index: usize, rule: &Rule) {
+    for (access, row) in (0u8..).zip(&mut plan.perms) {
+        let access = Perm::from_bits(access);
+        let holds = rule.tests.iter().all(|test| match test {
+            Test::Perm(perm) => perm.bits() & access.bits() != 0,
+            _ => true,
+        });
+        if holds {
+            insert(row, index);
+        }
+    }
+}
+
+fn planned_calls(rules: &[PlannedRule]) -> BTreeMap<(tables::Arch, u16), PlannedCall> {
+    let mut calls: BTreeMap<(tables::Arch, u16), PlannedCall> = BTreeMap::new();
+    for (index, planned) in rules.iter().enumerate() {
+        for &call in &planned.syscalls {
+            let objects = syscalls::objects_of(call);
+            let entry =
+                calls.entry(call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
+            insert(&mut entry.rules, index);
+            for hook in objects.map_or(&[][..], |objects| objects.hooks) {
+                // A hook that runs after the permission checks is of no use to rules about their failures.
+                let useful = planned.matches_success || *hook != "file_open";
+                if useful && !entry.hooks.contains(hook) {
+                    entry.hooks.push(hook);
+                }
+            }
+        }
+    }
+    calls
+}

@@ -1,0 +1,127 @@
+//! A rule set as the kernel side decides it: which calls to attach to, which hooks to place, and for every field the bitmap
+//! of rules that each value satisfies. Pure: what the host lacks is found out by whoever attaches.
+//!
+//! Rules of the exit list are numbered in match order; number `n` is bit `n` of every [`Row`].
+
+mod compile;
+mod intervals;
+mod syscalls;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use auditd_bpf_common::plan_rows::Row;
+use tables::{Arch, Objects};
+
+use crate::{Diagnostic, Rule, RuleSet};
+
+/// A rule set, compiled.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In match order.
+    pub rules: Vec<PlannedRule>,
+    /// What the kernel side must do for each call that a rule names.
+    pub syscalls: BTreeMap<(Arch, u16), PlannedCall>,
+    /// Hooks to place, by kernel name.
+    pub hooks: BTreeSet<&'static str>,
+    /// For each ordered field in use (a `plan_rows::field` number): rows by ascending start, the first at 0.
+    pub intervals: BTreeMap<u32, Vec<(u32, Row)>>,
+    /// Rules whose perm test holds, by the access of an open (read 4, write 2).
+    pub perms: [Row; 8],
+    /// Rules that test no object.
+    pub no_object: Row,
+    /// Rules that can match a call that succeeds.
+    pub success: Row,
+    /// Rules that suppress.
+    pub never: Row,
+    /// Files that rules test with `path`.
+    pub paths: BTreeMap<Vec<u8>, Row>,
+    /// Trees that rules test with `dir`.
+    pub trees: BTreeMap<Vec<u8>, Row>,
+    /// Executables that rules test with `exe`.
+    pub exes: BTreeMap<Vec<u8>, ExeTests>,
+    /// Rules that test no executable.
+    pub no_exe: Row,
+}
+
+/// One rule of a plan, with what `explain` tells of it.
+#[derive(Clone, Debug)]
+pub struct PlannedRule {
+    /// 1-based position in its list.
+    pub number: u32,
+    /// As checked.
+    pub rule: Rule,
+    /// As `auditctl -l` prints it.
+    pub text: String,
+    /// Hooks that see its objects.
+    pub hooks: BTreeSet<&'static str>,
+    /// Calls it names.
+    pub syscalls: Vec<(Arch, u16)>,
+    /// Whether it can match a call that succeeds.
+    pub matches_success: bool,
+}
+
+/// What the kernel side does for one call.
+#[derive(Clone, Debug)]
+pub struct PlannedCall {
+    /// Rules that name it.
+    pub rules: Row,
+    /// Hooks whose objects belong to it.
+    pub hooks: Vec<&'static str>,
+    /// What it acts on, if any hook sees that.
+    pub objects: Option<&'static Objects>,
+}
+
+/// Rules that test one executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExeTests {
+    /// `exe=`
+    pub equal: Row,
+    /// `exe!=`
+    pub unequal: Row,
+}
+
+impl Plan {
+    /// Compiles a rule set.
+    ///
+    /// # Errors
+    /// One diagnostic for each part that this engine cannot do; then nothing may be loaded.
+    pub fn compile(ruleset: &RuleSet) -> Result<Self, Vec<Diagnostic>> {
+        compile::compile(ruleset)
+    }
+}
+
+/// No rule.
+pub const NO_RULES: Row = Row { words: [0; auditd_bpf_common::limits::WORDS] };
+
+/// Adds a rule to a row.
+pub fn insert(row: &mut Row, rule: usize) {
+    if let Some(word) = row.words.get_mut(rule / 64) {
+        *word |= 1 << (rule % 64);
+    }
+}
+
+/// Whether a row has a rule.
+#[must_use]
+pub fn contains(row: &Row, rule: usize) -> bool {
+    row.words.get(rule / 64).is_some_and(|word| word >> (rule % 64) & 1 != 0)
+}
+
+/// The rules of both rows.
+#[must_use]
+pub fn union(one: &Row, other: &Row) -> Row {
+    let mut both = *one;
+    for (word, more) in both.words.iter_mut().zip(other.words) {
+        *word |= more;
+    }
+    both
+}
+
+/// The rules of `one` that `other` lacks.
+#[must_use]
+pub fn difference(one: &Row, other: &Row) -> Row {
+    let mut rest = *one;
+    for (word, less) in rest.words.iter_mut().zip(other.words) {
+        *word &= !less;
+    }
+    rest
+}
