@@ -1,0 +1,166 @@
+//! Samples of the ring buffer → [`Event`]s.
+//!
+//! | step | where |
+//! |---|---|
+//! | bytes → checked header and sections | [`sample`] |
+//! | chunks of a long event → its parts | [`assemble`] |
+//! | sections → paths, names, arguments | `collect`, [`paths`] |
+//! | rule number → rule | [`RuleBook`] |
+//! | monotonic time → time of day | `clock` |
+#![forbid(unsafe_code)]
+
+pub mod assemble;
+mod clock;
+mod collect;
+mod counters;
+pub mod paths;
+mod rule_book;
+pub mod sample;
+
+use std::sync::Arc;
+
+use auditd_bpf_common::hooks;
+use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
+use output::Serials;
+use output::event::{Body, Event, Ids, SyscallEvent, Verdict};
+use tables::Arch;
+
+use assemble::Assembler;
+use clock::Clock;
+use collect::{Collected, collect};
+use sample::{Sample, until_nul};
+
+pub use counters::DecodeCounters;
+pub use paths::{Mount, Mounts};
+pub use rule_book::RuleBook;
+
+/// Words for what is incomplete, in the order of records.
+const INCOMPLETE: &[(u32, &str)] = &[
+    (incomplete::PATH, "path"),
+    (incomplete::ARGV, "argv"),
+    (incomplete::USER_NAME, "user_name"),
+    (incomplete::CHUNK, "chunk"),
+];
+
+/// Turns samples into events, in the order in which the calls ended.
+pub struct Decoder {
+    serials: Arc<Serials>,
+    mounts: Box<dyn Mounts>,
+    rules: RuleBook,
+    clock: Clock,
+    assembler: Assembler,
+    counters: DecodeCounters,
+}
+
+impl Decoder {
+    /// A decoder without rules: see [`Self::rules`].
+    pub fn new(serials: Arc<Serials>, mounts: Box<dyn Mounts>) -> Self {
+        Self {
+            serials,
+            mounts,
+            rules: RuleBook::default(),
+            clock: Clock::default(),
+            assembler: Assembler::default(),
+            counters: DecodeCounters::default(),
+        }
+    }
+
+    /// The rules that events refer to.
+    pub fn rules(&mut self) -> &mut RuleBook {
+        &mut self.rules
+    }
+
+    /// Takes a sample; the event, if it is the last one of an event.
+    pub fn sample(&mut self, bytes: &[u8]) -> Option<Event> {
+        self.counters.samples += 1;
+        let sample = match Sample::parse(bytes) {
+            Ok(sample) => sample,
+            Err(error) => {
+                // More of them would tell nothing new.
+                if self.counters.malformed_samples == 0 {
+                    tracing::error!(%error, "malformed sample from the kernel side; more will only be counted");
+                }
+                self.counters.malformed_samples += 1;
+                return None;
+            }
+        };
+        if sample.header.kind == kind::CHUNK {
+            self.assembler.chunk(&sample.header, sample.payload);
+            return None;
+        }
+        Some(self.event(&sample))
+    }
+
+    /// What was not usable so far.
+    pub fn counters(&self) -> DecodeCounters {
+        let (unknown_rules, assembly) = (self.rules.unknown(), self.assembler.counters());
+        DecodeCounters { unknown_rules, assembly, ..self.counters }
+    }
+
+    fn event(&mut self, sample: &Sample<'_>) -> Event {
+        let (parts, after_gap) = self.assembler.finish(&sample.header);
+        let earlier = parts.iter().map(|part| (part.after_gap, part.payload.as_slice()));
+        let payloads = earlier.chain([(after_gap, sample.payload)]);
+        let collected = collect(payloads, &mut *self.mounts, &mut self.counters);
+        self.counters.events += 1;
+        Event {
+            // As in the kernel's audit, an event bears the time at which its call began.
+            time: self.clock.wall(sample.header.start),
+            serial: self.serials.next(),
+            body: Body::Syscall(Box::new(self.syscall(&sample.header, collected))),
+        }
+    }
+
+    fn syscall(&mut self, header: &EventHeader, collected: Collected) -> SyscallEvent {
+        let Collected { paths, cwd, exe, argv, sockaddr, targets, incomplete } = collected;
+        let arch = if header.abi == 0 { Arch::B64 } else { Arch::B32 };
+        SyscallEvent {
+            rule: self.rules.get(header.generation, header.rule),
+            // The programs refuse nothing yet, and the wire has no verdict.
+            verdict: Verdict::Allow,
+            arch: arch.audit_arch(),
+            syscall: header.syscall,
+            args: header.args,
+            exit: Some(header.exit),
+            hook: self.hook(header.hook),
+            pid: header.pid,
+            tid: header.tid,
+            ppid: header.ppid,
+            ids: ids(header),
+            session: header.session,
+            tty: Some(until_nul(&header.tty).to_vec()).filter(|tty| !tty.is_empty()),
+            comm: until_nul(&header.comm).to_vec(),
+            exe,
+            exe_id: Some((header.exe_dev, header.exe_ino)).filter(|id| *id != (0, 0)),
+            cwd,
+            argv,
+            paths,
+            sockaddr,
+            targets,
+            incomplete: words(header.incomplete | incomplete),
+        }
+    }
+
+    fn hook(&mut self, number: u32) -> Option<&'static str> {
+        let name = hooks::name(number);
+        if name.is_none() && number != 0 {
+            self.counters.unknown_hooks += 1;
+        }
+        name
+    }
+}
+
+fn ids(header: &EventHeader) -> Ids {
+    let [uid, euid, suid, fsuid] = header.uids;
+    let [gid, egid, sgid, fsgid] = header.gids;
+    Ids { auid: header.auid, uid, euid, suid, fsuid, gid, egid, sgid, fsgid }
+}
+
+fn words(bits: u32) -> Vec<&'static str> {
+    INCOMPLETE.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, word)| *word).collect()
+}
+
+#[cfg(test)]
+mod test_samples;
+#[cfg(test)]
+mod tests;
