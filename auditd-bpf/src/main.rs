@@ -1,1 +1,5 @@
-fn main() {}
+//! `auditd-bpf`: see the library.
+
+fn main() -> std::process::ExitCode {
+    auditd_bpf::cli::main()
+}

@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rules::Dialect;
+
+use crate::check::{self, Output};
+use crate::config::{Config, DEFAULT_CONFIG};
+use crate::daemon;
+use crate::doctor;
+use crate::exit_code::ExitCode;
+use crate::host_facts::HostFacts;
+use crate::logging;
+use crate::rule_files::DEFAULT_RULES;
+
+/// Audits with BPF LSM: auditctl's rules, decided in the kernel, one JSON record per event
+#[derive(Debug, Parser)]
+#[command(name = "auditd-bpf", version, about, after_help = exit_statuses())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Audit until SIGTERM or SIGINT, in the foreground; needs root
+    Daemon(DaemonOptions),
+    /// Try everything that auditing needs of this host; tell what is missing and what to do
+    Doctor(DoctorOptions),
+    /// Find everything that is wrong with rules; loads nothing, needs no root
+    Check(CheckOptions),
+}
+
+/// Options of `auditd-bpf daemon`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DaemonOptions {
+    /// Rule file, or directory of *.rules [default: `rules` of the configuration, else /etc/audit/rules.d]
+    #[arg(long, value_name = "FILE|DIR")]
+    pub rules: Option<PathBuf>,
+    /// Configuration file; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorOptions {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckOptions {
+    /// Rule files, directories of *.rules, or - for standard input
+    #[arg(value_name = "FILE|DIR", default_value = DEFAULT_RULES)]
+    paths: Vec<PathBuf>,
+    /// Print the findings as a JSON array on standard output
+    #[arg(long, conflicts_with = "list")]
+    json: bool,
+    /// Print what `auditctl -l` would print if the rules were loaded
+    #[arg(long)]
+    list: bool,
+    /// Which auditctl to list like: that of audit 3.0 or of 4.x
+    #[arg(long, requires = "list", value_name = "VERSION", default_value = "4")]
+    dialect: DialectName,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DialectName {
+    #[value(name = "3")]
+    V3,
+    #[value(name = "4")]
+    V4,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    logging::start();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let done = match Cli::parse().command {
+        // The lock on standard output would keep its sink waiting.
+        Command::Daemon(options) => {
+            drop(out);
+            return run_daemon(&options).into();
+        }
+        Command::Doctor(options) => run_doctor(&options, &mut out),
+        Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
+    };
+    done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
+}
+
+fn run_daemon(options: &DaemonOptions) -> ExitCode {
+    // Before the configuration, which others may not be allowed to read.
+    if let Err(refusal) = doctor::require_root() {
+        tracing::error!("{refusal}");
+        return refusal.exit_code();
+    }
+    let mut config = match Config::load(options.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::BadConfiguration;
+        }
+    };
+    if let Some(rules) = &options.rules {
+        config.rules.clone_from(rules);
+    }
+    match daemon::run(options, config) {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn run_doctor(options: &DoctorOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
+    let report = doctor::probe();
+    if options.json {
+        writeln!(out, "{}", report.to_json()?)?;
+    } else {
+        writeln!(out, "{report}")?;
+    }
+    Ok(report.exit_code())
+}
+
+/// A reader that has seen enough (`| head`) is no news; anything else is.
+fn cannot_answer(error: &io::Error) -> ExitCode {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        tracing::error!("cannot write the answer: {error}");
+    }
+    ExitCode::Failure
+}
+
+fn exit_statuses() -> String {
+    let rows = ExitCode::ALL.map(|code| format!("  {}  {}", code.status(), code.meaning()));
+    format!(
+        "Exit status:\n{}\n\nFiles:\n  {DEFAULT_CONFIG}\n  {DEFAULT_RULES}/*.rules\n\nEnvironment:\n  {}  \
+         what to log: error, warn, info (default), debug, trace",
+        rows.join("\n"),
+        logging::LOG_VARIABLE
+    )
+}
+
+impl CheckOptions {
+    const fn output(&self) -> Output {
+        match (self.json, self.list, self.dialect) {
+            (true, ..) => Output::Json,
+            (_, true, DialectName::V3) => Output::List(Dialect::V3),
+            (_, true, DialectName::V4) => Output::List(Dialect::V4),
+            _ => Output::Findings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn check_options(arguments: &[&str]) -> Result<CheckOptions, clap::Error> {
+        let parsed = Cli::try_parse_from([&["auditd-bpf", "check"], arguments].concat())?;
+        match parsed.command {
+            Command::Check(options) => Ok(options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_command_and_status() {
+        let help = Cli::command().render_help().to_string();
+        for text in ["daemon", "doctor", "check", "/etc/audit/auditd-bpf.toml", "AUDITD_BPF_LOG", "  6  an error in"] {
+            assert!(help.contains(text), "{text} is not in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn what_check_prints() {
+        assert_eq!(check_options(&["a"]).unwrap().output(), Output::Findings);
+        assert_eq!(check_options(&["--json", "-"]).unwrap().output(), Output::Json);
+        assert_eq!(check_options(&["--list"]).unwrap().output(), Output::List(Dialect::V4));
+        assert_eq!(check_options(&["--list", "--dialect", "3"]).unwrap().output(), Output::List(Dialect::V3));
+        assert_eq!(check_options(&[]).unwrap().paths, [PathBuf::from("/etc/audit/rules.d")]);
+        for wrong in [&["--list", "--json"][..], &["--dialect", "3"], &["--dialect", "2", "--list"]] {
+            assert_eq!(check_options(wrong).unwrap_err().exit_code(), i32::from(ExitCode::BadArguments.status()));
+        }
+    }
+}

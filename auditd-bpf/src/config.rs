@@ -1,0 +1,308 @@
+//! The configuration file, `auditd-bpf.toml`. Every key is described in `packaging/auditd-bpf.toml`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use auditd_bpf_common::limits::RING_BYTES;
+use output::OutputConfig;
+use output::config::{Compression, FileConfig, QueueLimits};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+
+use crate::rule_files::DEFAULT_RULES;
+
+/// Where the configuration is looked for when nothing else is said.
+pub const DEFAULT_CONFIG: &str = "/etc/audit/auditd-bpf.toml";
+
+/// Smallest and largest ring buffer. Below, a single exec with many arguments might not fit; the kernel refuses more.
+const RING_RANGE: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
+
+/// What the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `rules`: a rule file, or a directory of `*.rules`. Default `/etc/audit/rules.d`.
+    pub rules: PathBuf,
+    /// `node`: the name of this machine in records. Default: its host name.
+    pub node: String,
+    /// `[kernel]`.
+    pub kernel: KernelConfig,
+    /// `[[output]]` tables. Default: one gzip file of JSON lines, `/var/log/audit/audit.json.gz`.
+    #[serde(rename = "output")]
+    pub outputs: Vec<OutputConfig>,
+}
+
+/// `[kernel]`: how events come out of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelConfig {
+    /// `ring_buffer_bytes`: memory for events that wait for the daemon. Default 8388608 (8 MiB).
+    pub ring_buffer_bytes: RingBytes,
+    /// `poll_ms`: how often the daemon takes what waits. Default 20.
+    pub poll_ms: PollMillis,
+}
+
+/// Size of the ring buffer: a power of two within what the kernel and one large event ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct RingBytes(u32);
+
+/// Milliseconds between two looks into the ring buffer, at the most a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "NonZeroU64")]
+pub struct PollMillis(u16);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rules: PathBuf::from(DEFAULT_RULES),
+            node: host_name(),
+            kernel: KernelConfig::default(),
+            outputs: vec![OutputConfig::File(FileConfig {
+                path: PathBuf::from("/var/log/audit/audit.json.gz"),
+                format: output::Format::Json,
+                compression: Compression::Gzip,
+                flush_events: const { NonZeroU64::new(1000).unwrap() },
+                flush_after: Duration::from_secs(1),
+                limits: QueueLimits::default(),
+            })],
+        }
+    }
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self { ring_buffer_bytes: RingBytes(RING_BYTES), poll_ms: PollMillis(20) }
+    }
+}
+
+impl RingBytes {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl PollMillis {
+    /// As a duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
+impl TryFrom<u64> for RingBytes {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        match u32::try_from(bytes) {
+            Ok(fitting) if bytes.is_power_of_two() && RING_RANGE.contains(&bytes) => Ok(Self(fitting)),
+            _ => Err(format!(
+                "ring_buffer_bytes must be a power of two from {} to {}, for example {}",
+                RING_RANGE.start(),
+                RING_RANGE.end(),
+                bytes.clamp(*RING_RANGE.start(), *RING_RANGE.end()).next_power_of_two(),
+            )),
+        }
+    }
+}
+
+impl TryFrom<NonZeroU64> for PollMillis {
+    type Error = &'static str;
+
+    fn try_from(millis: NonZeroU64) -> Result<Self, &'static str> {
+        let fitting = u16::try_from(millis.get()).ok().filter(|millis| *millis <= 1000);
+        fitting.map(Self).ok_or("poll_ms must be from 1 to 1000")
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}; correct the path after --config, or leave --config out to use {DEFAULT_CONFIG}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}:{line}:{column}: {message}\n    {excerpt}\n    {}^\n    hint: packaging/auditd-bpf.toml, the sample, describes every key", path.display(), " ".repeat(column.saturating_sub(1)))]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// 1-based.
+        line: usize,
+        /// 1-based, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// The line.
+        excerpt: String,
+    },
+}
+
+impl Config {
+    /// Reads the file that was named, or the default one; where that is missing, the built-in configuration holds, and the
+    /// log says so.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is wrong.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(source) if named.is_none() && source.kind() == io::ErrorKind::NotFound => {
+                let config = Self::default();
+                let outputs: Vec<_> = config.outputs.iter().map(OutputConfig::name).collect();
+                tracing::info!(
+                    "{DEFAULT_CONFIG} is not there: using the built-in configuration, {}",
+                    outputs.join(", ")
+                );
+                Ok(config)
+            }
+            Err(source) => Err(ConfigError::Unreadable { path: path.to_path_buf(), source }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| malformed(path, text, &error))
+    }
+}
+
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let (at, message) =
+        culprit(text).unwrap_or_else(|| (error.span().map_or(0, |span| span.start), error.message().to_owned()));
+    // The error's place is a boundary in this very text.
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line_text = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+    ConfigError::Malformed {
+        path: path.to_path_buf(),
+        line: before.matches('\n').count() + 1,
+        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        message,
+        excerpt: line_text.replace(|character: char| character.is_control(), " "),
+    }
+}
+
+/// Place and message of a mistake in an `[[output]]` table. serde reads such a table twice, first for its type, and loses
+/// the places of its keys. The key that is to blame is the one without which the message is another.
+fn culprit(text: &str) -> Option<(usize, String)> {
+    #[derive(Deserialize)]
+    struct Tables {
+        output: Vec<toml::Table>,
+    }
+    #[derive(Deserialize)]
+    struct Places {
+        output: Vec<BTreeMap<Spanned<String>, IgnoredAny>>,
+    }
+    let message = |table: &toml::Table| {
+        let read = OutputConfig::deserialize(toml::Value::Table(table.clone()));
+        read.err().map(|error| error.message().to_owned())
+    };
+    let tables = toml::from_str::<Tables>(text).ok()?.output;
+    let places = toml::from_str::<Places>(text).ok()?.output;
+    let (table, keys) = tables.iter().zip(places).find(|(table, _)| message(table).is_some())?;
+    let problem = message(table)?;
+    let key = keys.into_keys().find(|key| {
+        let mut rest = table.clone();
+        rest.remove(key.get_ref());
+        message(&rest).as_ref() != Some(&problem)
+    })?;
+    let at = key.span().start;
+    let key = key.into_inner();
+    Some((at, if problem.contains(&key) { problem } else { format!("{key}: {problem}") }))
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(Path::new("a.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_written_means_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.rules, Path::new("/etc/audit/rules.d"));
+        assert_eq!(config.outputs[0].name(), "file:/var/log/audit/audit.json.gz");
+        assert_eq!(config.kernel.ring_buffer_bytes.get(), 8 << 20);
+        assert_eq!(config.kernel.poll_ms.duration(), Duration::from_millis(20));
+    }
+
+    #[test]
+    fn the_sample_is_valid_and_shows_the_defaults() {
+        let sample = include_str!("../../packaging/auditd-bpf.toml");
+        assert_eq!(parse(sample).unwrap(), Config::default());
+        // Every key that is commented out is one that would be taken.
+        let uncommented: String = sample
+            .lines()
+            .map(|line| line.strip_prefix("#:").map_or(line, |key| key.trim_start()))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let config = parse(&uncommented).unwrap();
+        let kinds: Vec<_> = config.outputs.iter().map(OutputConfig::name).collect();
+        assert_eq!(kinds, ["file:/var/log/audit/audit.json.gz", "syslog:unix:/dev/log", "stdout"]);
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        for (text, expected) in [
+            ("rule = '/etc'", "a.toml:1:1: unknown field `rule`"),
+            (
+                "node = 'x'\n[kernel]\nring_buffer_bytes = 1000000",
+                "a.toml:3:21: ring_buffer_bytes must be a power of two",
+            ),
+            ("[kernel]\npoll_ms = 0", "a.toml:2:11: "),
+            ("[kernel]\npoll_ms = 5000", "a.toml:2:11: poll_ms must be from 1 to 1000"),
+            ("[kernel]\n  ring_bytes = 1", "a.toml:2:3: unknown field `ring_bytes`"),
+            ("node = ", "a.toml:1:8: "),
+            ("node = 'ä' 'b'", "a.toml:1:12: "),
+            ("[[output]]\ntype = 'kafka'", "a.toml:2:1: type: unknown variant `kafka`"),
+            (
+                "node='x'\n[[output]]\ntype = 'file'\npath = '/a'\ncompresion = 'gzip'",
+                "a.toml:5:1: unknown field `compresion`",
+            ),
+            ("[[output]]\ntype='stdout'\n[[output]]\nqueue = 1", "a.toml:3:1: missing field `type`"),
+            (
+                "[[output]]\ntype='stdout'\n[[output]]\nqueue=1\nqueue_bytes=0\ntype='stdout'",
+                "a.toml:5:1: queue_bytes: invalid value",
+            ),
+            ("[[output]]\ntype = 'file'\npath = 'a'", "a.toml:3:1: path `a` must be absolute"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.starts_with(expected), "{error}");
+            assert!(error.contains("hint: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_caret_stands_under_the_mistake() {
+        let error = parse("[kernel]\nring_buffer_bytes = 1000000").unwrap_err();
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines[1], "    ring_buffer_bytes = 1000000");
+        assert_eq!(lines[2].find('^'), Some(4 + 20));
+        assert!(lines[0].ends_with("for example 1048576"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let error = Config::load(Some(Path::new("/nonexistent/a.toml"))).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the configuration /nonexistent/a.toml: No such file"), "{error}");
+        assert!(error.contains("--config"));
+    }
+}

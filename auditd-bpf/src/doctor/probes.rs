@@ -1,0 +1,288 @@
+//! The probes themselves.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use auditd_bpf_common::hooks::{HOOKS, MAY_OPEN};
+use auditd_bpf_common::kernel_fields;
+use aya::maps::MapType;
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
+
+use super::{Probe, Refusal, Report};
+use crate::kernel::btf::KernelTypes;
+use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
+
+/// The first probe: a failure has an exit status of its own.
+pub(super) const ROOT: &str = "root";
+const LSM_PROGRAM: &str = "LSM program";
+const RESULT_PROGRAM: &str = "fexit program";
+
+/// Large enough to be granted; the daemon's own is made when the rules are loaded.
+const PROBE_RING_BYTES: u32 = 256 << 10;
+
+const SECURITY_FS: &str = "/sys/kernel/security";
+const BPF_FS: &str = "/sys/fs/bpf";
+
+const SANDBOX: &str = "run it on the host itself, outside of containers and sandboxes that filter the bpf system call";
+const REPORT_IT: &str = "report this kernel to the authors, with the output of `auditd-bpf doctor --json`";
+
+macro_rules! list_paths {
+    ($($name:ident = $path:literal;)+) => { &[$($path),+] };
+}
+/// The fields that the kernel side reads.
+const FIELDS: &[&str] = kernel_fields!(list_paths);
+
+/// Tries everything. As root this loads programs, for a moment, and attaches none.
+#[must_use]
+pub fn probe() -> Report {
+    let types = KernelTypes::read(Path::new(KERNEL_BTF));
+    let mut probes = vec![root(nix::unistd::geteuid().as_raw())];
+    match &types {
+        Ok(types) => probes.extend([Probe::yes("kernel types", KERNEL_BTF), fields(types), lsm_in_kernel(types)]),
+        Err(error) => {
+            let remedy = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as the distributions' current ones are";
+            probes.push(Probe::no("kernel types", error.to_string(), remedy));
+        }
+    }
+    probes.push(lsm_list(read_security("lsm")));
+    probes.push(lockdown(read_security("lockdown")));
+    probes.extend(programs(nix::unistd::geteuid().is_root()));
+    probes.push(bpffs());
+    let absent_hooks = types.as_ref().map(absent_hooks).unwrap_or_default();
+    if types.is_ok() {
+        probes.push(hooks(&absent_hooks));
+    }
+    Report { kernel: kernel_name(), probes, absent_hooks }
+}
+
+/// The one check that comes before anything is read.
+///
+/// # Errors
+/// If this is not root.
+pub fn require_root() -> Result<(), Refusal> {
+    let probes = vec![root(nix::unistd::geteuid().as_raw())];
+    Report { kernel: kernel_name(), probes, absent_hooks: Vec::new() }.refusal().map_or(Ok(()), Err)
+}
+
+fn root(uid: u32) -> Probe {
+    if uid == 0 {
+        return Probe::yes(ROOT, "");
+    }
+    Probe::no(ROOT, format!("running as uid {uid}"), "run it as root, for example with sudo")
+}
+
+fn fields(types: &KernelTypes) -> Probe {
+    let missing: Vec<_> = FIELDS.iter().filter(|path| types.offset(path).is_err()).copied().collect();
+    if missing.is_empty() {
+        return Probe::yes("kernel fields", format!("all {} found", FIELDS.len()));
+    }
+    Probe::no("kernel fields", format!("not in this kernel: {}", missing.join(", ")), REPORT_IT)
+}
+
+fn lsm_in_kernel(types: &KernelTypes) -> Probe {
+    if types.has_function("bpf_lsm_file_open") {
+        return Probe::yes("BPF LSM", "built into the kernel");
+    }
+    Probe::no("BPF LSM", "not built into this kernel", "boot a kernel built with CONFIG_BPF_LSM=y")
+}
+
+fn read_security(file: &str) -> io::Result<String> {
+    fs::read_to_string(Path::new(SECURITY_FS).join(file))
+}
+
+fn lsm_list(list: io::Result<String>) -> Probe {
+    let name = "LSM list";
+    match list {
+        Ok(list) if list.trim().split(',').any(|lsm| lsm == "bpf") => Probe::yes(name, list.trim()),
+        Ok(list) => {
+            // `capability` is always there, and stands in no lsm= parameter.
+            let others: Vec<_> = list.trim().split(',').filter(|lsm| !lsm.is_empty() && *lsm != "capability").collect();
+            let wanted = [others.as_slice(), &["bpf"]].concat().join(",");
+            let remedy = format!("add `lsm={wanted}` to the kernel's command line in the boot loader, and reboot");
+            Probe::no(name, format!("bpf is not among {}", list.trim()), remedy)
+        }
+        Err(error) => {
+            let remedy = format!("mount -t securityfs securityfs {SECURITY_FS}");
+            Probe::no(name, format!("cannot read {SECURITY_FS}/lsm: {error}"), remedy)
+        }
+    }
+}
+
+fn lockdown(state: io::Result<String>) -> Probe {
+    let state = state.unwrap_or_default();
+    let level = state.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(level, _)| level);
+    if level == Some("confidentiality") {
+        let remedy =
+            "boot without `lockdown=confidentiality`; `lockdown=integrity` lets BPF programs read what they must";
+        return Probe::no("lockdown", "confidentiality: the kernel refuses BPF programs that read its memory", remedy);
+    }
+    Probe::yes("lockdown", level.unwrap_or("not in this kernel"))
+}
+
+/// What only root may try.
+fn programs(is_root: bool) -> Vec<Probe> {
+    let maps = [("ring buffer", MapType::RingBuf, "5.8"), ("task storage", MapType::TaskStorage, "5.11")];
+    let helpers = [
+        ("bpf_task_pt_regs", BpfHelper::BPF_FUNC_task_pt_regs, "5.15"),
+        ("bpf_loop", BpfHelper::BPF_FUNC_loop, "5.17"),
+    ];
+    if !is_root {
+        let names = maps.iter().map(|map| map.0).chain(helpers.iter().map(|helper| helper.0));
+        let names = names.chain(["maps", LSM_PROGRAM, RESULT_PROGRAM]);
+        return names.map(|name| Probe::not_tried(name, "only root may")).collect();
+    }
+    let maps = maps.map(|(name, kind, since)| map_type(name, kind, since));
+    let helpers = helpers.map(|(name, helper, since)| helper_function(name, helper, since));
+    let mut probes: Vec<Probe> = maps.into_iter().chain(helpers).collect();
+    // What is missing already would only fail again, in less telling words.
+    match probes.iter().find(|probe| probe.remedy.is_some()).map(|probe| format!("{} is missing", probe.name)) {
+        Some(because) => {
+            probes.extend(["maps", LSM_PROGRAM, RESULT_PROGRAM].map(|name| Probe::not_tried(name, &because)));
+        }
+        None => probes.extend(object()),
+    }
+    probes
+}
+
+fn map_type(name: &'static str, kind: MapType, since: &str) -> Probe {
+    match is_map_supported(kind) {
+        Ok(true) => Probe::yes(name, ""),
+        Ok(false) => Probe::no(name, "the kernel has no such map type", newer(name, since)),
+        Err(error) => Probe::no(name, with_causes(&error), SANDBOX),
+    }
+}
+
+/// Tried in a kprobe program, as LSM programs cannot be made without a hook: what matters is whether the kernel has it.
+fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe {
+    match is_helper_supported(ProgramType::KProbe, helper) {
+        Ok(true) => Probe::yes(name, ""),
+        Ok(false) => Probe::no(name, "the kernel has no such helper", newer(name, since)),
+        Err(error) => Probe::no(name, with_causes(&error), SANDBOX),
+    }
+}
+
+fn newer(what: &str, since: &str) -> String {
+    format!("boot a newer kernel: {what} came with Linux {since}, and 6.1 or later is needed for all of it")
+}
+
+/// Creates the daemon's own maps, and loads one program of either kind.
+fn object() -> Vec<Probe> {
+    let settings = Settings { daemon_pid: std::process::id(), name_seed: 0, ring_bytes: PROBE_RING_BYTES };
+    let mut object = match Object::load(settings) {
+        Ok(object) => object,
+        Err(error) => {
+            let maps = Probe::no("maps", with_causes(&error), SANDBOX);
+            let others = [LSM_PROGRAM, RESULT_PROGRAM].map(|name| Probe::not_tried(name, "maps are missing"));
+            return [maps].into_iter().chain(others).collect();
+        }
+    };
+    let lsm = program(LSM_PROGRAM, object.try_lsm("file_open"), SANDBOX);
+    let tracing =
+        "boot a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y, outside of sandboxes that filter bpf";
+    let fexit = program(RESULT_PROGRAM, object.try_fexit("__x64_sys_openat"), tracing);
+    vec![Probe::yes("maps", ""), lsm, fexit]
+}
+
+fn program(name: &'static str, loaded: Result<(), ObjectError>, remedy: &str) -> Probe {
+    match loaded {
+        Ok(()) => Probe::yes(name, ""),
+        // A log of the verifier: the kernel took the program for what it is and refused what it does.
+        Err(error) if error.to_string().contains('\n') => Probe::no(name, error.to_string(), REPORT_IT),
+        Err(error) => Probe::no(name, error.to_string(), remedy),
+    }
+}
+
+fn bpffs() -> Probe {
+    let is_bpf =
+        nix::sys::statfs::statfs(BPF_FS).is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC);
+    let found = if is_bpf {
+        Probe::yes("bpffs", BPF_FS)
+    } else {
+        let remedy = format!("mount -t bpf bpf {BPF_FS}");
+        Probe::no("bpffs", format!("not mounted on {BPF_FS}: nothing can outlive the daemon"), remedy)
+    };
+    found.optional()
+}
+
+fn absent_hooks(types: &KernelTypes) -> Vec<&'static str> {
+    let function = |number: u32, hook: &str| {
+        if number == MAY_OPEN { hook.to_owned() } else { format!("bpf_lsm_{hook}") }
+    };
+    let absent = HOOKS.iter().filter(|(number, hook)| !types.has_function(&function(*number, hook)));
+    absent.map(|(_, hook)| *hook).collect()
+}
+
+fn hooks(absent: &[&str]) -> Probe {
+    let found = format!("{} of {}", HOOKS.len() - absent.len(), HOOKS.len());
+    if absent.is_empty() {
+        return Probe::yes("hooks", found).optional();
+    }
+    let remedy = "nothing, unless `auditd-bpf explain` names a rule that needs one of them: then boot a newer kernel";
+    Probe::no("hooks", format!("{found}; not in this kernel: {}", absent.join(", ")), remedy).optional()
+}
+
+fn kernel_name() -> String {
+    match nix::sys::utsname::uname() {
+        Ok(name) => [name.sysname(), name.release(), name.machine()].map(|part| part.to_string_lossy()).join(" "),
+        Err(_) => "unknown kernel".to_owned(),
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Some errors print their cause themselves.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Answer;
+
+    #[test]
+    fn bpf_is_added_to_the_list_that_is_there() {
+        let probe = lsm_list(Ok("lockdown,capability,yama,apparmor\n".to_owned()));
+        assert_eq!(probe.answer, Answer::No);
+        assert!(probe.remedy.unwrap().contains("`lsm=lockdown,yama,apparmor,bpf`"));
+        assert_eq!(lsm_list(Ok("lockdown,bpf".to_owned())).answer, Answer::Yes);
+        // Only as a whole word.
+        assert_eq!(lsm_list(Ok("bpf2".to_owned())).answer, Answer::No);
+        assert!(lsm_list(Ok(String::new())).remedy.unwrap().contains("`lsm=bpf`"));
+        let unmounted = lsm_list(Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(unmounted.remedy.as_deref(), Some("mount -t securityfs securityfs /sys/kernel/security"));
+    }
+
+    #[test]
+    fn only_confidentiality_forbids_reading() {
+        let answer = |state: &str| lockdown(Ok(state.to_owned())).answer;
+        assert_eq!(answer("[none] integrity confidentiality\n"), Answer::Yes);
+        assert_eq!(answer("none [integrity] confidentiality\n"), Answer::Yes);
+        assert_eq!(answer("none integrity [confidentiality]\n"), Answer::No);
+        assert_eq!(lockdown(Err(io::ErrorKind::NotFound.into())).answer, Answer::Yes);
+    }
+
+    #[test]
+    fn without_root_nothing_is_loaded() {
+        let probes = programs(false);
+        assert_eq!(probes.len(), 7);
+        assert!(probes.iter().all(|probe| probe.answer == Answer::NotTried));
+        assert_eq!(root(1000).detail, "running as uid 1000");
+    }
+
+    #[test]
+    fn absent_hooks_are_named_and_are_no_obstacle() {
+        let probe = hooks(&["file_truncate"]);
+        assert!(probe.detail.ends_with("not in this kernel: file_truncate"), "{}", probe.detail);
+        assert_eq!(probe.need, crate::doctor::Need::Optional);
+    }
+}

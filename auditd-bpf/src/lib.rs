@@ -1,0 +1,26 @@
+//! The daemon and its tools. Rules in, LSM hooks deciding in the kernel, one record per event out.
+//!
+//! | what | where |
+//! |---|---|
+//! | command line, and which part does what it asks for | [`cli`] |
+//! | `auditd-bpf.toml` | [`config`] |
+//! | rule files: order, trust | [`rule_files`] |
+//! | users, groups and paths of this machine, for rules | [`host_facts`] |
+//! | names for the numbers in records | [`names`] |
+//! | can this host do it, and if not, why | [`doctor`] |
+//! | `auditd-bpf check` | [`check`] |
+//! | the BPF object and the kernel's types | [`kernel`] |
+//! | exit statuses | [`exit_code`] |
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod doctor;
+pub mod exit_code;
+pub mod host_facts;
+pub mod kernel;
+mod logging;
+pub mod names;
+pub mod rule_files;
+mod version_order;

@@ -1,0 +1,96 @@
+//! The daemon's own log, on standard error.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// What to log: `debug`, or `warn,output=debug`.
+pub const LOG_VARIABLE: &str = "AUDITD_BPF_LOG";
+
+/// Starts logging. To be called once; a second call changes nothing.
+pub fn start() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .with_env_var(LOG_VARIABLE)
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Fails only if somebody else logs already: then that one goes on.
+    let _ = if stderr_is_journal() {
+        log.with_ansi(false).event_format(Journal).try_init()
+    } else {
+        log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
+    };
+}
+
+/// systemd tells in `JOURNAL_STREAM` which device and inode its journal listens on (systemd.exec(5)).
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+/// Lines as the journal takes them: it has the time and the program, and reads the priority from `<N>` (sd-daemon(3)).
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(out, "<{}>", priority(*event.metadata().level()))?;
+        context.format_fields(out.by_ref(), event)?;
+        writeln!(out)
+    }
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_journal_gets_a_priority_and_the_text() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .event_format(Journal)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(lost = 3, "records were lost");
+            tracing::info!("ready");
+        });
+        assert_eq!(String::from_utf8_lossy(&lines.0.lock().unwrap()), "<4>records were lost lost=3\n<6>ready\n");
+    }
+}
