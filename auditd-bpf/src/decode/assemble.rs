@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_seen_twice_is_not_joined_twice() {
+        let mut assembler = Assembler::default();
+        assembler.chunk(&header(1, 10, 0), b"a");
+        assembler.chunk(&header(1, 10, 0), b"a");
+        assert_eq!(assembler.finish(&header(1, 10, 1)), (vec![part(false, b"a")], false));
+    }
+
+    #[test]
     fn a_thread_that_becomes_the_leader_keeps_its_event() {
         let mut assembler = Assembler::default();
         assembler.chunk(&header(902, 10, 0), b"path");
