@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rules::Dialect;
@@ -11,7 +11,10 @@ use crate::config::{Config, DEFAULT_CONFIG};
 use crate::daemon;
 use crate::doctor;
 use crate::exit_code::ExitCode;
+use crate::explain::{self, KernelFacts};
 use crate::host_facts::HostFacts;
+use crate::kernel::btf::KernelTypes;
+use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::rule_files::DEFAULT_RULES;
 
@@ -31,6 +34,8 @@ enum Command {
     Doctor(DoctorOptions),
     /// Find everything that is wrong with rules; loads nothing, needs no root
     Check(CheckOptions),
+    /// Tell of each rule what it attaches to, when its fields are decided, what it costs, what this kernel cannot do of it
+    Explain(ExplainOptions),
 }
 
 /// Options of `auditd-bpf daemon`.
@@ -67,6 +72,13 @@ struct CheckOptions {
     dialect: DialectName,
 }
 
+#[derive(Debug, Args)]
+struct ExplainOptions {
+    /// Rule files, directories of *.rules, or - for standard input
+    #[arg(value_name = "FILE|DIR", default_value = DEFAULT_RULES)]
+    paths: Vec<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DialectName {
     #[value(name = "3")]
@@ -88,6 +100,7 @@ pub fn main() -> std::process::ExitCode {
         }
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
+        Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
 }
@@ -125,6 +138,13 @@ fn run_doctor(options: &DoctorOptions, out: &mut dyn Write) -> io::Result<ExitCo
         writeln!(out, "{report}")?;
     }
     Ok(report.exit_code())
+}
+
+fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    // Rules may be explained where they cannot run: then nothing is said about the kernel.
+    let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
+    let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
+    explain::run(&options.paths, &HostFacts, kernel, out, err)
 }
 
 /// A reader that has seen enough (`| head`) is no news; anything else is.
@@ -178,7 +198,9 @@ mod tests {
     #[test]
     fn help_names_every_command_and_status() {
         let help = Cli::command().render_help().to_string();
-        for text in ["daemon", "doctor", "check", "/etc/audit/auditd-bpf.toml", "AUDITD_BPF_LOG", "  6  an error in"] {
+        for text in
+            ["daemon", "doctor", "check", "explain", "/etc/audit/auditd-bpf.toml", "AUDITD_BPF_LOG", "  6  an error in"]
+        {
             assert!(help.contains(text), "{text} is not in:\n{help}");
         }
     }

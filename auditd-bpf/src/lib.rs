@@ -8,7 +8,7 @@
 //! | users, groups and paths of this machine, for rules | [`host_facts`] |
 //! | names for the numbers in records | [`names`] |
 //! | can this host do it, and if not, why | [`doctor`] |
-//! | `auditd-bpf check` | [`check`] |
+//! | `auditd-bpf check`, `auditd-bpf explain` | [`check`], [`explain`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -16,11 +16,16 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod decode;
 pub mod doctor;
 pub mod exit_code;
+pub mod explain;
+mod file_watch;
 pub mod host_facts;
+pub mod identity;
 pub mod kernel;
 mod logging;
+pub mod mounts;
 pub mod names;
 pub mod rule_files;
 mod version_order;

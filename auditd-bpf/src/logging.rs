@@ -44,9 +44,11 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        write!(out, "<{}>", priority(*event.metadata().level()))?;
-        context.format_fields(out.by_ref(), event)?;
-        writeln!(out)
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        let priority = priority(*event.metadata().level());
+        // The journal takes each line for an entry of its own.
+        text.lines().try_for_each(|line| writeln!(out, "<{priority}>{line}"))
     }
 }
 
@@ -90,7 +92,11 @@ mod tests {
         tracing::subscriber::with_default(log, || {
             tracing::warn!(lost = 3, "records were lost");
             tracing::info!("ready");
+            tracing::error!("a.toml:1:2: wrong\n    here");
         });
-        assert_eq!(String::from_utf8_lossy(&lines.0.lock().unwrap()), "<4>records were lost lost=3\n<6>ready\n");
+        assert_eq!(
+            String::from_utf8_lossy(&lines.0.lock().unwrap()),
+            "<4>records were lost lost=3\n<6>ready\n<3>a.toml:1:2: wrong\n<3>    here\n"
+        );
     }
 }

@@ -11,6 +11,7 @@ use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
 
 use super::{Probe, Refusal, Report};
+use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
 
@@ -26,6 +27,7 @@ const SECURITY_FS: &str = "/sys/kernel/security";
 const BPF_FS: &str = "/sys/fs/bpf";
 
 const SANDBOX: &str = "run it on the host itself, outside of containers and sandboxes that filter the bpf system call";
+const NEWER: &str = "boot a newer kernel: Linux 6.1 and later have all that is needed";
 const REPORT_IT: &str = "report this kernel to the authors, with the output of `auditd-bpf doctor --json`";
 
 macro_rules! list_paths {
@@ -149,7 +151,7 @@ fn programs(is_root: bool) -> Vec<Probe> {
 fn map_type(name: &'static str, kind: MapType, since: &str) -> Probe {
     match is_map_supported(kind) {
         Ok(true) => Probe::yes(name, ""),
-        Ok(false) => Probe::no(name, "the kernel has no such map type", newer(name, since)),
+        Ok(false) => Probe::no(name, format!("the kernel has no such map type (Linux {since} brought it)"), NEWER),
         Err(error) => Probe::no(name, with_causes(&error), SANDBOX),
     }
 }
@@ -158,13 +160,9 @@ fn map_type(name: &'static str, kind: MapType, since: &str) -> Probe {
 fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe {
     match is_helper_supported(ProgramType::KProbe, helper) {
         Ok(true) => Probe::yes(name, ""),
-        Ok(false) => Probe::no(name, "the kernel has no such helper", newer(name, since)),
+        Ok(false) => Probe::no(name, format!("the kernel has no such helper (Linux {since} brought it)"), NEWER),
         Err(error) => Probe::no(name, with_causes(&error), SANDBOX),
     }
-}
-
-fn newer(what: &str, since: &str) -> String {
-    format!("boot a newer kernel: {what} came with Linux {since}, and 6.1 or later is needed for all of it")
 }
 
 /// Creates the daemon's own maps, and loads one program of either kind.
@@ -206,12 +204,15 @@ fn bpffs() -> Probe {
     found.optional()
 }
 
+impl KernelFacts for KernelTypes {
+    fn has_hook(&self, hook: &str) -> bool {
+        let is_traced = HOOKS.contains(&(MAY_OPEN, hook));
+        if is_traced { self.has_function(hook) } else { self.has_function(&format!("bpf_lsm_{hook}")) }
+    }
+}
+
 fn absent_hooks(types: &KernelTypes) -> Vec<&'static str> {
-    let function = |number: u32, hook: &str| {
-        if number == MAY_OPEN { hook.to_owned() } else { format!("bpf_lsm_{hook}") }
-    };
-    let absent = HOOKS.iter().filter(|(number, hook)| !types.has_function(&function(*number, hook)));
-    absent.map(|(_, hook)| *hook).collect()
+    HOOKS.iter().map(|row| row.1).filter(|hook| !types.has_hook(hook)).collect()
 }
 
 fn hooks(absent: &[&str]) -> Probe {
