@@ -1,1 +1,49 @@
-fn main() {}
+//! Tests of the daemon on a real kernel: run as root inside a guest, where `cargo xtask test` boots them.
+//!
+//! `harness` runs the cases, `session` is a daemon and its log, `cases` holds one file per family of acts. See
+//! docs/testing.md.
+
+mod cases;
+mod child;
+mod daemon;
+mod event;
+mod harness;
+mod log;
+mod place;
+mod session;
+mod sys;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests of auditd-bpf on the running kernel. They change the machine: run them in a guest.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Run the cases for kernels that are supported
+    Run {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
+    /// Run the cases for kernels that must be refused
+    Refused {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
+    /// List all cases
+    List,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().mode {
+        Mode::Run { only } => harness::run(cases::SUPPORTED, &only),
+        Mode::Refused { only } => harness::run(cases::REFUSED, &only),
+        Mode::List => harness::list(&[cases::SUPPORTED, cases::REFUSED]),
+    }
+}

@@ -1,0 +1,155 @@
+//! Socket addresses.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr as NixUnixAddr, bind, socket};
+use serde_json::{Value, json};
+
+use crate::event::shown;
+use crate::harness::{Case, skip};
+use crate::session::Test;
+
+const CONNECT: &str = "-a always,exit -F arch=b64 -S connect -F auid=AUID -k KEY";
+const BIND: &str = "-a always,exit -F arch=b64 -S bind -F auid=AUID -k KEY";
+
+pub const CASES: &[Case] = &[
+    Case::new("connect_inet", CONNECT, inet),
+    Case::new("connect_inet6", CONNECT, inet6),
+    Case::new("connect_refused", CONNECT, refused),
+    Case::new("connect_udp", CONNECT, udp),
+    Case::new("connect_unix", CONNECT, unix),
+    Case::new("connect_unix_absent", CONNECT, unix_absent),
+    Case::new("connect_unix_abstract", CONNECT, unix_abstract),
+    Case::new("bind_inet", BIND, bind_inet),
+    Case::new("bind_unix", BIND, bind_unix),
+    Case::new(
+        "connect_by_outcome",
+        "-a always,exit -F arch=b64 -S connect -F success=0 -F auid=AUID -k KEY",
+        by_outcome,
+    ),
+];
+
+/// One event of connect with this address.
+fn connected(test: &mut Test<'_>, address: &Value) -> Result<()> {
+    let [event] = test.exactly()?;
+    event.is(&json!({"syscall": "connect", "success": true, "exit": 0, "hook": "socket_connect", "address": address}))
+}
+
+fn inet(test: &mut Test<'_>) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    test.child(|| Ok(TcpStream::connect(address).map(drop)?))?;
+    connected(test, &json!({"family": "inet", "ip": "127.0.0.1", "port": address.port()}))
+}
+
+fn inet6(test: &mut Test<'_>) -> Result<()> {
+    let listener = match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return skip("the kernel has no IPv6"),
+        listener => listener.context("cannot listen on ::1")?,
+    };
+    let address = listener.local_addr()?;
+    test.child(|| Ok(TcpStream::connect(address).map(drop)?))?;
+    connected(test, &json!({"family": "inet6", "ip": "::1", "port": address.port(), "scope_id": null}))
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn refuse(address: SocketAddr) -> Result<()> {
+    let error = TcpStream::connect(address).err().context("somebody listens")?;
+    ensure!(error.kind() == io::ErrorKind::ConnectionRefused, "{error}");
+    Ok(())
+}
+
+fn refused(test: &mut Test<'_>) -> Result<()> {
+    let address = closed_port()?;
+    test.child(|| refuse(address))?;
+    let [event] = test.exactly()?;
+    event.is(&json!({
+        "syscall": "connect", "success": false, "exit": -111, "errno": "ECONNREFUSED",
+        "address": {"family": "inet", "ip": "127.0.0.1", "port": address.port()},
+    }))
+}
+
+fn udp(test: &mut Test<'_>) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    test.child(|| Ok(socket.connect((Ipv4Addr::new(127, 1, 2, 3), 9))?))?;
+    connected(test, &json!({"family": "inet", "ip": "127.1.2.3", "port": 9}))
+}
+
+fn unix(test: &mut Test<'_>) -> Result<()> {
+    let path = test.path("socket");
+    let _listener = UnixListener::bind(&path)?;
+    test.child(|| Ok(UnixStream::connect(&path).map(drop)?))?;
+    connected(test, &json!({"family": "local", "path": shown(&path)}))
+}
+
+fn unix_absent(test: &mut Test<'_>) -> Result<()> {
+    let path = test.path("absent");
+    test.child(|| {
+        ensure!(UnixStream::connect(&path).is_err(), "somebody listens");
+        Ok(())
+    })?;
+    let [event] = test.exactly()?;
+    event.is(&json!({
+        "success": false, "exit": -2, "errno": "ENOENT", "address": {"family": "local", "path": shown(&path)},
+    }))
+}
+
+fn unix_abstract(test: &mut Test<'_>) -> Result<()> {
+    let address = UnixAddr::from_abstract_name(b"a\0b\xff")?;
+    let _listener = UnixListener::bind_addr(&address)?;
+    test.child(|| Ok(UnixStream::connect_addr(&address).map(drop)?))?;
+    connected(test, &json!({"family": "local", "abstract": "a\0b\\xff"}))
+}
+
+fn bind_inet(test: &mut Test<'_>) -> Result<()> {
+    let address = closed_port()?;
+    test.child(|| Ok(TcpListener::bind(address).map(drop)?))?;
+    let [event] = test.exactly()?;
+    event.is(&json!({
+        "syscall": "bind", "success": true, "hook": "socket_bind",
+        "address": {"family": "inet", "ip": "127.0.0.1", "port": address.port()},
+    }))?;
+    let taken = TcpListener::bind(address)?;
+    test.child(|| {
+        let error = TcpListener::bind(address).err().context("bound twice")?;
+        ensure!(error.kind() == io::ErrorKind::AddrInUse, "{error}");
+        Ok(())
+    })?;
+    drop(taken);
+    let [event] = test.exactly()?;
+    event.is(&json!({"syscall": "bind", "success": false, "errno": "EADDRINUSE", "address": {"port": address.port()}}))
+}
+
+fn bind_unix(test: &mut Test<'_>) -> Result<()> {
+    let path = test.path("socket");
+    test.child(|| {
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::empty(), None)?;
+        bind(socket.as_raw_fd(), &NixUnixAddr::new(&path)?)?;
+        Ok(())
+    })?;
+    let [event] = test.exactly()?;
+    event.is(&json!({"syscall": "bind", "success": true, "address": {"family": "local", "path": shown(&path)}}))
+}
+
+fn by_outcome(test: &mut Test<'_>) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let (open, closed) = (listener.local_addr()?, closed_port()?);
+    test.child(|| {
+        TcpStream::connect(open)?;
+        refuse(closed)
+    })?;
+    let [event] = test.exactly()?;
+    event.is(&json!({"success": false, "address": {"port": closed.port()}}))?;
+    File::open("/dev/null")?;
+    test.silence("a call that is not connect")
+}

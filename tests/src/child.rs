@@ -1,0 +1,98 @@
+//! Acts in processes of their own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, pipe, setgroups, setresgid, setresuid};
+
+use crate::sys::{self, Fork};
+
+/// The guest's ordinary user.
+pub const USER: u32 = 1000;
+
+/// Runs an act in a child process to its end; its error comes back as ours. Returns the child's pid.
+pub fn run(act: impl FnOnce() -> Result<()>) -> Result<u32> {
+    start(act)?.wait()
+}
+
+/// A child that acts.
+pub struct Child {
+    pid: Pid,
+    /// Its error, and the end of file with its end.
+    report: File,
+}
+
+/// Begins an act in a child process.
+pub fn start(act: impl FnOnce() -> Result<()>) -> Result<Child> {
+    let (read, write) = pipe().context("cannot create a pipe")?;
+    match sys::fork().context("cannot fork")? {
+        Fork::Parent(pid) => Ok(Child { pid, report: File::from(read) }),
+        Fork::Child => {
+            drop(read);
+            let status = match act() {
+                Ok(()) => 0,
+                Err(error) => {
+                    // Without a parent there is nobody to tell.
+                    let _ = File::from(write).write_all(format!("{error:#}").as_bytes());
+                    1
+                }
+            };
+            sys::exit_now(status)
+        }
+    }
+}
+
+impl Child {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().cast_unsigned()
+    }
+
+    /// Waits for its end, and passes its error on.
+    pub fn wait(mut self) -> Result<u32> {
+        let mut report = String::new();
+        self.report.read_to_string(&mut report).context("cannot read from a child")?;
+        match waitpid(self.pid, None).context("cannot wait for a child")? {
+            WaitStatus::Exited(_, 0) => Ok(self.pid()),
+            WaitStatus::Exited(_, status) if report.is_empty() => bail!("a child ended with status {status}"),
+            WaitStatus::Exited(..) => bail!("{report}"),
+            other => bail!("a child ended otherwise: {other:?}"),
+        }
+    }
+
+    /// Waits for its end, which must be by a signal.
+    pub fn wait_killed(self) -> Result<()> {
+        match waitpid(self.pid, None).context("cannot wait for a child")? {
+            WaitStatus::Signaled(..) => Ok(()),
+            other => bail!("a child was not killed: {other:?}"),
+        }
+    }
+}
+
+/// Gives this process a login uid, as a login does.
+pub fn set_login_uid(auid: u32) -> Result<()> {
+    fs::write("/proc/self/loginuid", auid.to_string()).context("cannot set the login uid")
+}
+
+/// Makes this process an ordinary user's.
+pub fn become_user() -> Result<()> {
+    setgroups(&[]).context("cannot leave all groups")?;
+    let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
+    setresgid(group, group, group).context("cannot change the group")?;
+    setresuid(user, user, user).context("cannot change the user")
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn an_act_s_error_comes_back() {
+        let pid = start(|| Ok(())).unwrap();
+        assert_ne!(pid.pid(), std::process::id());
+        assert!(pid.wait().is_ok());
+        assert_eq!(run(|| bail!("it broke")).unwrap_err().to_string(), "it broke");
+    }
+}

@@ -1,0 +1,89 @@
+//! What belongs to one case alone: a directory, a key, a login uid.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A file system of its own, so that paths cross a mount and extended attributes work on every kernel.
+pub const BASE: &str = "/srv";
+/// Login uids of cases start here, far from every uid that is used.
+const FIRST_AUID: u32 = 40_000;
+
+/// Where a case acts, and how its events are told from those of others.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The case's name, and the key of its rules.
+    pub name: &'static str,
+    /// Login uid of its children: rules on whole syscalls narrow themselves to it.
+    pub auid: u32,
+    /// A directory that nobody else uses.
+    pub dir: PathBuf,
+}
+
+impl Place {
+    /// A place with an empty directory that everybody may search.
+    pub fn create(name: &'static str, number: usize) -> Result<Self> {
+        let dir = Path::new(BASE).join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).context("cannot open up the directory")?;
+        let auid = FIRST_AUID + u32::try_from(number).context("too many cases")?;
+        Ok(Self { name, auid, dir })
+    }
+
+    /// A path in the directory.
+    pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(inside)
+    }
+
+    /// A rule text with `DIR`, `KEY` and `AUID` filled in.
+    pub fn rules(&self, text: &str) -> String {
+        let dir = self.dir.to_string_lossy();
+        let rules = text.replace("DIR", &dir).replace("KEY", self.name).replace("AUID", &self.auid.to_string());
+        rules.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
+    }
+
+    /// Creates a file with mode 0644.
+    pub fn file(&self, inside: impl AsRef<Path>) -> Result<PathBuf> {
+        self.file_with_mode(inside, 0o644)
+    }
+
+    /// Creates a file with some content and a mode.
+    pub fn file_with_mode(&self, inside: impl AsRef<Path>, mode: u32) -> Result<PathBuf> {
+        let path = self.path(inside);
+        fs::write(&path, "content\n").with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("cannot set a mode")?;
+        Ok(path)
+    }
+
+    /// Creates a directory, with parents.
+    pub fn directory(&self, inside: impl AsRef<Path>) -> Result<PathBuf> {
+        let path = self.path(inside);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Copies busybox here: a program with an inode of its own.
+    pub fn program(&self, inside: impl AsRef<Path>) -> Result<PathBuf> {
+        let path = self.path(inside);
+        fs::copy(BUSYBOX, &path).with_context(|| format!("cannot copy {BUSYBOX}"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).context("cannot set a mode")?;
+        Ok(path)
+    }
+}
+
+/// All programs of a guest in one.
+pub const BUSYBOX: &str = "/usr/bin/busybox";
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn rules_get_the_case_s_own_names() {
+        let place = Place { name: "open", auid: 7, dir: "/srv/open".into() };
+        let rules = place.rules("-w DIR/f -p w -k KEY\n    -a always,exit -S open -F auid=AUID -k KEY");
+        assert_eq!(rules, "-w /srv/open/f -p w -k open\n-a always,exit -S open -F auid=7 -k open\n");
+    }
+}

@@ -1,0 +1,161 @@
+//! System calls that neither std nor nix offers. All of this package's unsafe code.
+
+use std::arch::asm;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::unistd::{ForkResult, Pid};
+
+/// Which of the two one is.
+pub enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// fork(2). The child has the calling thread only; it must end with [`exit_now`] or exec.
+pub fn fork() -> nix::Result<Fork> {
+    // SAFETY: the child may call anything that needs no lock held by another thread, and glibc's allocator takes care of
+    // its own. This program has other threads only within cases, in children, that join them.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+/// _exit(2): nothing of the parent's that waits in buffers is written twice.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: ends the process, no matter what state it is in.
+    unsafe { libc::_exit(status) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(checked(result)?).map_err(io::Error::other)?;
+    // SAFETY: the call that returned it has just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// open(2) itself: the library's function of that name calls openat.
+pub fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    descriptor(unsafe { libc::syscall(libc::SYS_open, path.as_ptr(), flags, 0o644) })
+}
+
+/// creat(2) itself.
+pub fn creat(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    descriptor(unsafe { libc::syscall(libc::SYS_creat, path.as_ptr(), 0o644) })
+}
+
+/// setxattr(2).
+pub fn setxattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: path and name are NUL-terminated, the value has the length given, and all outlive the call.
+    let result = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    checked(result.into()).map(drop)
+}
+
+/// removexattr(2).
+pub fn removexattr(path: &Path, name: &CStr) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: path and name are NUL-terminated and outlive the call.
+    checked(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) }.into()).map(drop)
+}
+
+/// getxattr(2) for the size of the value.
+pub fn getxattr_size(path: &Path, name: &CStr) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: path and name are NUL-terminated and outlive the call; a size of 0 asks for no value.
+    checked(unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
+}
+
+/// listxattr(2) for the size of the list.
+pub fn listxattr_size(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path is NUL-terminated and outlives the call; a size of 0 asks for no list.
+    checked(unsafe { libc::listxattr(path.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
+}
+
+/// A text at an address below 4 GB, for [`open_32`]. Never freed: it is for children that end soon.
+pub struct LowText(u32);
+
+impl LowText {
+    /// Copies a path.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let path = c_path(path)?;
+        let bytes = path.as_bytes_with_nul();
+        let length = NonZeroUsize::new(bytes.len()).ok_or_else(|| io::Error::other("no bytes"))?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new private mapping at an address of the kernel's choice affects no memory in use.
+        let memory: NonNull<libc::c_void> =
+            unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE | MapFlags::MAP_32BIT) }?;
+        // SAFETY: the mapping is writable, at least this long, and nobody else knows of it.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), memory.as_ptr().cast(), bytes.len()) };
+        u32::try_from(memory.as_ptr().addr()).map(Self).map_err(io::Error::other)
+    }
+}
+
+/// open(2) for reading through the 32-bit entry of the kernel. Returns what the kernel did: a descriptor, or -errno.
+pub fn open_32(path: &LowText) -> i32 {
+    const OPEN: u32 = 5;
+    let mut result = OPEN;
+    // SAFETY: `int 0x80` reads its arguments from ebx, ecx and edx, returns in eax, and may clobber r8 to r11; LLVM keeps
+    // rbx for itself, so it is put back. The kernel reads memory only at the path, which is mapped and NUL-terminated.
+    unsafe {
+        asm!(
+            "xchg rbx, {path:r}",
+            "int 0x80",
+            "xchg rbx, {path:r}",
+            path = inout(reg) u64::from(path.0) => _,
+            inout("eax") result,
+            in("ecx") libc::O_RDONLY,
+            in("edx") 0,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    result.cast_signed()
+}
+
+/// Kinds of kernel objects of BPF.
+#[derive(Clone, Copy)]
+pub enum BpfObjects {
+    Programs,
+    Links,
+}
+
+/// How many there are in the kernel, whoever made them.
+pub fn count_bpf(kind: BpfObjects) -> io::Result<usize> {
+    // BPF_PROG_GET_NEXT_ID and BPF_LINK_GET_NEXT_ID of include/uapi/linux/bpf.h.
+    let command: libc::c_long = match kind {
+        BpfObjects::Programs => 11,
+        BpfObjects::Links => 31,
+    };
+    // start_id, next_id, open_flags of its union bpf_attr.
+    let mut attributes = [0u32; 3];
+    for count in 0.. {
+        // SAFETY: the attributes are as long as stated, writable, and outlive the call.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of_val(&attributes)) };
+        match checked(result) {
+            Ok(_) => attributes[0] = attributes[1],
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(count),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("no end of BPF objects"))
+}
