@@ -25,7 +25,9 @@ pub fn start() {
     let _ = if stderr_is_journal() {
         log.with_ansi(false).event_format(Journal).try_init()
     } else {
-        log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
+        // https://no-color.org
+        let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        log.with_target(false).with_ansi(colours).try_init()
     };
 }
 

@@ -10,7 +10,7 @@ use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
 
-use super::{Probe, Refusal, Report};
+use super::{Answer, Probe, Refusal, Report};
 use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
@@ -49,8 +49,10 @@ pub fn probe() -> Report {
         }
     }
     probes.push(lsm_list(read_security("lsm")));
-    probes.push(lockdown(read_security("lockdown")));
-    probes.extend(programs(nix::unistd::geteuid().is_root()));
+    let lockdown = lockdown(read_security("lockdown"));
+    let locked_down = lockdown.answer == Answer::No;
+    probes.push(lockdown);
+    probes.extend(if nix::unistd::geteuid().is_root() { programs(locked_down) } else { no_programs() });
     probes.push(bpffs());
     let absent_hooks = types.as_ref().map(absent_hooks).unwrap_or_default();
     if types.is_ok() {
@@ -123,26 +125,28 @@ fn lockdown(state: io::Result<String>) -> Probe {
     Probe::yes("lockdown", level.unwrap_or("not in this kernel"))
 }
 
+const MAP_TYPES: [(&str, MapType, &str); 2] =
+    [("ring buffer", MapType::RingBuf, "5.8"), ("task storage", MapType::TaskStorage, "5.11")];
+const HELPERS: [(&str, BpfHelper, &str); 2] =
+    [("bpf_task_pt_regs", BpfHelper::BPF_FUNC_task_pt_regs, "5.15"), ("bpf_loop", BpfHelper::BPF_FUNC_loop, "5.17")];
+const OBJECT: [&str; 3] = ["maps", LSM_PROGRAM, RESULT_PROGRAM];
+
+/// What only root may try, where this is not root.
+fn no_programs() -> Vec<Probe> {
+    let names = MAP_TYPES.iter().map(|map| map.0).chain(HELPERS.iter().map(|helper| helper.0)).chain(OBJECT);
+    names.map(|name| Probe::not_tried(name, "only root may")).collect()
+}
+
 /// What only root may try.
-fn programs(is_root: bool) -> Vec<Probe> {
-    let maps = [("ring buffer", MapType::RingBuf, "5.8"), ("task storage", MapType::TaskStorage, "5.11")];
-    let helpers = [
-        ("bpf_task_pt_regs", BpfHelper::BPF_FUNC_task_pt_regs, "5.15"),
-        ("bpf_loop", BpfHelper::BPF_FUNC_loop, "5.17"),
-    ];
-    if !is_root {
-        let names = maps.iter().map(|map| map.0).chain(helpers.iter().map(|helper| helper.0));
-        let names = names.chain(["maps", LSM_PROGRAM, RESULT_PROGRAM]);
-        return names.map(|name| Probe::not_tried(name, "only root may")).collect();
-    }
-    let maps = maps.map(|(name, kind, since)| map_type(name, kind, since));
-    let helpers = helpers.map(|(name, helper, since)| helper_function(name, helper, since));
+fn programs(locked_down: bool) -> Vec<Probe> {
+    let maps = MAP_TYPES.map(|(name, kind, since)| map_type(name, kind, since));
+    let helpers = HELPERS.map(|(name, helper, since)| helper_function(name, helper, since));
     let mut probes: Vec<Probe> = maps.into_iter().chain(helpers).collect();
     // What is missing already would only fail again, in less telling words.
-    match probes.iter().find(|probe| probe.remedy.is_some()).map(|probe| format!("{} is missing", probe.name)) {
-        Some(because) => {
-            probes.extend(["maps", LSM_PROGRAM, RESULT_PROGRAM].map(|name| Probe::not_tried(name, &because)));
-        }
+    let missing =
+        probes.iter().find(|probe| probe.answer == Answer::No).map(|probe| format!("{} is missing", probe.name));
+    match missing.or_else(|| locked_down.then(|| "lockdown forbids it".to_owned())) {
+        Some(because) => probes.extend(OBJECT.map(|name| Probe::not_tried(name, &because))),
         None => probes.extend(object()),
     }
     probes
@@ -248,7 +252,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Answer;
 
     #[test]
     fn bpf_is_added_to_the_list_that_is_there() {
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn without_root_nothing_is_loaded() {
-        let probes = programs(false);
+        let probes = no_programs();
         assert_eq!(probes.len(), 7);
         assert!(probes.iter().all(|probe| probe.answer == Answer::NotTried));
         assert_eq!(root(1000).detail, "running as uid 1000");
