@@ -25,9 +25,11 @@ counters! {
     TABLE_MISS = 6, "table_miss";
     /// Events handed to user space.
     EMITTED = 7, "emitted";
+    /// Events not recorded because the program that completes them could not be reached.
+    LOST_STAGE = 8, "tail_call";
 }
 
 /// Size of the counter map.
 pub const SLOTS: u32 = 16;
 /// Counters that mean an event is missing from the log.
-pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE];
+pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, LOST_STAGE];

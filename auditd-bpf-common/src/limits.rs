@@ -36,3 +36,7 @@ pub const ARGV_BYTES: u32 = 6 << 20;
 pub const RING_BYTES: u32 = 8 << 20;
 /// `sockaddr_storage`.
 pub const SOCKADDR_BYTES: usize = 128;
+/// Programs reached by tail call.
+pub const STAGE_COUNT: u32 = 1;
+/// Index of the one that completes an event.
+pub const STAGE_COMPLETE: u32 = 0;

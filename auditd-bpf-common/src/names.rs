@@ -26,5 +26,7 @@ pub const DAEMON_PID: &str = "DAEMON_PID";
 pub const NAME_SEED: &str = "NAME_SEED";
 /// Global: ring buffer fill, in bytes, above which the daemon is woken.
 pub const WAKEUP_BYTES: &str = "WAKEUP_BYTES";
-/// Program on the result of a syscall, loaded once per syscall function.
-pub const FEXIT_SYSCALL: &str = "fexit_syscall";
+/// By kind of syscall function: the small program on its result, and the map of the programs that it goes on to.
+pub const FEXIT_SYSCALL: [(&str, &str); 2] = [("fexit_syscall_0", "STAGES_0"), ("fexit_syscall_1", "STAGES_1")];
+/// Program that completes an event, at [`crate::limits::STAGE_COMPLETE`].
+pub const FEXIT_COMPLETE: &str = "fexit_complete";

@@ -3,14 +3,14 @@
 use crate::task::TaskContext;
 use auditd_bpf_common::{
     counters,
-    limits::{MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECTS, MAX_ROWS, MAX_SYSCALLS, RING_BYTES, SLOTS},
+    limits::{MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECTS, MAX_ROWS, MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT},
     plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SyscallEntry},
     wire::EventHeader,
 };
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, task_struct},
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
     helpers::generated as raw,
     macros::btf_map,
 };
@@ -35,6 +35,11 @@ pub static NAMES: HashMap<NameKey, u32, MAX_NAMES, NO_PREALLOC> = HashMap::new()
 pub static EXES: HashMap<ObjectKey, u32, MAX_EXES, NO_PREALLOC> = HashMap::new();
 #[btf_map]
 pub static EVENTS: RingBuf<EventHeader, { RING_BYTES as usize }> = RingBuf::new();
+/// Programs that others go on to, by the kind of function they are attached to.
+#[btf_map]
+pub static STAGES_0: ProgramArray<{ STAGE_COUNT as usize }> = ProgramArray::new();
+#[btf_map]
+pub static STAGES_1: ProgramArray<{ STAGE_COUNT as usize }> = ProgramArray::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { counters::SLOTS as usize }> = PerCpuArray::new();
 #[btf_map]

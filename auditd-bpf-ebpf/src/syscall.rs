@@ -1,36 +1,73 @@
-//! The result side: one program, loaded once per syscall function that a rule names.
+//! The result side: what runs at the end of every syscall that a rule names.
 
 use crate::{
     emit,
     filter::{Call, NO_RULES, Tables},
     kernel::{self, Object, Task},
-    maps::{DAEMON_PID, count},
+    maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
     counters,
-    limits::ARGV_BYTES,
+    limits::{ARGV_BYTES, STAGE_COMPLETE},
     plan_rows::{NO_ARG, ROW_ALL, SyscallEntry, class},
     wire::{incomplete, section},
 };
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 
-#[fexit]
-pub fn fexit_syscall(ctx: FExitContext) -> u32 {
-    let Ok(result) = ctx.ret::<i64>() else { return 0 };
-    ended(ctx.arg(0), kernel::audit_exit(result));
-    0
+/// Loaded once per syscall function, so kept small: only calls that a rule may still match go on to [`fexit_complete`]. A
+/// program may go on only to one that was loaded for a function of the same prototype, and BTF tells two kinds of syscall
+/// functions apart (by the name of their parameter); so there is a program and a map for each.
+macro_rules! fexit_syscall {
+    ($($program:ident, $stages:ident;)+) => {
+        $(#[fexit]
+        pub fn $program(ctx: FExitContext) -> u32 {
+            let Ok(result) = ctx.ret::<i64>() else { return 0 };
+            if is_candidate(ctx.arg(0), kernel::audit_exit(result)) {
+                // SAFETY: the program at that index is of this program's kind; where it is missing the call returns.
+                unsafe { $stages.tail_call(&ctx, STAGE_COMPLETE) };
+                count(counters::LOST_STAGE);
+            }
+            0
+        })+
+    };
 }
 
+fexit_syscall! {
+    fexit_syscall_0, STAGES_0;
+    fexit_syscall_1, STAGES_1;
+}
+
+/// Whether a hook began an event for the call, or a rule without an object may match it.
 #[inline(always)]
-fn ended(registers: Object, exit: i64) {
+fn is_candidate(registers: Object, exit: i64) -> bool {
+    let task = Task::current();
+    let (number, abi) = (kernel::syscall_number(registers), task.abi());
+    if task::begun(task, number, abi).is_some() {
+        return true;
+    }
+    let Some(tables) = Tables::active() else { return false };
+    let Some(entry) = tables.syscall(abi, number) else { return false };
+    let mut rules = NO_RULES;
+    tables.load(&mut rules, entry.row);
+    tables.narrow(&mut rules, tables.header.no_object_row);
+    tables.narrow_result(&mut rules, exit);
+    tables.any(&rules)
+}
+
+/// All that is done at the end of a call: reached from the above, or attached by itself to a function of a third kind.
+#[fexit]
+pub fn fexit_complete(ctx: FExitContext) -> u32 {
+    let Ok(result) = ctx.ret::<i64>() else { return 0 };
+    let (registers, exit) = (ctx.arg(0), kernel::audit_exit(result));
     let task = Task::current();
     let (number, abi) = (kernel::syscall_number(registers), task.abi());
     let context = task::begun(task, number, abi);
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }
+    0
 }
 
 /// Applies the rules, and emits the event that they ask for. Returns the context that is to be reset.

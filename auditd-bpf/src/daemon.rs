@@ -1,20 +1,73 @@
-//! `auditd-bpf daemon`.
+//! `auditd-bpf daemon`: rules in, events out, until it is told to end.
+//!
+//! Start: host, rules, plan, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
+//! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auditd_bpf_common::{counters, limits::RING_BYTES};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use output::event::{Body, DaemonEvent, Event, Loss, RuleRef};
+use output::{OutputError, Pipeline};
+use rules::{Diagnostic, Plan, RuleSet, Syscalls};
+use tables::{Arch, syscalls};
 
 use crate::cli::DaemonOptions;
 use crate::config::Config;
+use crate::decode::Decoder;
 use crate::doctor::{self, Refusal};
 use crate::exit_code::ExitCode;
+use crate::file_watch::FileWatch;
+use crate::host_facts::HostFacts;
+use crate::identity::Identities;
+use crate::kernel::engine::{Engine, EngineError};
+use crate::kernel::object::Settings;
+use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
+use crate::names::HostNames;
 use crate::rule_files::{self, RuleFileError};
 
-/// Why the daemon does not start.
+/// How often losses are looked for, and reported if there are any.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long outputs may take to write what is left when the daemon ends.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the daemon does not start, or a reload is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The host does not allow it.
     #[error(transparent)]
     Host(#[from] Refusal),
     /// Rule files cannot be read.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", lines(.0))]
     RuleFiles(Vec<RuleFileError>),
+    /// Rules are wrong; nothing was loaded.
+    #[error("no rule was loaded:\n{}", lines(.0))]
+    Rules(Vec<Diagnostic>),
+    /// An output cannot be used.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The kernel refuses a program or a table.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The operating system refuses something else.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+fn lines<E: ToString>(errors: &[E]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl StartError {
@@ -23,16 +76,303 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Host(refusal) => refusal.exit_code(),
-            Self::RuleFiles(_) => ExitCode::BadConfiguration,
+            Self::RuleFiles(_) | Self::Rules(_) => ExitCode::BadConfiguration,
+            Self::Output(_) | Self::System { .. } => ExitCode::Failure,
+            Self::Engine(_) => ExitCode::UnfitHost,
         }
     }
+}
+
+fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
+    move |errno| StartError::System { what, source: errno.into() }
 }
 
 /// Runs until it is told to end.
 ///
 /// # Errors
-/// If it cannot start.
+/// If it cannot start, or cannot go on.
 pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
-    rule_files::read(&[config.rules]).map_err(StartError::RuleFiles)?;
-    doctor::probe().refusal().map_or(Ok(()), |refusal| Err(refusal.into()))
+    if let Some(refusal) = doctor::probe().refusal() {
+        return Err(refusal.into());
+    }
+    let plan = load_plan(&config.rules)?;
+    // Before any thread starts, so that all of them leave the signals to the loop.
+    let signals = take_signals()?;
+    let names = Arc::new(HostNames::default());
+    let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
+    let mut daemon = Daemon::start(config, plan, pipeline)?;
+    let ended = daemon.run(&signals);
+    daemon.stop();
+    ended
+}
+
+/// Reads, checks and compiles the rules; whatever is wrong with them is told at once.
+fn load_plan(rules: &PathBuf) -> Result<Plan, StartError> {
+    let sources = rule_files::read(std::slice::from_ref(rules)).map_err(StartError::RuleFiles)?;
+    let (ruleset, warnings) = rules::parse(&sources, &HostFacts).into_loadable().map_err(StartError::Rules)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    note_controls(&ruleset);
+    Plan::compile(&ruleset).map_err(StartError::Rules)
+}
+
+/// Control rules set the kernel's audit; this release has none of what they set, except deleting rules.
+fn note_controls(ruleset: &RuleSet) {
+    for control in ruleset.controls() {
+        if !matches!(control, rules::Control::DeleteAll { .. }) {
+            tracing::info!("accepted, without effect in this release: {control:?}");
+        }
+    }
+}
+
+fn take_signals() -> Result<SignalFd, StartError> {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        mask.add(signal);
+    }
+    mask.thread_block().map_err(system("block signals"))?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(system("receive signals"))
+}
+
+struct Daemon {
+    config: Config,
+    plan: Plan,
+    identities: Identities,
+    engine: Engine,
+    decoder: Decoder,
+    pipeline: Pipeline,
+    files: FileWatch,
+    mountinfo: Option<std::fs::File>,
+    reported: HashMap<&'static str, u64>,
+    losses_seen: Instant,
+}
+
+enum Asked {
+    GoOn,
+    End,
+}
+
+impl Daemon {
+    fn start(config: Config, plan: Plan, pipeline: Pipeline) -> Result<Self, StartError> {
+        let settings = Settings {
+            daemon_pid: std::process::id(),
+            name_seed: random_seed()?,
+            ring_bytes: config.kernel.ring_buffer_bytes.get(),
+        };
+        let mut daemon = Self {
+            identities: Identities::look_up(&plan, &MountTable::read()),
+            engine: Engine::load(settings)?,
+            decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
+            files: FileWatch::new(),
+            mountinfo: std::fs::File::open(MOUNTINFO).ok(),
+            reported: HashMap::new(),
+            losses_seen: Instant::now(),
+            config,
+            plan,
+            pipeline,
+        };
+        daemon.put_in_force()?;
+        daemon.tell("DAEMON_START", "start", vec![("ver", env!("CARGO_PKG_VERSION").to_owned())]);
+        tracing::info!(
+            "ready: {} rules, {} programs attached, node {}, ring buffer {} KiB{}",
+            daemon.plan.rules.len(),
+            daemon.engine.attached(),
+            daemon.config.node,
+            settings.ring_bytes >> 10,
+            if settings.ring_bytes == RING_BYTES { "" } else { " (configured)" },
+        );
+        if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]) {
+            tracing::warn!("cannot tell systemd that the daemon is ready: {error}");
+        }
+        Ok(daemon)
+    }
+
+    /// Puts `self.plan` in force. The rule book first: no event may come before its rule is known.
+    fn put_in_force(&mut self) -> Result<(), StartError> {
+        self.decoder.rules().insert(self.engine.next_generation(), rule_refs(&self.plan));
+        let (_, missing) = self.engine.apply(&self.plan, &self.identities)?;
+        for (arch, number) in missing.into_iter().filter(|call| named_explicitly(&self.plan, *call)) {
+            let name = syscalls::name(arch, number).unwrap_or("?");
+            tracing::warn!(
+                "this kernel does not let {name} ({} {number}) be traced: rules on it do not see it",
+                arch.name()
+            );
+        }
+        self.files.watch(&self.identities.directories);
+        Ok(())
+    }
+
+    fn run(&mut self, signals: &SignalFd) -> Result<(), StartError> {
+        loop {
+            self.wait(signals)?;
+            self.drain();
+            if self.files.changed() || self.mounts_changed() {
+                self.refresh();
+            }
+            if self.losses_seen.elapsed() >= LOSS_INTERVAL {
+                self.report_losses();
+            }
+            if let Asked::End = self.obey(signals)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Until it is time to look, or something asks for it sooner.
+    fn wait(&self, signals: &SignalFd) -> Result<(), StartError> {
+        let mut fds =
+            vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.engine.wakeup(), PollFlags::POLLIN)];
+        if let Some(mountinfo) = &self.mountinfo {
+            fds.push(PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI));
+        }
+        let timeout = PollTimeout::try_from(self.config.kernel.poll_ms.duration()).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(system("wait for events")(errno)),
+        }
+    }
+
+    fn obey(&mut self, signals: &SignalFd) -> Result<Asked, StartError> {
+        while let Some(info) = signals.read_signal().map_err(system("receive a signal"))? {
+            match Signal::try_from(info.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGHUP) => self.reload(),
+                _ => return Ok(Asked::End),
+            }
+        }
+        Ok(Asked::GoOn)
+    }
+
+    fn drain(&mut self) {
+        let Self { engine, decoder, pipeline, .. } = self;
+        engine.drain(|sample| {
+            if let Some(event) = decoder.sample(sample) {
+                pipeline.push(Arc::new(event));
+            }
+        });
+    }
+
+    /// The rules again, from disk. What is wrong with them is told, and the old ones stay.
+    fn reload(&mut self) {
+        let old = self.plan.clone();
+        let loaded = load_plan(&self.config.rules).and_then(|plan| {
+            self.plan = plan;
+            self.identities = Identities::look_up(&self.plan, &MountTable::read());
+            self.put_in_force()
+        });
+        match &loaded {
+            Ok(()) => tracing::info!("reloaded: {} rules", self.plan.rules.len()),
+            Err(error) => {
+                tracing::error!("the rules in force stay: {error}");
+                self.plan = old;
+                self.identities = Identities::look_up(&self.plan, &MountTable::read());
+            }
+        }
+        let state = if loaded.is_ok() { "changed" } else { "no-change" };
+        self.tell("DAEMON_CONFIG", "reconfigure", vec![("state", state.to_owned())]);
+    }
+
+    /// What the rules' paths are now.
+    fn refresh(&mut self) {
+        let identities = Identities::look_up(&self.plan, &MountTable::read());
+        if identities == self.identities {
+            return;
+        }
+        if let Err(error) = self.engine.refresh(&identities) {
+            tracing::error!("watched files have changed, and the kernel tables could not follow: {error}");
+            return;
+        }
+        self.files.watch(&identities.directories);
+        self.identities = identities;
+    }
+
+    fn mounts_changed(&self) -> bool {
+        let Some(mountinfo) = &self.mountinfo else { return false };
+        let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    fn report_losses(&mut self) {
+        self.losses_seen = Instant::now();
+        let mut totals: Vec<(&'static str, u64)> = self.decoder.counters().losses().to_vec();
+        match self.engine.counters() {
+            Ok(all) => totals.extend(
+                all.into_iter().filter(|row| counters::LOSSES.contains(&row.0)).map(|(_, name, count)| (name, count)),
+            ),
+            Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
+        }
+        let mut losses = Vec::new();
+        for (cause, total) in totals {
+            let reported = self.reported.insert(cause, total).unwrap_or(0);
+            if total > reported {
+                losses.push(Loss { cause, count: total - reported });
+            }
+        }
+        if !losses.is_empty() {
+            for loss in &losses {
+                tracing::error!("{} events lost: {}", loss.count, loss.cause);
+            }
+            self.push(Body::Lost(losses));
+        }
+    }
+
+    fn tell(&self, record_type: &'static str, op: &'static str, details: Vec<(&'static str, String)>) {
+        let own = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+        self.push(Body::Daemon(DaemonEvent {
+            record_type,
+            op,
+            auid: own("/proc/self/loginuid").unwrap_or(output::UNSET),
+            pid: std::process::id(),
+            uid: nix::unistd::getuid().as_raw(),
+            session: own("/proc/self/sessionid").unwrap_or(output::UNSET),
+            success: true,
+            details,
+        }));
+    }
+
+    fn push(&self, body: Body) {
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.pipeline.push(Arc::new(Event { time, serial: self.pipeline.serials().next(), body }));
+    }
+
+    fn stop(mut self) {
+        self.engine.detach();
+        self.drain();
+        self.report_losses();
+        self.tell("DAEMON_END", "terminate", Vec::new());
+        for (_, name, count) in self.engine.counters().unwrap_or_default() {
+            tracing::debug!("{name}: {count}");
+        }
+        for sink in self.pipeline.close(CLOSE_PATIENCE) {
+            tracing::info!("{}: {} events written, {} lost", sink.sink, sink.written, sink.lost_total());
+        }
+    }
+}
+
+fn named_explicitly(plan: &Plan, call: (Arch, u16)) -> bool {
+    plan.rules
+        .iter()
+        .any(|planned| matches!(planned.rule.syscalls, Syscalls::Set(_)) && planned.syscalls.contains(&call))
+}
+
+fn rule_refs(plan: &Plan) -> Vec<RuleRef> {
+    plan.rules
+        .iter()
+        .map(|planned| RuleRef {
+            number: planned.number,
+            text: planned.text.as_str().into(),
+            keys: planned.rule.keys.clone().into(),
+            action: planned.rule.action.name(),
+        })
+        .collect()
+}
+
+/// From the kernel, so that nobody can predict it.
+fn random_seed() -> Result<u64, StartError> {
+    use std::io::Read;
+    let mut seed = [0; 8];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut seed));
+    read.map_err(|source| StartError::System { what: "read /dev/urandom", source })?;
+    Ok(u64::from_ne_bytes(seed))
 }

@@ -1,0 +1,247 @@
+//! Offsets of kernel structure fields, from the running kernel's BTF (`Documentation/bpf/btf.rst`).
+//!
+//! aya-obj reads BTF but has no look-up of structure members; this reader does only that. Anonymous structures and unions
+//! are looked through; where a type name occurs twice, the first type that has the field counts.
+
+use std::{collections::HashMap, path::Path};
+
+/// Why BTF could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not BTF, or cut short.
+    #[error("{path} is not valid BTF")]
+    Malformed {
+        /// Which file.
+        path: String,
+    },
+    /// The kernel has no such field.
+    #[error("the kernel's type information has no `{0}`")]
+    NoField(&'static str),
+}
+
+const MAGIC: u16 = 0xeb9f;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_FUNC: u32 = 12;
+/// typedef, volatile, const, restrict, type tag: named or qualified forms of another type.
+const KINDS_TRANSPARENT: [u32; 5] = [8, 9, 10, 11, 18];
+/// `struct btf_type`
+const TYPE_BYTES: usize = 12;
+/// `struct btf_member`
+const MEMBER_BYTES: usize = 12;
+
+/// The types of a kernel.
+pub struct KernelTypes {
+    data: Vec<u8>,
+    strings: usize,
+    /// Position of each type in `data`, by type id; id 0 is `void`.
+    types: Vec<usize>,
+    structs: HashMap<String, Vec<u32>>,
+    /// Type id of the prototype, by name.
+    functions: HashMap<String, u32>,
+}
+
+impl KernelTypes {
+    /// Reads a BTF file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not BTF.
+    pub fn read(path: &Path) -> Result<Self, BtfError> {
+        let name = || path.display().to_string();
+        let data = std::fs::read(path).map_err(|source| BtfError::Read { path: name(), source })?;
+        Self::parse(data).ok_or_else(|| BtfError::Malformed { path: name() })
+    }
+
+    fn parse(data: Vec<u8>) -> Option<Self> {
+        if u16::from_le_bytes(data.get(..2)?.try_into().ok()?) != MAGIC {
+            return None;
+        }
+        let word = |at| word(&data, at);
+        let (header, types_at, types_len, strings_at) = (word(4)?, word(8)?, word(12)?, word(16)?);
+        let start = header.checked_add(types_at)?;
+        let end = start.checked_add(types_len)?;
+        let mut this = Self {
+            strings: header.checked_add(strings_at)?,
+            types: vec![usize::MAX],
+            structs: HashMap::new(),
+            functions: HashMap::new(),
+            data: Vec::new(),
+        };
+        let mut named = Vec::new();
+        let mut at = start;
+        while at < end {
+            let info = u32::try_from(word(at + 4)?).ok()?;
+            let (kind, members) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+            if matches!(kind, KIND_STRUCT | KIND_UNION | KIND_FUNC) {
+                named.push((kind, word(at)?, u32::try_from(this.types.len()).ok()?));
+            }
+            this.types.push(at);
+            at = at.checked_add(TYPE_BYTES + trailer_bytes(kind, members))?;
+        }
+        this.data = data;
+        for (kind, name, id) in named {
+            let Some(name) = this.string(name).filter(|name| !name.is_empty()).map(ToOwned::to_owned) else { continue };
+            if kind == KIND_FUNC {
+                this.functions.insert(name, this.word(this.types[id as usize] + 8).map_or(0, |id| id as u32));
+            } else {
+                this.structs.entry(name).or_default().push(id);
+            }
+        }
+        Some(this)
+    }
+
+    fn string(&self, offset: usize) -> Option<&str> {
+        let bytes = self.data.get(self.strings.checked_add(offset)?..)?;
+        std::str::from_utf8(bytes.get(..bytes.iter().position(|byte| *byte == 0)?)?).ok()
+    }
+
+    fn word(&self, at: usize) -> Option<usize> {
+        word(&self.data, at)
+    }
+
+    fn kind(&self, id: u32) -> Option<(u32, usize, usize)> {
+        let at = *self.types.get(id as usize)?;
+        let info = self.word(at.checked_add(4)?)?;
+        Some(((info >> 24 & 0x1f) as u32, info & 0xffff, at))
+    }
+
+    /// The structure behind typedefs and qualifiers.
+    fn strip(&self, mut id: u32) -> Option<u32> {
+        // A chain longer than this is a loop.
+        for _ in 0..32 {
+            let (kind, _, at) = self.kind(id)?;
+            if !KINDS_TRANSPARENT.contains(&kind) {
+                return Some(id);
+            }
+            id = u32::try_from(self.word(at + 8)?).ok()?;
+        }
+        None
+    }
+
+    /// Byte offset and type of a member.
+    fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
+        let (kind, members, at) = self.kind(id)?;
+        if !matches!(kind, KIND_STRUCT | KIND_UNION) || depth > 16 {
+            return None;
+        }
+        // With kind_flag set the upper byte of the offset is a bit field's size.
+        let bit_fields = self.word(at + 4)? >> 31 == 1;
+        (0..members).find_map(|index| {
+            let member = at + TYPE_BYTES + index * MEMBER_BYTES;
+            let bits = self.word(member + 8)? & if bit_fields { 0x00ff_ffff } else { 0xffff_ffff };
+            let offset = u32::try_from(bits / 8).ok()?;
+            let kind = u32::try_from(self.word(member + 4)?).ok()?;
+            match self.string(self.word(member)?)? {
+                own if own == name => Some((offset, kind)),
+                "" => self.member(self.strip(kind)?, name, depth + 1).map(|(inner, kind)| (offset + inner, kind)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Byte offset of a field by path, for example `task_struct.loginuid.val`.
+    ///
+    /// # Errors
+    /// If the kernel has no such structure or field.
+    pub fn offset(&self, path: &'static str) -> Result<u32, BtfError> {
+        let mut names = path.split('.');
+        let candidates = names.next().and_then(|name| self.structs.get(name)).map_or(&[][..], Vec::as_slice);
+        candidates
+            .iter()
+            .find_map(|id| {
+                names.clone().try_fold((0, *id), |(offset, id), name| {
+                    let (inner, kind) = self.member(self.strip(id)?, name, 0)?;
+                    Some((offset + inner, kind))
+                })
+            })
+            .map(|(offset, _)| offset)
+            .ok_or(BtfError::NoField(path))
+    }
+
+    /// Whether the kernel has a traceable function of that name.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    /// Type id of a function's prototype: equal for functions that the kernel takes for the same kind.
+    #[must_use]
+    pub fn prototype(&self, function: &str) -> Option<u32> {
+        self.functions.get(function).copied()
+    }
+}
+
+fn word(data: &[u8], at: usize) -> Option<usize> {
+    let bytes = data.get(at..at.checked_add(4)?)?.try_into().ok()?;
+    Some(u32::from_le_bytes(bytes) as usize)
+}
+
+/// Bytes behind a `struct btf_type`, by kind (`Documentation/bpf/btf.rst`, section 2.2).
+const fn trailer_bytes(kind: u32, members: usize) -> usize {
+    match kind {
+        1 | 14 | 17 => 4,
+        3 => 12,
+        4 | 5 | 15 | 19 => members * 12,
+        6 | 13 => members * 8,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct outer { int a; struct { int b; }; }` and the function `traced`.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0outer\0a\0b\0traced\0";
+        let types: Vec<u32> = [
+            &[0, 1 << 24, 4, 0x20][..],              // 1: int
+            &[0, 4 << 24 | 1, 4, 9, 1, 0],           // 2: anonymous struct { b }
+            &[1, 4 << 24 | 2, 8, 7, 1, 0, 0, 2, 32], // 3: outer
+            &[11, 12 << 24, 1],                      // 4: traced
+        ]
+        .concat();
+        let types: Vec<u8> = types.into_iter().flat_map(u32::to_le_bytes).collect();
+        let mut data = vec![0x9f, 0xeb, 1, 0];
+        for word in [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32] {
+            data.extend(word.to_le_bytes());
+        }
+        data.extend(types);
+        data.extend(strings);
+        data
+    }
+
+    #[test]
+    fn fields_are_found_through_anonymous_structures() {
+        let types = KernelTypes::parse(sample()).unwrap();
+        assert_eq!(types.offset("outer.a").unwrap(), 0);
+        assert_eq!(types.offset("outer.b").unwrap(), 4);
+        assert!(matches!(types.offset("outer.c"), Err(BtfError::NoField("outer.c"))));
+        assert!(types.has_function("traced") && !types.has_function("outer"));
+    }
+
+    #[test]
+    fn damaged_input_is_refused_or_harmless() {
+        let whole = sample();
+        for cut in 0..whole.len() {
+            if let Some(types) = KernelTypes::parse(whole[..cut].to_vec()) {
+                let _ = types.offset("outer.b");
+            }
+            for value in [0, 0x7f, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[cut] = value;
+                if let Some(types) = KernelTypes::parse(damaged) {
+                    let _ = types.offset("outer.b");
+                }
+            }
+        }
+    }
+}

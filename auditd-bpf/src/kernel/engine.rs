@@ -1,0 +1,160 @@
+//! The running kernel side: tables in force, programs attached where the rules need them, and nowhere else.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use auditd_bpf_common::{counters, hooks, names};
+use aya::{
+    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    programs::links::FdLink,
+};
+use rules::Plan;
+use tables::{Arch, syscalls};
+
+use super::object::{Object, ObjectError, Settings};
+use super::tables::{Tables, TablesError};
+use crate::identity::Identities;
+
+/// Why the kernel side does not run as the rules ask.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Loading or attaching.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// Filling tables.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+}
+
+/// A place to attach to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Place {
+    /// An LSM hook.
+    Lsm(&'static str),
+    /// A traced function that is treated as a hook.
+    Function(&'static str),
+    /// The function behind a system call.
+    Syscall(String),
+}
+
+/// The kernel side. Dropping it detaches everything.
+pub struct Engine {
+    object: Object,
+    tables: Tables,
+    links: HashMap<Place, FdLink>,
+    events: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+impl Engine {
+    /// Loads the object; attaches nothing yet.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn load(settings: Settings) -> Result<Self, EngineError> {
+        let mut object = Object::load(settings)?;
+        let tables = Tables::new(&mut object, settings.name_seed)?;
+        let events = object.take(names::EVENTS)?;
+        let counters = object.take(names::COUNTERS)?;
+        Ok(Self { object, tables, links: HashMap::new(), events, counters })
+    }
+
+    /// Puts a plan in force: attaches what it needs beyond what is attached, swaps the tables, detaches what it no longer
+    /// needs. Returns the generation, and the calls that this kernel does not have or let trace.
+    ///
+    /// # Errors
+    /// If the kernel refuses a program or a table; then the plan before stays in force.
+    pub fn apply(&mut self, plan: &Plan, identities: &Identities) -> Result<(u32, Vec<(Arch, u16)>), EngineError> {
+        let (places, missing) = self.places(plan);
+        for place in places.iter().filter(|place| !self.links.contains_key(place)).cloned().collect::<Vec<_>>() {
+            let link = self.attach(&place)?;
+            self.links.insert(place, link);
+        }
+        let generation = self.tables.install(plan, identities)?;
+        self.links.retain(|place, _| places.contains(place));
+        Ok((generation, missing))
+    }
+
+    /// The generation that the next plan gets.
+    #[must_use]
+    pub fn next_generation(&self) -> u32 {
+        self.tables.next_generation()
+    }
+
+    /// Brings what is known of files up to date.
+    ///
+    /// # Errors
+    /// If the kernel refuses a write.
+    pub fn refresh(&mut self, identities: &Identities) -> Result<(), EngineError> {
+        Ok(self.tables.refresh(identities)?)
+    }
+
+    /// Number of attached programs.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Detaches everything; events on their way can still be taken.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// Hands every waiting sample to `consume`.
+    pub fn drain(&mut self, mut consume: impl FnMut(&[u8])) {
+        while let Some(sample) = self.events.next() {
+            consume(&sample);
+        }
+    }
+
+    /// Readable when the kernel side wants to be drained at once.
+    #[must_use]
+    pub fn wakeup(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Counters by name, summed over CPUs.
+    ///
+    /// # Errors
+    /// If the kernel refuses the read.
+    pub fn counters(&self) -> Result<Vec<(u32, &'static str, u64)>, MapError> {
+        counters::COUNTERS
+            .iter()
+            .map(|(slot, name)| Ok((*slot, *name, self.counters.get(slot, 0)?.iter().sum())))
+            .collect()
+    }
+
+    fn places(&self, plan: &Plan) -> (BTreeSet<Place>, Vec<(Arch, u16)>) {
+        let types = self.object.types();
+        let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
+        let mut missing = Vec::new();
+        for (arch, number) in plan.syscalls.keys() {
+            let functions: Vec<String> =
+                syscalls::kernel_symbols(*arch, *number).into_iter().filter(|name| types.has_function(name)).collect();
+            if functions.is_empty() {
+                missing.push((*arch, *number));
+            }
+            // The likeliest that this kernel has.
+            places.extend(functions.into_iter().next().map(Place::Syscall));
+        }
+        (places, missing)
+    }
+
+    /// Where a hook is on this kernel; `None` where it has none of that name: then another hook of the same call serves.
+    fn hook(&self, hook: &'static str) -> Option<Place> {
+        let types = self.object.types();
+        if types.has_function(&format!("bpf_lsm_{hook}")) {
+            Some(Place::Lsm(hook))
+        } else {
+            (hook == hooks::name(hooks::MAY_OPEN)? && types.has_function(hook)).then_some(Place::Function(hook))
+        }
+    }
+
+    fn attach(&mut self, place: &Place) -> Result<FdLink, ObjectError> {
+        match place {
+            Place::Lsm(hook) => self.object.attach_lsm(hook),
+            Place::Function(function) => self.object.attach_fexit(&format!("fexit_{function}"), function),
+            Place::Syscall(function) => self.object.attach_syscall(function),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The kernel side as seen from user space: the only part that names aya.
+
+pub mod btf;
+pub mod engine;
+pub mod object;
+pub mod tables;

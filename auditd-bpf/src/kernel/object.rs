@@ -1,0 +1,246 @@
+//! The BPF object: embedded, its globals set for the running kernel, loaded.
+
+use std::path::Path;
+
+use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names};
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    maps::{MapData, MapError, ProgramArray},
+    programs::{FExit, Lsm, ProgramError, links::FdLink},
+};
+
+use super::btf::{BtfError, KernelTypes};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
+
+/// Where the kernel offers its types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A syscall function that every kernel has.
+pub const ANY_SYSCALL: &str = "__x64_sys_openat";
+
+/// What the kernel side is told when it is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Thread group whose own acts are never recorded.
+    pub daemon_pid: u32,
+    /// Seed of the file name hash.
+    pub name_seed: u64,
+    /// Size of the ring buffer in bytes: a power of two, a multiple of the page size.
+    pub ring_bytes: u32,
+}
+
+/// Why the kernel side could not be loaded or attached.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// Type information of the kernel.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// Type information as aya reads it.
+    #[error("cannot read the kernel's type information: {0}")]
+    AyaBtf(#[from] aya::BtfError),
+    /// Maps could not be created.
+    #[error("the kernel refuses the BPF maps: {0}")]
+    Object(#[from] EbpfError),
+    /// A map that the object must have is missing or of another kind.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A program was refused.
+    #[error("the kernel refuses program {program} on {target}: {}", telling(source))]
+    Program {
+        /// Program in the object.
+        program: String,
+        /// Hook or function.
+        target: String,
+        /// Why.
+        source: ProgramError,
+    },
+}
+
+/// An error with its causes, and of a verifier log only the end, where the verdict stands.
+fn telling(error: &ProgramError) -> String {
+    const LINES: usize = 12;
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().collect();
+        if lines.is_empty() {
+            return io_error.to_string();
+        }
+        return format!("{io_error}\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n"));
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+macro_rules! list_fields {
+    ($($name:ident = $path:literal;)+) => { &[$((stringify!($name), $path)),+] };
+}
+const FIELDS: &[(&str, &str)] = kernel_fields!(list_fields);
+
+/// The loaded object. What is attached stays so as long as its link is kept.
+pub struct Object {
+    ebpf: Ebpf,
+    btf: Btf,
+    types: KernelTypes,
+    stages: Vec<Stage>,
+}
+
+/// What the programs on functions of one prototype go on to.
+struct Stage {
+    prototype: Option<u32>,
+    /// The kernel empties it when the last descriptor is closed.
+    _programs: ProgramArray<MapData>,
+}
+
+impl Object {
+    /// Resolves the kernel's fields, creates the maps; loads no program yet.
+    ///
+    /// # Errors
+    /// If the kernel has no type information, lacks a field, or refuses the maps.
+    pub fn load(settings: Settings) -> Result<Self, ObjectError> {
+        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let offsets = FIELDS
+            .iter()
+            .map(|(global, path)| Ok((*global, types.offset(path)?)))
+            .collect::<Result<Vec<(&str, u32)>, BtfError>>()?;
+        let wakeup = u64::from(settings.ring_bytes / 4);
+        let mut loader = EbpfLoader::new();
+        // Task storage, which aya does not know.
+        loader.allow_unsupported_maps();
+        for (global, offset) in &offsets {
+            loader.override_global(global, offset, true);
+        }
+        loader
+            .override_global(names::DAEMON_PID, &settings.daemon_pid, true)
+            .override_global(names::NAME_SEED, &settings.name_seed, true)
+            .override_global(names::WAKEUP_BYTES, &wakeup, true)
+            .map_max_entries(names::EVENTS, settings.ring_bytes);
+        Ok(Self { ebpf: loader.load(OBJECT)?, btf: Btf::from_sys_fs()?, types, stages: Vec::new() })
+    }
+
+    /// The kernel's types.
+    #[must_use]
+    pub fn types(&self) -> &KernelTypes {
+        &self.types
+    }
+
+    /// Loads an LSM program without attaching it: the host check.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn try_lsm(&mut self, hook: &str) -> Result<(), ObjectError> {
+        let program = format!("lsm_{hook}");
+        let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
+        lsm.load(hook, &self.btf).map_err(refused(&program, hook))
+    }
+
+    /// Loads the result program for a function without attaching it: the host check.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn try_fexit(&mut self, function: &str) -> Result<(), ObjectError> {
+        let program = names::FEXIT_COMPLETE;
+        let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
+        fexit.load(function, &self.btf).map_err(refused(program, function))?;
+        fexit.unload().map_err(refused(program, function))
+    }
+
+    /// Attaches the result side to a syscall function. The small program goes on to one that is loaded once for all functions
+    /// of the same prototype; for a prototype beyond those prepared for, that one is attached itself.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_syscall(&mut self, function: &str) -> Result<FdLink, ObjectError> {
+        let prototype = self.types.prototype(function);
+        let kind = match self.stages.iter().position(|stage| stage.prototype == prototype) {
+            Some(kind) => kind,
+            None if self.stages.len() < names::FEXIT_SYSCALL.len() => {
+                let stage = self.load_stage(self.stages.len(), function)?;
+                self.stages.push(stage);
+                self.stages.len() - 1
+            }
+            None => return self.attach_fexit(names::FEXIT_COMPLETE, function),
+        };
+        self.attach_fexit(names::FEXIT_SYSCALL[kind].0, function)
+    }
+
+    fn load_stage(&mut self, kind: usize, function: &str) -> Result<Stage, ObjectError> {
+        let (program, name) = (names::FEXIT_COMPLETE, names::FEXIT_SYSCALL[kind].1);
+        let mut programs: ProgramArray<MapData> = self.take(name)?;
+        let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
+        fexit.load(function, &self.btf).map_err(refused(program, function))?;
+        let fd = fexit.fd().map_err(refused(program, function))?;
+        programs.set(STAGE_COMPLETE, fd, 0).map_err(|source| ObjectError::Map { name, source })?;
+        fexit.unload().map_err(refused(program, function))?;
+        Ok(Stage { prototype: self.types.prototype(function), _programs: programs })
+    }
+
+    /// Takes a map out of the object.
+    ///
+    /// # Errors
+    /// If it has none of that name and kind.
+    pub fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(&mut self, name: &'static str) -> Result<M, ObjectError> {
+        let missing = || MapError::InvalidName { name: name.to_owned() };
+        let map = self.ebpf.take_map(name).ok_or_else(missing).and_then(M::try_from);
+        map.map_err(|source| ObjectError::Map { name, source })
+    }
+
+    /// Attaches the program of an LSM hook.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_lsm(&mut self, hook: &str) -> Result<FdLink, ObjectError> {
+        let program = format!("lsm_{hook}");
+        let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
+        let link = lsm
+            .load(hook, &self.btf)
+            .and_then(|()| lsm.attach())
+            .and_then(|id| lsm.take_link(id))
+            .and_then(|link| lsm.unload().map(|()| link))
+            .map_err(refused(&program, hook))?;
+        Ok(link.into())
+    }
+
+    /// Attaches a program to the end of a function. The same program may be attached to many functions: the kernel holds
+    /// each loaded copy by its link, so the object's handle is free for the next.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_fexit(&mut self, program: &str, function: &str) -> Result<FdLink, ObjectError> {
+        let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
+        let link = fexit
+            .load(function, &self.btf)
+            .and_then(|()| fexit.attach())
+            .and_then(|id| fexit.take_link(id))
+            .and_then(|link| fexit.unload().map(|()| link))
+            .map_err(refused(program, function))?;
+        Ok(link.into())
+    }
+}
+
+fn named<'a, P>(ebpf: &'a mut Ebpf, program: &str, target: &str) -> Result<&'a mut P, ObjectError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let found = ebpf.program_mut(program).ok_or_else(|| ObjectError::Program {
+        program: program.to_owned(),
+        target: target.to_owned(),
+        source: ProgramError::IOError(std::io::Error::other("not in the object")),
+    })?;
+    found.try_into().map_err(refused(program, target))
+}
+
+fn refused(program: &str, target: &str) -> impl FnOnce(ProgramError) -> ObjectError {
+    let (program, target) = (program.to_owned(), target.to_owned());
+    move |source| ObjectError::Program { program, target, source }
+}

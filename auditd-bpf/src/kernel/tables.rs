@@ -1,0 +1,290 @@
+//! Kernel tables, filled from a plan: two slots, of which one is in force. A new set fills the other slot and is put in
+//! force by one write; calls in flight still find the tables they began with.
+
+use std::collections::HashMap;
+
+use auditd_bpf_common::{
+    hooks,
+    limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, WORDS},
+    names,
+    plan_rows::{
+        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SyscallEntry, class, field,
+    },
+};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
+use rules::{Plan, plan};
+use tables::{Arch, Treatment};
+
+use super::object::{Object, ObjectError};
+use crate::identity::{Identities, ObjectRules};
+
+/// Why tables could not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesError {
+    /// The kernel refused a write.
+    #[error("cannot write kernel table {table}: {source}")]
+    Write {
+        /// Which one.
+        table: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// More than a table holds.
+    #[error("the rules need more than {limit} entries of kernel table {table}")]
+    Full {
+        /// Which one.
+        table: &'static str,
+        /// How many it holds.
+        limit: u32,
+    },
+}
+
+fn write(table: &'static str) -> impl FnOnce(MapError) -> TablesError {
+    move |source| TablesError::Write { table, source }
+}
+
+/// The maps that hold rules.
+pub struct Tables {
+    active: Array<MapData, u32>,
+    headers: Array<MapData, Header>,
+    syscalls: Array<MapData, SyscallEntry>,
+    rows: Array<MapData, Row>,
+    intervals: Array<MapData, Interval>,
+    objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
+    names: BpfHashMap<MapData, NameKey, u32>,
+    exes: BpfHashMap<MapData, ObjectKey, u32>,
+    name_seed: u64,
+    generation: u32,
+    slots: [Filled; 2],
+}
+
+/// What a slot holds.
+#[derive(Default)]
+struct Filled {
+    rows: RowNumbers,
+    objects: HashMap<ObjectKey, ObjectValue>,
+    names: HashMap<NameKey, u32>,
+    exes: HashMap<ObjectKey, u32>,
+}
+
+/// Rows in use, each once.
+#[derive(Default)]
+struct RowNumbers {
+    numbers: HashMap<Row, u32>,
+}
+
+impl Tables {
+    /// Takes the maps out of the object.
+    ///
+    /// # Errors
+    /// If the object lacks one.
+    pub fn new(object: &mut Object, name_seed: u64) -> Result<Self, ObjectError> {
+        Ok(Self {
+            active: object.take(names::ACTIVE)?,
+            headers: object.take(names::HEADERS)?,
+            syscalls: object.take(names::SYSCALLS)?,
+            rows: object.take(names::ROWS)?,
+            intervals: object.take(names::INTERVALS)?,
+            objects: object.take(names::OBJECTS)?,
+            names: object.take(names::NAMES)?,
+            exes: object.take(names::EXES)?,
+            name_seed,
+            generation: 0,
+            slots: [Filled::default(), Filled::default()],
+        })
+    }
+
+    /// Puts a plan in force as a whole, and returns its generation.
+    ///
+    /// # Errors
+    /// If a table is too small or the kernel refuses a write; the plan before it stays in force.
+    pub fn install(&mut self, plan: &Plan, identities: &Identities) -> Result<u32, TablesError> {
+        let slot = 1 - self.slot();
+        self.headers.set(slot, EMPTY_HEADER, 0).map_err(write(names::HEADERS))?;
+        self.slots[slot as usize].rows = RowNumbers::default();
+        self.set_row(slot, ROW_NONE, &plan::NO_RULES)?;
+        self.set_row(slot, ROW_ALL, &Row { words: [u64::MAX; WORDS] })?;
+        self.fill_syscalls(slot, plan)?;
+        let mut header = Header {
+            words: (plan.rules.len().div_ceil(64)).clamp(1, WORDS) as u32,
+            generation: self.next_generation(),
+            fields: plan.intervals.keys().fold(0, |fields, field| fields | 1 << field),
+            no_object_row: self.row(slot, &plan.no_object)?,
+            success_row: self.row(slot, &plan.success)?,
+            exe_default_row: self.row(slot, &identities.other_exes)?,
+            tests_exe: u32::from(!plan.exes.is_empty()),
+            tests_dir: u32::from(!plan.trees.is_empty()),
+            never: plan.never,
+            ..EMPTY_HEADER
+        };
+        for (index, perm) in plan.perms.iter().enumerate() {
+            header.perm_rows[index] = self.row(slot, perm)?;
+        }
+        self.fill_intervals(slot, plan, &mut header)?;
+        self.fill_identities(slot, identities)?;
+        self.headers.set(slot, header, 0).map_err(write(names::HEADERS))?;
+        self.active.set(0, slot, 0).map_err(write(names::ACTIVE))?;
+        self.generation += 1;
+        Ok(self.generation)
+    }
+
+    /// The generation that the next plan gets.
+    #[must_use]
+    pub const fn next_generation(&self) -> u32 {
+        self.generation + 1
+    }
+
+    /// Brings what is known of files up to date in the set in force.
+    ///
+    /// # Errors
+    /// If a table is too small or the kernel refuses a write.
+    pub fn refresh(&mut self, identities: &Identities) -> Result<(), TablesError> {
+        self.fill_identities(self.slot(), identities)
+    }
+
+    fn slot(&self) -> u32 {
+        self.active.get(&0, 0).unwrap_or(0) & 1
+    }
+
+    fn set_row(&mut self, slot: u32, number: u32, row: &Row) -> Result<(), TablesError> {
+        self.rows.set(slot * MAX_ROWS + number, row, 0).map_err(write(names::ROWS))
+    }
+
+    /// Number of a row, written if it is new. Rows 0 and 1 are the same in every set.
+    fn row(&mut self, slot: u32, row: &Row) -> Result<u32, TablesError> {
+        if *row == plan::NO_RULES {
+            return Ok(ROW_NONE);
+        }
+        let known = &mut self.slots[slot as usize].rows.numbers;
+        if let Some(number) = known.get(row) {
+            return Ok(*number);
+        }
+        let number = known.len() as u32 + ROW_ALL + 1;
+        if number >= MAX_ROWS {
+            return Err(TablesError::Full { table: names::ROWS, limit: MAX_ROWS });
+        }
+        known.insert(*row, number);
+        self.set_row(slot, number, row)?;
+        Ok(number)
+    }
+
+    fn fill_syscalls(&mut self, slot: u32, plan: &Plan) -> Result<(), TablesError> {
+        for (abi, arch) in [(0, Arch::B64), (1, Arch::B32)] {
+            for number in 0..MAX_SYSCALLS {
+                let call = u16::try_from(number).ok().and_then(|number| plan.syscalls.get(&(arch, number)));
+                let entry = match call {
+                    Some(call) => SyscallEntry { row: self.row(slot, &call.rules)?, ..entry(call) },
+                    None => SyscallEntry::default(),
+                };
+                let index = (slot * 2 + abi) * MAX_SYSCALLS + number;
+                self.syscalls.set(index, entry, 0).map_err(write(names::SYSCALLS))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_intervals(&mut self, slot: u32, plan: &Plan, header: &mut Header) -> Result<(), TablesError> {
+        let mut next = 0;
+        for (field, intervals) in &plan.intervals {
+            let length = intervals.len() as u32;
+            if next + length > MAX_INTERVALS {
+                return Err(TablesError::Full { table: names::INTERVALS, limit: MAX_INTERVALS });
+            }
+            header.intervals[*field as usize] = [next, length];
+            for (start, rules) in intervals {
+                let interval = Interval { start: *start, row: self.row(slot, rules)? };
+                self.intervals.set(slot * MAX_INTERVALS + next, interval, 0).map_err(write(names::INTERVALS))?;
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_identities(&mut self, slot: u32, identities: &Identities) -> Result<(), TablesError> {
+        let mut objects = HashMap::new();
+        for (id, ObjectRules { path, dir, has_names }) in &identities.objects {
+            let key = ObjectKey { slot, dev: id.dev, ino: id.ino };
+            let (path_row, dir_row) = (self.row(slot, path)?, self.row(slot, dir)?);
+            objects.insert(key, ObjectValue { path_row, dir_row, has_names: u32::from(*has_names), _pad: 0 });
+        }
+        let mut watched_names = HashMap::new();
+        for ((directory, name), rules) in &identities.names {
+            let hash = plan_rows::hash_name(self.name_seed, name);
+            let key = NameKey { slot, dev: directory.dev, ino: directory.ino, hash };
+            watched_names.insert(key, self.row(slot, rules)?);
+        }
+        let mut exes = HashMap::new();
+        for (id, rules) in &identities.exes {
+            exes.insert(ObjectKey { slot, dev: id.dev, ino: id.ino }, self.row(slot, rules)?);
+        }
+        let filled = &mut self.slots[slot as usize];
+        replace(names::OBJECTS, &mut self.objects, &mut filled.objects, objects)?;
+        replace(names::NAMES, &mut self.names, &mut filled.names, watched_names)?;
+        replace(names::EXES, &mut self.exes, &mut filled.exes, exes)
+    }
+}
+
+const EMPTY_HEADER: Header = Header {
+    generation: 0,
+    words: 1,
+    fields: 0,
+    no_object_row: ROW_NONE,
+    success_row: ROW_NONE,
+    exe_default_row: ROW_NONE,
+    tests_exe: 0,
+    tests_dir: 0,
+    perm_rows: [ROW_NONE; 8],
+    intervals: [[0, 0]; field::COUNT],
+    never: plan::NO_RULES,
+};
+
+/// Writes what is new or changed, then removes what is gone: nothing that stays is ever absent.
+fn replace<K, V>(
+    table: &'static str,
+    map: &mut BpfHashMap<MapData, K, V>,
+    held: &mut HashMap<K, V>,
+    wanted: HashMap<K, V>,
+) -> Result<(), TablesError>
+where
+    K: aya::Pod + Eq + std::hash::Hash,
+    V: aya::Pod + PartialEq,
+{
+    for (key, value) in &wanted {
+        if held.get(key) != Some(value) {
+            map.insert(key, value, 0).map_err(write(table))?;
+        }
+    }
+    for key in held.keys().filter(|key| !wanted.contains_key(key)) {
+        map.remove(key).map_err(write(table))?;
+    }
+    *held = wanted;
+    Ok(())
+}
+
+/// All but the row.
+fn entry(call: &plan::PlannedCall) -> SyscallEntry {
+    let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0, |bits, number| bits | 1 << number);
+    let Some(objects) = call.objects else {
+        let none = [NO_ARG; 5];
+        let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg] = none;
+        return SyscallEntry { hooks, path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg, ..SyscallEntry::default() };
+    };
+    let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
+    let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
+    SyscallEntry {
+        row: ROW_NONE,
+        hooks,
+        class: match objects.treatment {
+            Treatment::Plain => class::PLAIN,
+            Treatment::Open => class::OPEN,
+            Treatment::OpenHow => class::OPENAT2,
+            Treatment::Exec => class::EXEC,
+        },
+        path_arg: path(0),
+        dirfd_arg: dirfd(0),
+        flags_arg: objects.flags.unwrap_or(NO_ARG),
+        path2_arg: path(1),
+        dirfd2_arg: dirfd(1),
+        _pad: [0; 2],
+    }
+}
