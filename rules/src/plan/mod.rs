@@ -6,6 +6,8 @@
 mod compile;
 mod intervals;
 mod syscalls;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

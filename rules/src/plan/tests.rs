@@ -1,0 +1,114 @@
+use proptest::prelude::*;
+use tables::{Arch, Field, Op, syscalls};
+
+use super::{Plan, contains};
+use crate::{NoHost, Source, parse};
+
+fn compile(text: &str) -> Result<Plan, Vec<String>> {
+    let parsed = parse(&[Source { name: Some("test.rules".into()), text: text.as_bytes().to_vec() }], &NoHost);
+    let (ruleset, _) = parsed.into_loadable().expect("the rules parse");
+    Plan::compile(&ruleset).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+fn plan(text: &str) -> Plan {
+    compile(text).expect("the rules compile")
+}
+
+fn names(plan: &Plan, arch: Arch) -> Vec<&'static str> {
+    plan.syscalls.keys().filter(|call| call.0 == arch).filter_map(|call| syscalls::name(arch, call.1)).collect()
+}
+
+#[test]
+fn a_watch_attaches_to_the_calls_of_its_perm_on_both_abis() {
+    let plan = plan("-w /etc/passwd -p x -k k\n");
+    assert_eq!(names(&plan, Arch::B64), ["execve", "execveat"]);
+    assert_eq!(names(&plan, Arch::B32), ["execve", "execveat"]);
+    assert_eq!(plan.hooks.iter().copied().collect::<Vec<_>>(), ["bprm_check_security"]);
+    assert!(!contains(&plan.no_object, 0));
+}
+
+#[test]
+fn perm_narrows_named_calls_and_opens_are_left_to_their_access() {
+    let plan = plan("-a always,exit -F arch=b64 -S unlink,openat,chmod -F path=/a -F perm=w\n");
+    assert_eq!(names(&plan, Arch::B64), ["unlink", "openat"]);
+    assert!(names(&plan, Arch::B32).is_empty());
+    let allowed: Vec<usize> = (0..8).filter(|access| contains(&plan.perms[*access], 0)).collect();
+    assert_eq!(allowed, [2, 3, 6, 7]);
+}
+
+#[test]
+fn a_path_without_perm_or_call_means_every_call_on_files() {
+    let plan = plan("-a always,exit -F dir=/srv\n");
+    let b64 = names(&plan, Arch::B64);
+    assert!(b64.contains(&"openat") && b64.contains(&"execve") && b64.contains(&"renameat2"));
+    assert!(!b64.contains(&"connect") && !b64.contains(&"getpid"));
+}
+
+#[test]
+fn rules_about_failures_need_no_hook_behind_the_checks() {
+    let plan = plan("-a always,exit -F arch=b64 -S openat -F exit=-EACCES -k k\n");
+    assert_eq!(plan.hooks.iter().copied().collect::<Vec<_>>(), ["may_open"]);
+    assert!(!contains(&plan.success, 0));
+    let both = self::plan(
+        "-a always,exit -F arch=b64 -S openat -F success=0 -k a\n-a always,exit -F arch=b64 -S openat -F success=1 -k b\n",
+    );
+    assert!(both.hooks.contains("file_open"));
+    assert!(!contains(&both.success, 0) && contains(&both.success, 1));
+}
+
+#[test]
+fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
+    for (rule, part) in [
+        ("-a always,exit -F arch=b64 -S open -F gid=0", "gid=0"),
+        ("-a always,exit -F arch=b64 -S open -F a1&3", "a1&3"),
+        ("-a always,exit -F arch=b64 -S open -C uid!=euid", "uid!=euid"),
+        ("-a never,task", "never,task"),
+        ("-a always,exit -F uid=0", "always,exit"),
+        ("-a deny,exit -F arch=b64 -S unlink -F path=/a", "deny,exit"),
+    ] {
+        let errors = compile(&format!("-w /etc/passwd -p w\n{rule}\n")).expect_err(rule);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with("test.rules:2:"), "{}", errors[0]);
+        let caret = errors[0].lines().find(|line| line.trim_start_matches([' ', '|']).starts_with('^'));
+        let width = caret.map_or(0, |line| line.matches(['^', '~']).count());
+        assert_eq!(width, part.len(), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn more_rules_than_the_kernel_side_holds_are_refused() {
+    let rules: String = (0..1025).map(|n| format!("-w /etc/file{n} -p w\n")).collect();
+    assert!(compile(&rules).expect_err("too many")[0].contains("at most 1024"));
+}
+
+const OPS: [Op; 6] = [Op::Equal, Op::NotEqual, Op::Less, Op::LessOrEqual, Op::Greater, Op::GreaterOrEqual];
+
+/// Values that sit on edges and near each other.
+fn value() -> impl Strategy<Value = u32> {
+    prop_oneof![0u32..6, Just(1000), Just(u32::MAX), Just(u32::MAX - 1), any::<u32>()]
+}
+
+proptest! {
+    /// The oracle: each rule's tests, one by one, as the kernel's `audit_comparator` does.
+    #[test]
+    fn intervals_agree_with_the_tests_one_by_one(
+        rules in prop::collection::vec(prop::collection::vec((0usize..6, value()), 0..3), 1..70),
+        probes in prop::collection::vec(value(), 1..20),
+    ) {
+        let text: String = rules.iter().enumerate().map(|(n, tests)| {
+            let tests: String = tests.iter().map(|(op, value)| format!(" -F a0{}{value}", OPS[*op].symbol())).collect();
+            format!("-a always,exit -F arch=b64 -S unlink{tests} -k key{n}\n")
+        }).collect();
+        let plan = plan(&text);
+        let field = super::intervals::ordered_field(Field::A0).expect("a0 is ordered");
+        for probe in probes {
+            let row = plan.intervals.get(&field).map(|intervals| {
+                intervals.iter().rev().find(|(start, _)| *start <= probe).expect("the first starts at 0").1
+            });
+            for (index, tests) in rules.iter().enumerate() {
+                let expected = tests.iter().all(|(op, against)| OPS[*op].holds(probe, *against));
+                prop_assert_eq!(row.as_ref().is_none_or(|row| contains(row, index)), expected, "rule {} at {}", index, probe);
+            }
+        }
+    }
+}
