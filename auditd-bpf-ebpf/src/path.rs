@@ -35,6 +35,12 @@ pub fn append_below_parent(context: &mut TaskContext, dentry: Object) {
     end(context, if whole { path_end::BELOW_PARENT } else { path_end::LOST });
 }
 
+/// Ends a path of which nothing is known.
+#[inline(always)]
+pub fn append_lost(context: &mut TaskContext) {
+    end(context, path_end::LOST);
+}
+
 struct Walk {
     context: *mut TaskContext,
     dentry: u64,
@@ -84,14 +90,20 @@ unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
         return 0;
     }
     let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
-    if parent == walk.dentry || parent == 0 {
-        if walk.mount == 0 && parent != 0 {
-            walk.end = u64::from(path_end::FILE_SYSTEM);
-        }
+    if parent == 0 {
+        return 1;
+    }
+    if parent == walk.dentry && walk.mount == 0 {
+        walk.end = u64::from(path_end::FILE_SYSTEM);
         return 1;
     }
     // SAFETY: the context passed to `path_walk`.
     if !append_name(unsafe { &mut *walk.context }, walk.dentry) {
+        return 1;
+    }
+    if parent == walk.dentry {
+        // A file that was never in a directory: memfd, pipe, socket. Its name is all there is.
+        walk.end = u64::from(path_end::OUTSIDE);
         return 1;
     }
     walk.dentry = parent;

@@ -207,9 +207,13 @@ extern "C" fn user_name(context: *mut TaskContext, which: u8, address: u64, dirf
         context.header.incomplete |= incomplete::USER_NAME;
         count(counters::UNREADABLE_USER);
     }
-    if let Some(file) = open_file(dirfd) {
+    if dirfd >= 0 {
         emit::append(context, section::DIRFD, which, 0, |_| true);
-        path::append_path(context, file + u64::from(kernel::FILE_F_PATH.load()));
+        match open_file(dirfd) {
+            Some(file) => path::append_path(context, file + u64::from(kernel::FILE_F_PATH.load())),
+            // Nothing is open there: the name is relative to nothing.
+            None => path::append_lost(context),
+        }
     }
     0
 }

@@ -16,9 +16,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/au
 /// Where the kernel offers its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// A syscall function that every kernel has.
-pub const ANY_SYSCALL: &str = "__x64_sys_openat";
-
 /// What the kernel side is told when it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -93,6 +90,13 @@ pub struct Object {
     btf: Btf,
     types: KernelTypes,
     stages: Vec<Stage>,
+    tail_calls: TailCalls,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TailCalls {
+    Untried,
+    Refused,
 }
 
 /// What the programs on functions of one prototype go on to.
@@ -125,7 +129,7 @@ impl Object {
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
-        Ok(Self { ebpf: loader.load(OBJECT)?, btf: Btf::from_sys_fs()?, types, stages: Vec::new() })
+        Ok(Self { ebpf: loader.load(OBJECT)?, btf: Btf::from_sys_fs()?, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
     /// The kernel's types.
@@ -156,22 +160,40 @@ impl Object {
     }
 
     /// Attaches the result side to a syscall function. The small program goes on to one that is loaded once for all functions
-    /// of the same prototype; for a prototype beyond those prepared for, that one is attached itself.
+    /// of the same prototype; for a prototype beyond those prepared for, and on kernels that refuse to let it go on (6.1
+    /// does), that one is attached itself: the same events, a longer start.
     ///
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_syscall(&mut self, function: &str) -> Result<FdLink, ObjectError> {
-        let prototype = self.types.prototype(function);
-        let kind = match self.stages.iter().position(|stage| stage.prototype == prototype) {
-            Some(kind) => kind,
-            None if self.stages.len() < names::FEXIT_SYSCALL.len() => {
-                let stage = self.load_stage(self.stages.len(), function)?;
-                self.stages.push(stage);
-                self.stages.len() - 1
+        if let Some(kind) = self.stage_for(function)? {
+            match self.attach_fexit(names::FEXIT_SYSCALL[kind].0, function) {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    tracing::debug!("every result program is loaded whole: {error}");
+                    self.tail_calls = TailCalls::Refused;
+                }
             }
-            None => return self.attach_fexit(names::FEXIT_COMPLETE, function),
-        };
-        self.attach_fexit(names::FEXIT_SYSCALL[kind].0, function)
+        }
+        self.attach_fexit(names::FEXIT_COMPLETE, function)
+    }
+
+    /// Which kind of small program serves a function, its next stage loaded.
+    fn stage_for(&mut self, function: &str) -> Result<Option<usize>, ObjectError> {
+        if self.tail_calls == TailCalls::Refused {
+            return Ok(None);
+        }
+        let prototype = self.types.prototype(function);
+        if let Some(kind) = self.stages.iter().position(|stage| stage.prototype == prototype) {
+            return Ok(Some(kind));
+        }
+        let kind = self.stages.len();
+        if kind == names::FEXIT_SYSCALL.len() {
+            return Ok(None);
+        }
+        let stage = self.load_stage(kind, function)?;
+        self.stages.push(stage);
+        Ok(Some(kind))
     }
 
     fn load_stage(&mut self, kind: usize, function: &str) -> Result<Stage, ObjectError> {
