@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::prctl;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, pipe, setgroups, setresgid, setresuid};
 
@@ -81,7 +82,9 @@ pub fn become_user() -> Result<()> {
     setgroups(&[]).context("cannot leave all groups")?;
     let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
     setresgid(group, group, group).context("cannot change the group")?;
-    setresuid(user, user, user).context("cannot change the user")
+    setresuid(user, user, user).context("cannot change the user")?;
+    // The kernel hands /proc/self to root when ids change.
+    prctl::set_dumpable(true).context("cannot own /proc/self again")
 }
 
 #[cfg(test)]

@@ -55,6 +55,15 @@ impl Event {
         Ok(())
     }
 
+    /// Fails unless it names what it created, and with the right identity if it tells one: some hooks run before there is any.
+    pub fn creates(&self, path: &Path, status: &Metadata) -> Result<()> {
+        let paths = self.get("paths").as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut created = paths.iter().filter(|item| item["nametype"] == "CREATE");
+        let (Some(item), None) = (created.next(), created.next()) else { bail!("not one CREATE in {}", self.0) };
+        let expected = if item["inode"].is_null() { named("CREATE", path) } else { self::item("CREATE", path, status) };
+        difference(&expected, item, "").map_or(Ok(()), |difference| bail!("{difference}, in {}", self.0))
+    }
+
     /// Its paths of one nametype.
     pub fn paths_of(&self, nametype: &str) -> Vec<&str> {
         let paths = self.get("paths").as_array().map(Vec::as_slice).unwrap_or_default();
@@ -110,7 +119,7 @@ pub fn item(nametype: &str, path: &Path, status: &Metadata) -> Value {
     })
 }
 
-/// A path item of what did not exist before the act: its name is known, its inode may be.
+/// A path item of which only the name is looked at.
 pub fn named(nametype: &str, path: &Path) -> Value {
     json!({ "path": shown(path), "nametype": nametype, "source": "kernel" })
 }

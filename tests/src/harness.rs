@@ -15,8 +15,8 @@ use crate::session::{Session, Test};
 
 /// Cases that belong together.
 pub enum Suite {
-    /// They share one daemon, whose rules are those of all cases.
-    Shared(&'static str, &'static [Case]),
+    /// They share one daemon, whose rules are those of all cases of all families: to start one takes longer than most cases.
+    Shared(&'static str, &'static [&'static [Case]]),
     /// Each starts what it needs.
     Alone(&'static [Alone]),
 }
@@ -30,7 +30,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case; in its rules, `DIR` stands for its directory, `KEY` for its key, `AUID` for its children's login uid.
+    /// A case; in its rules, `{dir}` stands for its directory, `{key}` for its key, `{auid}` for its children's login uid.
     pub const fn new(name: &'static str, rules: &'static str, run: fn(&mut Test<'_>) -> Result<()>) -> Self {
         Self { name, rules, prepare: |_| Ok(()), run }
     }
@@ -83,8 +83,8 @@ pub fn run(suites: &[Suite], only: &[String]) -> ExitCode {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
     for suite in suites {
         match suite {
-            Suite::Shared(name, cases) => {
-                let cases: Vec<_> = cases.iter().filter(|case| wanted(case.name)).collect();
+            Suite::Shared(name, families) => {
+                let cases: Vec<_> = families.iter().copied().flatten().filter(|case| wanted(case.name)).collect();
                 if !cases.is_empty() {
                     shared(&mut report, name, &cases);
                 }
@@ -103,7 +103,9 @@ pub fn run(suites: &[Suite], only: &[String]) -> ExitCode {
 pub fn list(sets: &[&[Suite]]) -> ExitCode {
     for suite in sets.iter().copied().flatten() {
         match suite {
-            Suite::Shared(suite, cases) => cases.iter().for_each(|case| println!("{} ({suite})", case.name)),
+            Suite::Shared(suite, families) => {
+                families.iter().copied().flatten().for_each(|case| println!("{} ({suite})", case.name));
+            }
             Suite::Alone(cases) => cases.iter().for_each(|case| println!("{}", case.name)),
         }
     }
@@ -143,7 +145,8 @@ fn shared(report: &mut Report, suite: &str, cases: &[&Case]) {
         report.case(case.name, start.elapsed(), result);
     }
     let start = Instant::now();
-    report.case(&format!("{suite}: stop"), start.elapsed(), session.stop());
+    let stopped = session.stop();
+    report.case(&format!("{suite}: stop"), start.elapsed(), stopped);
 }
 
 fn alone(report: &mut Report, case: &Alone) {

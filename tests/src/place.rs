@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -37,10 +39,10 @@ impl Place {
         self.dir.join(inside)
     }
 
-    /// A rule text with `DIR`, `KEY` and `AUID` filled in.
+    /// A rule text with `{dir}`, `{key}` and `{auid}` filled in.
     pub fn rules(&self, text: &str) -> String {
         let dir = self.dir.to_string_lossy();
-        let rules = text.replace("DIR", &dir).replace("KEY", self.name).replace("AUID", &self.auid.to_string());
+        let rules = text.replace("{dir}", &dir).replace("{key}", self.name).replace("{auid}", &self.auid.to_string());
         rules.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
     }
 
@@ -73,6 +75,13 @@ impl Place {
     }
 }
 
+/// Runs a copy of busybox, which asks its first argument what it shall be.
+pub fn copy_of_busybox(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg0("busybox");
+    command
+}
+
 /// All programs of a guest in one.
 pub const BUSYBOX: &str = "/usr/bin/busybox";
 
@@ -83,7 +92,7 @@ mod test {
     #[test]
     fn rules_get_the_case_s_own_names() {
         let place = Place { name: "open", auid: 7, dir: "/srv/open".into() };
-        let rules = place.rules("-w DIR/f -p w -k KEY\n    -a always,exit -S open -F auid=AUID -k KEY");
+        let rules = place.rules("-w {dir}/f -p w -k {key}\n    -a always,exit -S open -F auid={auid} -k {key}");
         assert_eq!(rules, "-w /srv/open/f -p w -k open\n-a always,exit -S open -F auid=7 -k open\n");
     }
 }

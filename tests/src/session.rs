@@ -25,7 +25,23 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 pub struct Session {
     daemon: Daemon,
     log: Log,
-    fences: usize,
+    fences: Fences,
+}
+
+/// Openings of the fence.
+#[derive(Default)]
+struct Fences {
+    expected: usize,
+    come: usize,
+    /// Records looked at.
+    seen: usize,
+}
+
+impl Fences {
+    fn count(&mut self, records: &[Event]) {
+        self.come += records[self.seen..].iter().filter(|event| event.has_key(FENCE)).count();
+        self.seen = records.len();
+    }
 }
 
 impl Session {
@@ -39,13 +55,15 @@ impl Session {
     pub fn start_with(name: &str, rules: &str, config: &str, log: &Path) -> Result<Self> {
         let fence = Path::new(BASE).join(FENCE);
         File::create(&fence).with_context(|| format!("cannot create {}", fence.display()))?;
-        // First: the first rule that matches decides.
-        let rules = format!("-w {BASE}/{FENCE} -p r -k {FENCE}\n{rules}");
+        // First: the first rule that matches decides. One call only: to attach to each takes time.
+        let rules = format!("-a always,exit -F arch=b64 -S openat -F path={BASE}/{FENCE} -k {FENCE}\n{rules}");
         let (config, rules) = (private_file(name, "toml", config)?, private_file(name, "rules", &rules)?);
         let daemon = Daemon::start(&config, &rules)?;
         let mut log = Log::new(log);
         log.read()?;
-        let fences = log.records.iter().filter(|event| event.has_key(FENCE)).count();
+        let mut fences = Fences::default();
+        fences.count(&log.records);
+        fences.expected = fences.come;
         Ok(Self { daemon, log, fences })
     }
 
@@ -53,16 +71,21 @@ impl Session {
     pub fn settle(&mut self) -> Result<()> {
         // In a child, so that no thread or open file of this process matters.
         child::run(|| File::open(Path::new(BASE).join(FENCE)).map(drop).context("cannot open the fence"))?;
-        self.fences += 1;
-        let (log, daemon, fences) = (&mut self.log, &mut self.daemon, self.fences);
+        let (log, daemon, fences) = (&mut self.log, &mut self.daemon, &mut self.fences);
+        fences.expected += 1;
         wait_for("the events", EVENT_TIME, || {
             log.read()?;
-            let come = log.records.iter().filter(|event| event.has_key(FENCE)).count();
-            ensure!(come <= fences, "{come} events for {fences} openings of the fence");
-            if come < fences {
+            fences.count(&log.records);
+            ensure!(
+                fences.come <= fences.expected,
+                "{} events for {} openings of the fence",
+                fences.come,
+                fences.expected
+            );
+            if fences.come < fences.expected {
                 daemon.check_alive()?;
             }
-            Ok((come == fences).then_some(()))
+            Ok((fences.come == fences.expected).then_some(()))
         })
         .with_context(|| format!("the daemon said:\n{}", tail(&daemon.said())))
     }

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::event::{Event, asked_for, item, shown};
 use crate::harness::Case;
-use crate::place::{BUSYBOX, Place};
+use crate::place::{BUSYBOX, Place, copy_of_busybox};
 use crate::session::Test;
 
-const ALL: &str = "-a always,exit -F arch=b64 -S execve,execveat -F auid=AUID -k KEY";
+const ALL: &str = "-a always,exit -F arch=b64 -S execve,execveat -F auid={auid} -k {key}";
 
 pub const CASES: &[Case] = &[
     Case::new("exec_arguments", ALL, arguments),
@@ -28,7 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("exec_of_a_script", ALL, script).prepared(with_script),
     Case::new("exec_of_what_is_not_there", ALL, absent),
     Case::new("exec_of_what_is_no_program", ALL, no_program).prepared(with_text),
-    Case::new("exec_in_a_tree", "-w DIR/bin -p x -k KEY", in_tree).prepared(with_bin),
+    Case::new("exec_in_a_tree", "-w {dir}/bin -p x -k {key}", in_tree).prepared(with_bin),
 ];
 
 fn with_script(place: &Place) -> Result<()> {
@@ -94,7 +94,7 @@ fn many_arguments(test: &mut Test<'_>) -> Result<()> {
     // The longest that one argument may be, and many of lengths that do not divide any buffer.
     const LONGEST: usize = 128 * 1024 - 1;
     let mut texts = vec!["x".repeat(LONGEST)];
-    texts.extend((0..60).map(|number| format!("{number}-").repeat(611 + number)));
+    texts.extend((0..100).map(|number| format!("{number}-").repeat(611 + number)));
     let total: usize = texts.iter().map(String::len).sum();
     ensure!(total > 2 * LONGEST, "only {total} bytes of arguments");
     let arguments: Vec<_> = texts.iter().map(OsStr::new).collect();
@@ -177,9 +177,9 @@ fn no_program(test: &mut Test<'_>) -> Result<()> {
 
 fn in_tree(test: &mut Test<'_>) -> Result<()> {
     let tool = test.path("bin/tool");
-    Command::new(&tool).arg("true").status()?;
-    Command::new(test.path("tool")).arg("true").status()?;
+    copy_of_busybox(&tool).arg("true").status()?;
+    copy_of_busybox(&test.path("tool")).arg("true").status()?;
     File::open(&tool)?;
     let [event] = test.exactly()?;
-    event.is(&json!({"syscall": "execve", "exe": tool, "argv": [tool, "true"]}))
+    event.is(&json!({"syscall": "execve", "exe": tool, "argv": ["busybox", "true"]}))
 }

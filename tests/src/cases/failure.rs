@@ -20,34 +20,35 @@ use crate::session::Test;
 /// Opens by the case's children that end with this error.
 macro_rules! opens_with {
     ($error:literal) => {
-        concat!("-a always,exit -F arch=b64 -S open,openat,openat2 -F exit=-", $error, " -F auid=AUID -k KEY")
+        concat!("-a always,exit -F arch=b64 -S open,openat,openat2 -F exit=-", $error, " -F auid={auid} -k {key}")
     };
 }
 
 pub const CASES: &[Case] = &[
     Case::new("open_refused_by_mode", opens_with!("EACCES"), refused_by_mode).prepared(private_file),
     Case::new("open_refused_by_a_directory_above", opens_with!("EACCES"), refused_above).prepared(private_directory),
-    Case::new("open_refused_on_a_watched_file", "-w DIR/private -p wa -k KEY", refused_watched).prepared(private_file),
-    Case::new("open_refused_in_a_tree", "-w DIR/d -p r -k KEY", refused_in_tree).prepared(private_in_tree),
+    Case::new("open_refused_on_a_watched_file", "-w {dir}/private -p wa -k {key}", refused_watched)
+        .prepared(private_file),
+    Case::new("open_refused_in_a_tree", "-w {dir}/d -p r -k {key}", refused_in_tree).prepared(private_in_tree),
     Case::new("open_of_what_is_not_there", opens_with!("ENOENT"), absent),
     Case::new("open_of_what_is_there_already", opens_with!("EEXIST"), exclusive).prepared(private_file),
     Case::new("open_of_a_link_to_itself", opens_with!("ELOOP"), link_to_itself).prepared(looped),
     Case::new("open_below_a_file", opens_with!("ENOTDIR"), below_a_file).prepared(private_file),
     Case::new(
         "chmod_refused",
-        "-a always,exit -F arch=b64 -S chmod,fchmodat -F success=0 -F auid=AUID -k KEY",
+        "-a always,exit -F arch=b64 -S chmod,fchmodat -F success=0 -F auid={auid} -k {key}",
         chmod_refused,
     )
     .prepared(private_file),
     Case::new(
         "unlink_refused",
-        "-a always,exit -F arch=b64 -S unlink,unlinkat -F exit=-EACCES -F auid=AUID -k KEY",
+        "-a always,exit -F arch=b64 -S unlink,unlinkat -F exit=-EACCES -F auid={auid} -k {key}",
         unlink_refused,
     )
     .prepared(private_file),
     Case::new(
         "mkdir_of_what_is_there",
-        "-a always,exit -F arch=b64 -S mkdir,mkdirat -F success=0 -F auid=AUID -k KEY",
+        "-a always,exit -F arch=b64 -S mkdir,mkdirat -F success=0 -F auid={auid} -k {key}",
         mkdir_exists,
     )
     .prepared(private_directory),

@@ -11,56 +11,65 @@ use serde_json::{Value, json};
 use crate::child::{self, USER};
 use crate::event::{Event, item};
 use crate::harness::{Case, skip};
-use crate::place::{BUSYBOX, Place};
+use crate::place::{BUSYBOX, Place, copy_of_busybox};
 use crate::session::Test;
 use crate::sys::{self, LowText};
 
 pub const CASES: &[Case] = &[
-    Case::new("field_exe", "-a always,exit -F arch=b64 -S openat,open -F exe=DIR/tool -F path=DIR/f -k KEY", exe)
+    Case::new("field_exe", "-a always,exit -F arch=b64 -S openat,open -F exe={dir}/tool -F path={dir}/f -k {key}", exe)
         .prepared(with_tools),
     Case::new(
         "field_exe_not",
-        "-a always,exit -F arch=b64 -S openat,open -F exe!=DIR/tool -F path=DIR/f -k KEY",
+        "-a always,exit -F arch=b64 -S openat,open -F exe!={dir}/tool -F path={dir}/f -k {key}",
         exe_not,
     )
     .prepared(with_tools),
-    Case::new("field_uid", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F uid=user -k KEY", uid).prepared(file),
-    Case::new("field_uid_not", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F uid!=0 -k KEY", uid)
+    Case::new("field_uid", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F uid=user -k {key}", uid)
         .prepared(file),
-    Case::new("field_uid_order", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F uid>=1000 -k KEY", uid)
+    Case::new("field_uid_not", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F uid!=0 -k {key}", uid)
         .prepared(file),
-    Case::new("field_euid", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F euid=1000 -F uid=0 -k KEY", euid)
+    Case::new("field_uid_order", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F uid>=1000 -k {key}", uid)
         .prepared(file),
-    Case::new("field_auid", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F auid=AUID -k KEY", auid)
+    Case::new(
+        "field_euid",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F euid=1000 -F uid=0 -k {key}",
+        euid,
+    )
+    .prepared(file),
+    Case::new("field_auid", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F auid={auid} -k {key}", auid)
         .prepared(file),
     Case::new(
         "field_auid_above_and_set",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F auid>=1000 -F auid!=unset -k KEY",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F auid>=1000 -F auid!=unset -k {key}",
         auid,
     )
     .prepared(file),
     Case::new(
         "field_auid_unset",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F auid=unset -k KEY",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F auid=unset -k {key}",
         auid_unset,
     )
     .prepared(file),
-    Case::new("field_success", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F success=1 -k KEY", success)
+    Case::new("field_success", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F success=1 -k {key}", success)
         .prepared(private),
-    Case::new("field_failure", "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F success=0 -k KEY", failure)
+    Case::new("field_failure", "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F success=0 -k {key}", failure)
         .prepared(private),
-    Case::new("field_perm", "-a always,exit -F arch=b64 -F path=DIR/f -F perm=r -k KEY", perm).prepared(file),
+    Case::new("field_perm", "-a always,exit -F arch=b64 -F path={dir}/f -F perm=r -k {key}", perm).prepared(file),
     Case::new(
         "several_fields_all_hold",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F perm=w -F uid=user -F success=0 -k KEY",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F perm=w -F uid=user -F success=0 -k {key}",
         several,
     )
     .prepared(private),
-    Case::new("rule_on_some_syscalls", "-a always,exit -F arch=b64 -S unlink,mkdir -F auid=AUID -k KEY", some_calls)
-        .prepared(file),
-    Case::new("arch_b32", "-a always,exit -F arch=b32 -S open,openat -F path=DIR/f -k KEY", b32).prepared(file),
-    Case::new("arch_b64", "-a always,exit -F arch=b64 -S open,openat -F path=DIR/f -k KEY", b64).prepared(file),
-    Case::new("watch_sees_both_arches", "-w DIR/f -p r -k KEY", both_arches).prepared(file),
+    Case::new(
+        "rule_on_some_syscalls",
+        "-a always,exit -F arch=b64 -S unlink,mkdir -F auid={auid} -k {key}",
+        some_calls,
+    )
+    .prepared(file),
+    Case::new("arch_b32", "-a always,exit -F arch=b32 -S open,openat -F path={dir}/f -k {key}", b32).prepared(file),
+    Case::new("arch_b64", "-a always,exit -F arch=b64 -S open,openat -F path={dir}/f -k {key}", b64).prepared(file),
+    Case::new("watch_sees_both_arches", "-w {dir}/f -p r -k {key}", both_arches).prepared(file),
 ];
 
 fn file(place: &Place) -> Result<()> {
@@ -81,8 +90,8 @@ fn with_tools(place: &Place) -> Result<()> {
 /// Opens it in ways that a rule on some of them must tell apart.
 fn exe(test: &mut Test<'_>) -> Result<()> {
     let (tool, file) = (test.path("tool"), test.path("f"));
-    Command::new(&tool).arg("cat").arg(&file).output()?;
-    Command::new(test.path("link")).arg("cat").arg(&file).output()?;
+    copy_of_busybox(&tool).arg("cat").arg(&file).output()?;
+    copy_of_busybox(&test.path("link")).arg("cat").arg(&file).output()?;
     let events = test.exactly::<2>()?;
     for event in &events {
         event.is(&json!({"exe": tool, "success": true}))?;
@@ -97,7 +106,7 @@ fn exe_not(test: &mut Test<'_>) -> Result<()> {
     Command::new(BUSYBOX).arg("cat").arg(&file).output()?;
     let [event] = test.exactly()?;
     event.is(&json!({"exe": BUSYBOX}))?;
-    Command::new(test.path("tool")).arg("cat").arg(&file).output()?;
+    copy_of_busybox(&test.path("tool")).arg("cat").arg(&file).output()?;
     test.silence("opening it with that program")
 }
 

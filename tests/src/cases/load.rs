@@ -13,13 +13,13 @@ use crate::place::Place;
 use crate::session::Test;
 
 pub const CASES: &[Case] = &[
-    Case::new("five_thousand_events_of_four_processes", "-w DIR/d -p w -k KEY", five_thousand).prepared(directory),
+    Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", five_thousand).prepared(directory),
     Case::new(
         "failures_of_four_processes",
-        "-a always,exit -F arch=b64 -S openat -F exit=-ENOENT -F auid=AUID -k KEY",
+        "-a always,exit -F arch=b64 -S openat -F exit=-ENOENT -F auid={auid} -k {key}",
         failures,
     ),
-    Case::new("long_names_of_four_processes", "-w DIR/d -p w -k KEY", long_names).prepared(directory),
+    Case::new("long_names_of_four_processes", "-w {dir}/d -p w -k {key}", long_names).prepared(directory),
 ];
 
 const PROCESSES: u32 = 4;
@@ -85,10 +85,6 @@ fn five_thousand(test: &mut Test<'_>) -> Result<()> {
     }
     let serials: Vec<_> = events.iter().filter_map(|event| event.get("serial").as_u64()).collect();
     ensure!(serials.is_sorted_by(|a, b| a < b), "serials do not ascend");
-    fs::remove_dir_all(&directory)?;
-    // One for each file and one for the directory, which is in its tree; the opening of it for reading is not.
-    let removed = test.events()?;
-    ensure!(removed.len() == events.len() + 1, "{} removals instead of {}", removed.len(), events.len() + 1);
     Ok(())
 }
 

@@ -19,17 +19,22 @@ use crate::harness::Suite;
 
 /// For kernels that are supported.
 pub const SUPPORTED: &[Suite] = &[
-    Suite::Shared("watches", watch::CASES),
-    Suite::Shared("trees", tree::CASES),
-    Suite::Shared("changes", change::CASES),
-    Suite::Shared("paths", path::CASES),
-    Suite::Shared("programs", exec::CASES),
-    Suite::Shared("failures", failure::CASES),
-    Suite::Shared("sockets", socket::CASES),
-    Suite::Shared("tasks", task::CASES),
-    Suite::Shared("fields", field::CASES),
-    Suite::Shared("order", order::CASES),
-    Suite::Shared("load", load::CASES),
+    Suite::Shared(
+        "rules",
+        &[
+            watch::CASES,
+            tree::CASES,
+            change::CASES,
+            path::CASES,
+            exec::CASES,
+            failure::CASES,
+            socket::CASES,
+            task::CASES,
+            field::CASES,
+            order::CASES,
+            load::CASES,
+        ],
+    ),
     Suite::Alone(crash::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),

@@ -12,37 +12,42 @@ use crate::session::Test;
 pub const CASES: &[Case] = &[
     Case::new(
         "never_before_always",
-        "-a never,exit -F arch=b64 -S openat -F path=DIR/f -F auid=AUID
-         -a always,exit -F arch=b64 -S openat -F path=DIR/f -k KEY",
+        "-a never,exit -F arch=b64 -S openat -F path={dir}/f -F auid={auid}
+         -a always,exit -F arch=b64 -S openat -F path={dir}/f -k {key}",
         never_first,
     )
     .prepared(files),
     Case::new(
         "never_after_always",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/f -k KEY
-         -a never,exit -F arch=b64 -S openat -F path=DIR/f",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -k {key}
+         -a never,exit -F arch=b64 -S openat -F path={dir}/f",
         never_last,
     )
     .prepared(files),
     Case::new(
         "first_rule_that_matches_decides",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/f -F perm=w -k KEY -k first
-         -w DIR/f -p rw -k KEY -k second
-         -w DIR/f -p rwxa -k KEY -k third",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/f -F perm=w -k {key} -k first
+         -w {dir}/f -p rw -k {key} -k second
+         -w {dir}/f -p rwxa -k {key} -k third",
         first_match,
     )
     .prepared(files),
     Case::new(
         "outcome_decides_between_rules",
-        "-a always,exit -F arch=b64 -S openat -F path=DIR/private -F success=0 -k KEY -k failed
-         -a always,exit -F arch=b64 -S openat -F path=DIR/private -k KEY -k worked",
+        "-a always,exit -F arch=b64 -S openat -F path={dir}/private -F success=0 -k {key} -k failed
+         -a always,exit -F arch=b64 -S openat -F path={dir}/private -k {key} -k worked",
         outcome,
     )
     .prepared(files),
-    Case::new("never_in_a_tree", "-a never,exit -F dir=DIR/d/in\n-w DIR/d -p w -k KEY", never_tree).prepared(files),
-    Case::new("several_keys", "-w DIR/f -p w -k KEY -k second -k third", several_keys).prepared(files),
-    Case::new("prepended_rule", "-w DIR/f -p w -k last\n-A always,exit -F path=DIR/f -F perm=w -k KEY", prepended)
+    Case::new("never_in_a_tree", "-a never,exit -F dir={dir}/d/in\n-w {dir}/d -p w -k {key}", never_tree)
         .prepared(files),
+    Case::new("several_keys", "-w {dir}/f -p w -k {key} -k second -k third", several_keys).prepared(files),
+    Case::new(
+        "prepended_rule",
+        "-w {dir}/f -p w -k last\n-A always,exit -F path={dir}/f -F perm=w -k {key}",
+        prepended,
+    )
+    .prepared(files),
 ];
 
 fn files(place: &Place) -> Result<()> {

@@ -15,21 +15,21 @@ use serde_json::json;
 
 use crate::event::{item, shown};
 use crate::harness::Case;
-use crate::place::Place;
+use crate::place::{Place, copy_of_busybox};
 use crate::session::Test;
 
 pub const CASES: &[Case] = &[
-    Case::new("relative_path", "-w DIR/d/f -p w -k KEY", relative).prepared(nested),
-    Case::new("path_relative_to_a_descriptor", "-w DIR/d/f -p w -k KEY", descriptor).prepared(nested),
-    Case::new("path_with_dots", "-w DIR/d/f -p w -k KEY", dots).prepared(nested),
-    Case::new("path_in_a_chroot", "-w DIR/d/f -p w -k KEY", in_chroot).prepared(nested),
-    Case::new("path_through_a_bind_mount", "-w DIR/d/f -p w -k KEY", bind_mount).prepared(nested),
-    Case::new("name_of_255_bytes", "-w DIR/d -p w -k KEY", long_name).prepared(nested),
-    Case::new("name_that_is_not_utf8", "-w DIR/d -p w -k KEY", not_utf8).prepared(nested),
-    Case::new("name_with_odd_characters", "-w DIR/d -p w -k KEY", odd_characters).prepared(nested),
-    Case::new("watched_name_with_a_space", "-w DIR/a\\ b -p w -k KEY", space),
-    Case::new("path_longer_than_path_max", "-w DIR/d -p w -k KEY", beyond_path_max).prepared(nested),
-    Case::new("executable_that_was_removed", "-w DIR/d/f -p w -k KEY", removed_executable).prepared(nested),
+    Case::new("relative_path", "-w {dir}/d/f -p w -k {key}", relative).prepared(nested),
+    Case::new("path_relative_to_a_descriptor", "-w {dir}/d/f -p w -k {key}", descriptor).prepared(nested),
+    Case::new("path_with_dots", "-w {dir}/d/f -p w -k {key}", dots).prepared(nested),
+    Case::new("path_in_a_chroot", "-w {dir}/d/f -p w -k {key}", in_chroot).prepared(nested),
+    Case::new("path_through_a_bind_mount", "-w {dir}/d/f -p w -k {key}", bind_mount).prepared(nested),
+    Case::new("name_of_255_bytes", "-w {dir}/d -p w -k {key}", long_name).prepared(nested),
+    Case::new("name_that_is_not_utf8", "-w {dir}/d -p w -k {key}", not_utf8).prepared(nested),
+    Case::new("name_with_odd_characters", "-w {dir}/d -p w -k {key}", odd_characters).prepared(nested),
+    Case::new("watched_name_with_a_space", "-w {dir}/a\\ b -p w -k {key}", space),
+    Case::new("path_longer_than_path_max", "-w {dir}/d -p w -k {key}", beyond_path_max).prepared(nested),
+    Case::new("executable_that_was_removed", "-w {dir}/d/f -p w -k {key}", removed_executable).prepared(nested),
 ];
 
 fn nested(place: &Place) -> Result<()> {
@@ -147,7 +147,7 @@ fn beyond_path_max(test: &mut Test<'_>) -> Result<()> {
 fn removed_executable(test: &mut Test<'_>) -> Result<()> {
     let (program, file) = (test.place.program("program")?, test.path("d/f"));
     let script = format!("echo started; read line; echo x >> {}", file.display());
-    let mut child = std::process::Command::new(&program)
+    let mut child = copy_of_busybox(&program)
         .args(["sh", "-c", &script])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

@@ -15,8 +15,8 @@ use crate::event::shown;
 use crate::harness::{Case, skip};
 use crate::session::Test;
 
-const CONNECT: &str = "-a always,exit -F arch=b64 -S connect -F auid=AUID -k KEY";
-const BIND: &str = "-a always,exit -F arch=b64 -S bind -F auid=AUID -k KEY";
+const CONNECT: &str = "-a always,exit -F arch=b64 -S connect -F auid={auid} -k {key}";
+const BIND: &str = "-a always,exit -F arch=b64 -S bind -F auid={auid} -k {key}";
 
 pub const CASES: &[Case] = &[
     Case::new("connect_inet", CONNECT, inet),
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
     Case::new("bind_unix", BIND, bind_unix),
     Case::new(
         "connect_by_outcome",
-        "-a always,exit -F arch=b64 -S connect -F success=0 -F auid=AUID -k KEY",
+        "-a always,exit -F arch=b64 -S connect -F success=0 -F auid={auid} -k {key}",
         by_outcome,
     ),
 ];

@@ -19,11 +19,11 @@ use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
 
-const KILL: &str = "-a always,exit -F arch=b64 -S kill -F auid=AUID -k KEY";
-const PTRACE: &str = "-a always,exit -F arch=b64 -S ptrace -F auid=AUID -k KEY";
+const KILL: &str = "-a always,exit -F arch=b64 -S kill -F auid={auid} -k {key}";
+const PTRACE: &str = "-a always,exit -F arch=b64 -S ptrace -F auid={auid} -k {key}";
 const IDENTITIES: &str =
-    "-a always,exit -F arch=b64 -S setuid,setgid,setreuid,setregid,setresuid,setresgid -F auid=AUID -k KEY";
-const MODULES: &str = "-a always,exit -F arch=b64 -S init_module,finit_module -F auid=AUID -k KEY";
+    "-a always,exit -F arch=b64 -S setuid,setgid,setreuid,setregid,setresuid,setresgid -F auid={auid} -k {key}";
+const MODULES: &str = "-a always,exit -F arch=b64 -S init_module,finit_module -F auid={auid} -k {key}";
 /// Lies in every guest, not loaded.
 const MODULE: &str = "/guest/dummy.ko";
 
@@ -35,10 +35,10 @@ pub const CASES: &[Case] = &[
     Case::new("ptrace_another", PTRACE, ptrace_another),
     Case::new("change_identity", IDENTITIES, identity),
     Case::new("change_identity_refused", IDENTITIES, identity_refused),
-    Case::new("mount", "-a always,exit -F arch=b64 -S mount -F auid=AUID -k KEY", mounting).prepared(mount_point),
+    Case::new("mount", "-a always,exit -F arch=b64 -S mount -F auid={auid} -k {key}", mounting).prepared(mount_point),
     Case::new("load_module_from_file", MODULES, module_from_file),
     Case::new("load_module_from_memory", MODULES, module_from_memory),
-    Case::new("thread", "-w DIR/f -p w -k KEY", in_thread).prepared(one_file),
+    Case::new("thread", "-w {dir}/f -p w -k {key}", in_thread).prepared(one_file),
 ];
 
 fn mount_point(place: &Place) -> Result<()> {

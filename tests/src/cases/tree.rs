@@ -14,17 +14,17 @@ use crate::place::Place;
 use crate::session::Test;
 
 pub const CASES: &[Case] = &[
-    Case::new("tree_files_there_before", "-w DIR/d -p wa -k KEY", there_before).prepared(nested),
-    Case::new("tree_files_that_come_later", "-w DIR/d -p wa -k KEY", come_later).prepared(nested),
-    Case::new("tree_reading", "-w DIR/d -p r -k KEY", reading).prepared(nested),
-    Case::new("tree_moves_in_and_out", "-w DIR/d -p wa -k KEY", moves).prepared(nested),
-    Case::new("tree_directory_itself", "-w DIR/d -p wa -k KEY", itself).prepared(nested),
-    Case::new("tree_of_70_levels", "-w DIR/d -p w -k KEY", deep).prepared(nested),
-    Case::new("tree_with_a_mount_inside", "-w DIR/d -p w -k KEY", mount_inside).prepared(with_mount),
-    Case::new("tree_as_field_rule", "-a always,exit -F arch=b64 -S openat -F dir=DIR/d -F perm=w -k KEY", field)
+    Case::new("tree_files_there_before", "-w {dir}/d -p wa -k {key}", there_before).prepared(nested),
+    Case::new("tree_files_that_come_later", "-w {dir}/d -p wa -k {key}", come_later).prepared(nested),
+    Case::new("tree_reading", "-w {dir}/d -p r -k {key}", reading).prepared(nested),
+    Case::new("tree_moves_in_and_out", "-w {dir}/d -p wa -k {key}", moves).prepared(nested),
+    Case::new("tree_directory_itself", "-w {dir}/d -p wa -k {key}", itself).prepared(nested),
+    Case::new("tree_of_70_levels", "-w {dir}/d -p w -k {key}", deep).prepared(nested),
+    Case::new("tree_with_a_mount_inside", "-w {dir}/d -p w -k {key}", mount_inside).prepared(with_mount),
+    Case::new("tree_as_field_rule", "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k {key}", field)
         .prepared(nested),
-    Case::new("tree_within_a_tree", "-w DIR/d/in -p w -k KEY\n-w DIR/d -p w -k outer", within).prepared(nested),
-    Case::new("tree_that_comes_later", "-w DIR/later -p wa -k KEY", later),
+    Case::new("tree_within_a_tree", "-w {dir}/d/in -p w -k {key}\n-w {dir}/d -p w -k outer", within).prepared(nested),
+    Case::new("tree_that_comes_later", "-w {dir}/later -p wa -k {key}", later),
 ];
 
 /// d/f, d/in/f, and d2 beside it.

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, futimens};
@@ -14,26 +13,26 @@ use serde_json::json;
 
 use crate::event::{item, named};
 use crate::harness::Case;
-use crate::place::Place;
+use crate::place::{Place, copy_of_busybox};
 use crate::session::Test;
 use crate::sys;
 
 pub const CASES: &[Case] = &[
-    Case::new("watch_write", "-w DIR/f -p w -k KEY", write).prepared(two_files),
-    Case::new("watch_read", "-w DIR/f -p r -k KEY", read).prepared(two_files),
-    Case::new("watch_read_attributes", "-w DIR/f -p r -k KEY", read_attributes).prepared(two_files),
-    Case::new("watch_read_link", "-w DIR/link -p r -k KEY", read_link).prepared(with_link),
-    Case::new("watch_execute", "-w DIR/f -p x -k KEY", execute).prepared(two_programs),
-    Case::new("watch_attributes", "-w DIR/f -p a -k KEY", attributes).prepared(two_files),
-    Case::new("watch_default_is_all", "-w DIR/f -k KEY", all).prepared(one_program),
-    Case::new("watch_write_and_attributes", "-w DIR/f -p wa -k KEY", write_and_attributes).prepared(two_files),
-    Case::new("watch_absent_file", "-w DIR/f -p wa -k KEY", absent),
-    Case::new("watch_survives_replacement", "-w DIR/f -p wa -k KEY", replaced).prepared(two_files),
-    Case::new("watch_survives_many_replacements", "-w DIR/f -p w -k KEY", replaced_often).prepared(two_files),
-    Case::new("watch_survives_moving_away_and_back", "-w DIR/f -p wa -k KEY", moved).prepared(two_files),
-    Case::new("watch_through_links", "-w DIR/f -p w -k KEY", links).prepared(with_links),
-    Case::new("watch_truncation", "-w DIR/f -p w -k KEY", truncation).prepared(two_files),
-    Case::new("watch_as_field_rule", "-a always,exit -F arch=b64 -F path=DIR/f -F perm=wa -k KEY", as_field_rule)
+    Case::new("watch_write", "-w {dir}/f -p w -k {key}", write).prepared(two_files),
+    Case::new("watch_read", "-w {dir}/f -p r -k {key}", read).prepared(two_files),
+    Case::new("watch_read_attributes", "-w {dir}/f -p r -k {key}", read_attributes).prepared(two_files),
+    Case::new("watch_read_link", "-w {dir}/link -p r -k {key}", read_link).prepared(with_link),
+    Case::new("watch_execute", "-w {dir}/f -p x -k {key}", execute).prepared(two_programs),
+    Case::new("watch_attributes", "-w {dir}/f -p a -k {key}", attributes).prepared(two_files),
+    Case::new("watch_default_is_all", "-w {dir}/f -k {key}", all).prepared(one_program),
+    Case::new("watch_write_and_attributes", "-w {dir}/f -p wa -k {key}", write_and_attributes).prepared(two_files),
+    Case::new("watch_absent_file", "-w {dir}/f -p wa -k {key}", absent),
+    Case::new("watch_survives_replacement", "-w {dir}/f -p wa -k {key}", replaced).prepared(two_files),
+    Case::new("watch_survives_many_replacements", "-w {dir}/f -p w -k {key}", replaced_often).prepared(two_files),
+    Case::new("watch_survives_moving_away_and_back", "-w {dir}/f -p wa -k {key}", moved).prepared(two_files),
+    Case::new("watch_through_links", "-w {dir}/f -p w -k {key}", links).prepared(with_links),
+    Case::new("watch_truncation", "-w {dir}/f -p w -k {key}", truncation).prepared(two_files),
+    Case::new("watch_as_field_rule", "-a always,exit -F arch=b64 -F path={dir}/f -F perm=wa -k {key}", as_field_rule)
         .prepared(two_files),
 ];
 
@@ -136,7 +135,7 @@ fn read_link(test: &mut Test<'_>) -> Result<()> {
 fn execute(test: &mut Test<'_>) -> Result<()> {
     let program = test.path("f");
     let run = |path: &Path| -> Result<u32> {
-        let mut child = Command::new(path).arg("true").spawn().context("cannot run it")?;
+        let mut child = copy_of_busybox(path).arg("true").spawn().context("cannot run it")?;
         ensure!(child.wait()?.success(), "the program failed");
         Ok(child.id())
     };
@@ -144,7 +143,7 @@ fn execute(test: &mut Test<'_>) -> Result<()> {
     let [event] = test.exactly()?;
     event.is(&json!({
         "syscall": "execve", "success": true, "exit": 0, "pid": pid, "ppid": std::process::id(), "comm": "f",
-        "exe": program, "exe_inode": fs::metadata(&program)?.ino(), "argv": [program, "true"],
+        "exe": program, "exe_inode": fs::metadata(&program)?.ino(), "argv": ["busybox", "true"],
     }))?;
     event.paths_are(&[item("NORMAL", &program, &fs::metadata(&program)?)])?;
     fs::copy(&program, test.path("copy"))?;
@@ -186,7 +185,7 @@ fn all(test: &mut Test<'_>) -> Result<()> {
     let file = test.path("f");
     File::open(&file)?;
     for_writing(&file)?;
-    Command::new(&file).arg("true").status()?;
+    copy_of_busybox(&file).arg("true").status()?;
     fs::set_permissions(&file, Permissions::from_mode(0o700))?;
     let [read, write, run, change] = test.exactly()?;
     read.is(&json!({"syscall": "openat", "rule": format!("-w {} -p rwxa -k watch_default_is_all", file.display())}))?;
