@@ -131,13 +131,13 @@ pub fn fill_header(context: &mut TaskContext, subject: Subject, generation: u32,
     ];
     (header.exe_dev, header.exe_ino) = subject.exe();
     kernel::copy_kernel(header.comm.as_mut_ptr(), 16, member(task, &kernel::TASK_COMM) as u64);
-    header.tty = [0; 32];
+    header.tty[0] = 0;
     let signal: Object = field(task, &kernel::TASK_SIGNAL);
     if !signal.is_null() {
         let tty: u64 = field(signal, &kernel::SIGNAL_TTY);
         if tty != 0 {
             let name = tty + u64::from(kernel::TTY_NAME.load());
-            kernel::copy_kernel(header.tty.as_mut_ptr(), 31, name);
+            kernel::copy_kernel(header.tty.as_mut_ptr(), 32, name);
         }
     }
 }

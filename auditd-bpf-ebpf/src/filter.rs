@@ -14,8 +14,16 @@ use auditd_bpf_common::{
 /// A bitmap over rules.
 pub type Rules = Row;
 
-/// No rule.
-pub const NO_RULES: Rules = Row { words: [0; WORDS] };
+/// Declares a bitmap without rules as `&mut Rules`. In place: returned by value it would take the stack twice.
+macro_rules! no_rules {
+    ($name:ident) => {
+        let mut $name = core::mem::MaybeUninit::<$crate::filter::Rules>::uninit();
+        $crate::kernel::clear(&mut $name);
+        // SAFETY: just zeroed, and integers may be zero.
+        let $name = unsafe { $name.assume_init_mut() };
+    };
+}
+pub(crate) use no_rules;
 
 /// One table set.
 #[derive(Clone, Copy)]
@@ -47,7 +55,7 @@ impl Tables {
         SYSCALLS.get((self.slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
     }
 
-    /// All rules of a row.
+    /// All rules of a row. Words not in use stay as they are.
     #[inline(always)]
     pub fn load(self, rules: &mut Rules, row: u32) {
         rules_load(self.slot, row, rules);
@@ -196,7 +204,6 @@ fn row(slot: u32, row: u32) -> Option<&'static Row> {
 extern "C" fn rules_load(slot: u32, number: u32, rules: *mut Rules) -> i32 {
     // SAFETY: null or the caller's bitmap, as the verifier proves at each call.
     let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
-    *rules = NO_RULES;
     let Some(row) = row(slot, number) else { return 0 };
     each_word(words_in_use(slot), |i| rules.words[i] = row.words[i]);
     0
@@ -326,10 +333,10 @@ extern "C" fn rules_match_name(slot: u32, dev: u32, ino: u64, dentry: u64, rules
     0
 }
 
+/// The key is built in its place, for want of stack.
 struct TreeWalk {
+    key: ObjectKey,
     rules: *mut Rules,
-    slot: u32,
-    dev: u32,
     dentry: u64,
     whole: u64,
 }
@@ -342,7 +349,7 @@ extern "C" fn rules_match_trees(slot: u32, dev: u32, dentry: u64, rules: *mut Ru
     if rules.is_null() {
         return 0;
     }
-    let mut walk = TreeWalk { rules, slot, dev, dentry, whole: 0 };
+    let mut walk = TreeWalk { key: ObjectKey { slot, dev, ino: 0 }, rules, dentry, whole: 0 };
     kernel::repeat(WALK_STEPS, tree_step, &mut walk);
     if walk.whole == 0 {
         count(counters::UNRESOLVED_PATH);
@@ -356,11 +363,11 @@ unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
     let walk = unsafe { &mut *walk };
     let inode: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_INODE);
     if inode != 0 {
-        let key = ObjectKey { slot: walk.slot, dev: walk.dev, ino: kernel::probe(inode, &kernel::INODE_I_INO) };
+        walk.key.ino = kernel::probe(inode, &kernel::INODE_I_INO);
         // SAFETY: the row number is copied out at once.
-        let row = unsafe { OBJECTS.get(key) }.map_or(ROW_NONE, |value| value.dir_row);
+        let row = unsafe { OBJECTS.get(&walk.key) }.map_or(ROW_NONE, |value| value.dir_row);
         if row != ROW_NONE {
-            rules_widen(walk.slot, row, walk.rules);
+            rules_widen(walk.key.slot, row, walk.rules);
         }
     }
     let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
@@ -375,33 +382,33 @@ unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
 struct NameHash {
     name: u64,
     hash: u64,
-    length: u32,
-    done: u32,
+    length: u64,
 }
 
 /// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
 #[inline(always)]
 fn hash_dentry_name(dentry: u64) -> u64 {
-    let length = kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1);
+    let length = u64::from(kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1));
     let name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
-    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), u64::from(length)), length, done: 0 };
+    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), length), length };
     kernel::repeat(NAME_BYTES as u32 / 8, hash_word, &mut state);
     state.hash
 }
 
-unsafe extern "C" fn hash_word(_: u32, state: *mut NameHash) -> i64 {
+// Callbacks count by their index: a counter in the state would be followed by the verifier through every value.
+unsafe extern "C" fn hash_word(index: u32, state: *mut NameHash) -> i64 {
     // SAFETY: the state of `hash_dentry_name`, checked by the verifier.
     let state = unsafe { &mut *state };
-    if state.done >= state.length {
+    let done = u64::from(index) * 8;
+    if done >= state.length {
         return 1;
     }
     let mut word = 0u64;
-    let bytes = (state.length - state.done).min(8);
-    if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + u64::from(state.done)) {
+    let bytes = (state.length - done).min(8) as u32;
+    if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + done) {
         count(counters::UNRESOLVED_PATH);
     }
     state.hash = hash_step(state.hash, word);
-    state.done += 8;
     0
 }
 
@@ -433,20 +440,20 @@ impl Call {
     /// Whether the event can still match, the result being unknown: decides if the objects are worth recording.
     #[inline(never)]
     pub fn may_match(&self, objects: &mut Rules, access: u32, result_row: u32) -> bool {
-        let mut rules = NO_RULES;
-        self.tables.load(&mut rules, self.entry.row);
+        no_rules!(rules);
+        self.tables.load(rules, self.entry.row);
         if self.entry.class == class::OPEN || self.entry.class == class::OPENAT2 {
-            self.tables.narrow(&mut rules, self.tables.header.perm_rows[(access & 7) as usize]);
+            self.tables.narrow(rules, self.tables.header.perm_rows[(access & 7) as usize]);
         }
-        self.tables.narrow_objects(&mut rules, objects, result_row);
-        if !self.tables.any(&rules) {
+        self.tables.narrow_objects(rules, objects, result_row);
+        if !self.tables.any(rules) {
             return false;
         }
         if self.entry.class == class::EXEC {
             // Ids and executable change before the rules are applied.
             return true;
         }
-        self.tables.narrow_subject(&mut rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
-        self.tables.any(&rules)
+        self.tables.narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
+        self.tables.any(rules)
     }
 }

@@ -49,16 +49,20 @@ pub fn member(object: Object, offset: &Global<u32>) -> Object {
 
 /// Copies a field from any kernel address; zero where it cannot be read.
 #[inline(always)]
-pub fn probe<T: Copy + Default>(address: u64, offset: &Global<u32>) -> T {
-    // SAFETY: the helper checks the address and fails rather than faults.
-    unsafe { helpers::bpf_probe_read_kernel((address + u64::from(offset.load())) as *const T) }.unwrap_or_default()
+pub fn probe<T: Copy>(address: u64, offset: &Global<u32>) -> T {
+    probe_at(address + u64::from(offset.load()))
 }
 
-/// Copies a value from any kernel address; zero where it cannot be read.
+/// Copies a value (an integer) from any kernel address; zero where it cannot be read. Without a branch on the outcome: the
+/// helper zeroes what it cannot fill, and every branch doubles what the verifier has to follow.
 #[inline(always)]
-pub fn probe_at<T: Copy + Default>(address: u64) -> T {
-    // SAFETY: the helper checks the address and fails rather than faults.
-    unsafe { helpers::bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+pub fn probe_at<T: Copy>(address: u64) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address, and writes every byte of the value in any case.
+    unsafe {
+        raw::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const c_void);
+        value.assume_init()
+    }
 }
 
 /// Copies a value from the caller's memory.
@@ -101,6 +105,17 @@ pub fn repeat<S>(steps: u32, step: unsafe extern "C" fn(u32, *mut S) -> i64, sta
 pub fn address(object: Object) -> u64 {
     let slot = object;
     probe_at((&raw const slot) as u64)
+}
+
+/// Zeroes a value of whole words, each by a store: the compiler would call its memset, which goes byte by byte.
+#[inline(always)]
+pub fn clear<T>(value: &mut T) {
+    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8) };
+    let words = core::ptr::from_mut(value).cast::<u64>();
+    for i in 0..size_of::<T>() / 8 {
+        // SAFETY: inside the value, of which every byte pattern used here is valid (integers and arrays of them).
+        unsafe { words.add(i).write_volatile(0) };
+    }
 }
 
 /// Monotonic time in ns.

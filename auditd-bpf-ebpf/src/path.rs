@@ -45,44 +45,43 @@ struct Walk {
     context: *mut TaskContext,
     dentry: u64,
     mount: u64,
-    root_dentry: u64,
-    root_mount: u64,
-    end: u64,
 }
 
 /// Global in BPF's sense: the verifier checks it once, for any arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn path_walk(context: *mut TaskContext, dentry: u64, mount: u64) -> i32 {
-    if context.is_null() {
-        return 0;
-    }
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
     let fs: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_FS);
     let root = fs + u64::from(kernel::FS_ROOT.load());
-    let root_dentry = kernel::probe(root, &kernel::PATH_DENTRY);
-    let root_mount = kernel::probe(root, &kernel::PATH_MNT);
+    context.root = [kernel::probe(root, &kernel::PATH_DENTRY), kernel::probe(root, &kernel::PATH_MNT)];
     let deleted = kernel::probe::<u64>(dentry, &kernel::DENTRY_D_HASH_PPREV) == 0
         && kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != dentry;
-    let mut walk = Walk { context, dentry, mount, root_dentry, root_mount, end: u64::from(path_end::LOST) };
+    context.walk_end = u64::from(path_end::LOST);
+    let mut walk = Walk { context, dentry, mount };
     kernel::repeat(WALK_STEPS, walk_step, &mut walk);
     let mark = if deleted { path_end::DELETED } else { 0 };
     // SAFETY: the context passed in.
-    end(unsafe { &mut *walk.context }, walk.end as u8 | mark);
+    let context = unsafe { &mut *walk.context };
+    end(context, context.walk_end as u8 | mark);
     0
 }
 
 unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: the state of `walk`, checked by the verifier.
+    // SAFETY: the state of `path_walk`, checked by the verifier.
     let walk = unsafe { &mut *walk };
-    if walk.dentry == walk.root_dentry && walk.mount == walk.root_mount {
-        walk.end = u64::from(path_end::ROOT);
+    // SAFETY: the context passed to `path_walk`.
+    let context = unsafe { &mut *walk.context };
+    if walk.dentry == context.root[0] && walk.mount == context.root[1] {
+        context.walk_end = u64::from(path_end::ROOT);
         return 1;
     }
     if walk.mount != 0 && walk.dentry == kernel::probe::<u64>(walk.mount, &kernel::VFSMOUNT_MNT_ROOT) {
         let mount = walk.mount - u64::from(kernel::MOUNT_MNT.load());
         let above: u64 = kernel::probe(mount, &kernel::MOUNT_MNT_PARENT);
         if above == mount || above == 0 {
-            walk.end = u64::from(path_end::OUTSIDE);
+            context.walk_end = u64::from(path_end::OUTSIDE);
             return 1;
         }
         walk.dentry = kernel::probe(mount, &kernel::MOUNT_MNT_MOUNTPOINT);
@@ -94,16 +93,15 @@ unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
         return 1;
     }
     if parent == walk.dentry && walk.mount == 0 {
-        walk.end = u64::from(path_end::FILE_SYSTEM);
+        context.walk_end = u64::from(path_end::FILE_SYSTEM);
         return 1;
     }
-    // SAFETY: the context passed to `path_walk`.
-    if !append_name(unsafe { &mut *walk.context }, walk.dentry) {
+    if !append_name(context, walk.dentry) {
         return 1;
     }
     if parent == walk.dentry {
         // A file that was never in a directory: memfd, pipe, socket. Its name is all there is.
-        walk.end = u64::from(path_end::OUTSIDE);
+        context.walk_end = u64::from(path_end::OUTSIDE);
         return 1;
     }
     walk.dentry = parent;

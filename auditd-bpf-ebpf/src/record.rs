@@ -2,7 +2,7 @@
 
 use crate::{
     emit,
-    filter::{Call, NO_RULES, each_word},
+    filter::{Call, each_word, no_rules},
     kernel::{self, Object, field},
     path,
     task::{self, Context, TaskContext},
@@ -59,13 +59,13 @@ pub fn objects_of<const N: usize>(call: &Call, hook: u32, access: u32, result_ro
     if call.entry.hooks >> hook & 1 == 0 {
         return;
     }
-    let mut met = NO_RULES;
+    no_rules!(met);
     each(&objects, |object| {
         if let Some(dentry) = object.dentry() {
-            call.tables.match_object(&mut met, dentry);
+            call.tables.match_object(met, dentry);
         }
     });
-    if !call.may_match(&mut met, access, result_row) {
+    if !call.may_match(met, access, result_row) {
         return;
     }
     let Some(context) = task::begin(call) else { return };
@@ -100,7 +100,8 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 #[inline(always)]
 pub fn plain(hook: u32) -> Option<Context> {
     let call = Call::current()?;
-    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(&mut { NO_RULES }, 0, call.tables.header.success_row) {
+    no_rules!(met);
+    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(met, 0, call.tables.header.success_row) {
         return None;
     }
     let context = task::begin(&call)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     emit,
-    filter::{Call, NO_RULES, Tables},
+    filter::{Call, Tables, no_rules},
     kernel::{self, Object, Task},
     maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
@@ -49,11 +49,11 @@ fn is_candidate(registers: Object, exit: i64) -> bool {
     }
     let Some(tables) = Tables::active() else { return false };
     let Some(entry) = tables.syscall(abi, number) else { return false };
-    let mut rules = NO_RULES;
-    tables.load(&mut rules, entry.row);
-    tables.narrow(&mut rules, tables.header.no_object_row);
-    tables.narrow_result(&mut rules, exit);
-    tables.any(&rules)
+    no_rules!(rules);
+    tables.load(rules, entry.row);
+    tables.narrow(rules, tables.header.no_object_row);
+    tables.narrow_result(rules, exit);
+    tables.any(rules)
 }
 
 /// All that is done at the end of a call: reached from the above, or attached by itself to a function of a third kind.
@@ -86,20 +86,20 @@ fn decide(
     let Some(active) = Tables::active() else { return begun };
     let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
     let Some(entry) = tables.syscall(abi, number) else { return begun };
-    let mut rules = NO_RULES;
-    tables.load(&mut rules, entry.row);
+    no_rules!(rules);
+    tables.load(rules, entry.row);
     let begun = match begun {
         Some(context) => {
-            tables.narrow_objects(&mut rules, &mut context.object_rules, ROW_ALL);
+            tables.narrow_objects(rules, &mut context.object_rules, ROW_ALL);
             Some(context)
         }
         None => {
-            tables.narrow(&mut rules, tables.header.no_object_row);
+            tables.narrow(rules, tables.header.no_object_row);
             None
         }
     };
-    tables.narrow_result(&mut rules, exit);
-    if !tables.any(&rules) {
+    tables.narrow_result(rules, exit);
+    if !tables.any(rules) {
         return begun;
     }
     let context = match begun {
@@ -110,11 +110,11 @@ fn decide(
         if context.access == 0 {
             context.access = record::open_access(open_flags(entry, &context.header.args));
         }
-        tables.narrow(&mut rules, tables.header.perm_rows[(context.access & 7) as usize]);
+        tables.narrow(rules, tables.header.perm_rows[(context.access & 7) as usize]);
     }
     let subject = Subject::of(task);
-    tables.narrow_subject(&mut rules, subject, |index| context.header.args[index]);
-    if let Some(rule) = tables.first(&rules)
+    tables.narrow_subject(rules, subject, |index| context.header.args[index]);
+    if let Some(rule) = tables.first(rules)
         && !tables.is_never(rule)
     {
         emit::fill_header(context, subject, tables.header.generation, rule, exit);
@@ -218,13 +218,13 @@ extern "C" fn user_name(context: *mut TaskContext, which: u8, address: u64, dirf
     0
 }
 
-unsafe extern "C" fn user_string_step(_: u32, string: *mut UserString) -> i64 {
+unsafe extern "C" fn user_string_step(index: u32, string: *mut UserString) -> i64 {
     // SAFETY: the state of `user_name`, checked by the verifier.
     let string = unsafe { &mut *string };
     // SAFETY: the context passed to `user_name`.
     let context = unsafe { &mut *string.context };
     let mut copied = 0;
-    let address = string.address;
+    let address = string.address + u64::from(index) * (u64::from(NAME_PIECE) - 1);
     // The length is known only after the copy: written as a section of the full piece, cut by its NUL in user space.
     let appended = emit::append(context, section::USER_NAME, string.which as u8, NAME_PIECE, |to| {
         copied = kernel::copy_user_str(to, NAME_PIECE, address);
@@ -238,7 +238,6 @@ unsafe extern "C" fn user_string_step(_: u32, string: *mut UserString) -> i64 {
         string.state = WHOLE;
         return 1;
     }
-    string.address += u64::from(NAME_PIECE) - 1;
     0
 }
 
@@ -260,9 +259,9 @@ fn open_file(descriptor: i32) -> Option<u64> {
 
 struct Arguments {
     context: *mut TaskContext,
-    address: u64,
+    start: u64,
     end: u64,
-    failed: u64,
+    state: u64,
 }
 
 /// Appends the arguments of the image just started, all of them.
@@ -270,29 +269,29 @@ struct Arguments {
 fn arguments(context: &mut TaskContext) {
     let mm: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_MM);
     let (start, end): (u64, u64) = (kernel::probe(mm, &kernel::MM_ARG_START), kernel::probe(mm, &kernel::MM_ARG_END));
-    let mut state = Arguments { context, address: start, end, failed: 0 };
+    let mut state = Arguments { context, start, end, state: MORE };
     kernel::repeat(ARGV_BYTES / emit::SECTION_BYTES + 1, arguments_step, &mut state);
-    if state.failed != 0 || state.address < end {
+    if state.state != WHOLE {
         // SAFETY: the context passed in.
         unsafe { (*state.context).header.incomplete |= incomplete::ARGV };
         count(counters::UNREADABLE_USER);
     }
 }
 
-unsafe extern "C" fn arguments_step(_: u32, state: *mut Arguments) -> i64 {
+unsafe extern "C" fn arguments_step(index: u32, state: *mut Arguments) -> i64 {
     // SAFETY: the state of `arguments`, checked by the verifier.
     let state = unsafe { &mut *state };
-    if state.address >= state.end {
+    let address = state.start + u64::from(index) * u64::from(emit::SECTION_BYTES);
+    if address >= state.end {
+        state.state = WHOLE;
         return 1;
     }
-    let bytes = (state.end - state.address).min(u64::from(emit::SECTION_BYTES)) as u32;
-    let address = state.address;
+    let bytes = (state.end - address).min(u64::from(emit::SECTION_BYTES)) as u32;
     // SAFETY: the context passed to `arguments`.
     let context = unsafe { &mut *state.context };
     if !emit::append(context, section::ARGV, 0, bytes, |to| kernel::copy_user(to, bytes, address)) {
-        state.failed = 1;
+        state.state = FAILED;
         return 1;
     }
-    state.address += u64::from(bytes);
     0
 }

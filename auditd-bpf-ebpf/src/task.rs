@@ -1,7 +1,7 @@
 //! What the programs remember of a task between the hooks and the end of its syscall, as the kernel's `audit_context` does.
 
 use crate::{
-    filter::{Call, NO_RULES, Rules, Tables},
+    filter::{Call, Rules, Tables},
     kernel::{self, Object, Task, field},
     maps::{TASKS, count},
 };
@@ -23,6 +23,9 @@ pub struct TaskContext {
     pub objects: u32,
     /// Pointers on their way to a global function.
     pub scratch: [u64; 2],
+    /// Of the walk in progress: dentry and mount of the task's root, and how the walk ended. Here for want of stack.
+    pub root: [u64; 2],
+    pub walk_end: u64,
     /// Rules that the objects satisfy.
     pub object_rules: Rules,
     /// Not begun while `header.start` is 0.
@@ -79,7 +82,7 @@ impl TaskContext {
         self.header.incomplete = 0;
         self.access = 0;
         self.objects = 0;
-        self.object_rules = NO_RULES;
+        kernel::clear(&mut self.object_rules);
     }
 
     /// The tables that the objects were matched with; where two reloads have overwritten them, those in force, and the
@@ -90,7 +93,7 @@ impl TaskContext {
             Some(tables) if tables.header.generation == self.generation => tables,
             _ => {
                 count(counters::STALE_CONTEXT);
-                self.object_rules = NO_RULES;
+                kernel::clear(&mut self.object_rules);
                 active
             }
         }
