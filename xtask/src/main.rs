@@ -1,6 +1,7 @@
 //! Setting up, building, testing and trying auditd-bpf: `cargo xtask help` lists the commands.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod cmd;
 mod ebpf;
@@ -37,6 +38,8 @@ enum Task {
     Run(run::Args),
     /// Run everything that CI checks: formatting, clippy, unit, doc and guest tests
     Test(test::Args),
+    /// Measure what auditd-bpf costs beside the kernel's own audit, in instructions
+    Bench(bench::Args),
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
     Vm(Box<vm::Args>),
 }
@@ -59,6 +62,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Build => build::release(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::main(&workspace, args),
         Task::Test(args) => test::main(&workspace, args),
+        Task::Bench(args) => bench::main(&workspace, args),
         Task::Vm(args) => vm::main(&workspace, args),
     }
 }

@@ -1,4 +1,4 @@
-//! Debian packages unpacked for guests: programs that auditd-bpf must work with.
+//! Debian packages unpacked for guests: programs that auditd-bpf must work with, or is measured against.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,44 @@ use super::initramfs::libraries_listed;
 use crate::cmd;
 use crate::workspace::Workspace;
 
-/// bookworm's, so that they run with the C library of any Debian since.
-const RSYSLOG: [&str; 3] = ["rsyslog/bookworm", "libestr0/bookworm", "libfastjson4/bookworm"];
-const RSYSLOGD: &str = "usr/sbin/rsyslogd";
+/// Packages that make a program run, those of their dependencies included that a guest needs.
+struct Bundle {
+    name: &'static str,
+    /// bookworm's, so that they run with the C library of any Debian since.
+    packages: &'static [&'static str],
+    /// Files that must come with them, and whose libraries the guest needs.
+    programs: &'static [&'static str],
+}
+
+const RSYSLOG: Bundle = Bundle {
+    name: "rsyslog",
+    packages: &["rsyslog/bookworm", "libestr0/bookworm", "libfastjson4/bookworm"],
+    programs: &[
+        "usr/sbin/rsyslogd",
+        "usr/lib/x86_64-linux-gnu/rsyslog/imuxsock.so",
+        "usr/lib/x86_64-linux-gnu/rsyslog/lmnet.so",
+    ],
+};
+
+const AUDIT: Bundle = Bundle {
+    name: "audit",
+    packages: &[
+        "auditd/bookworm",
+        "libaudit1/bookworm",
+        "libaudit-common/bookworm",
+        "libauparse0/bookworm",
+        "libcap-ng0/bookworm",
+        "libwrap0/bookworm",
+        "libnsl2/bookworm",
+        "libtirpc3/bookworm",
+        "libtirpc-common/bookworm",
+    ],
+    programs: &["usr/sbin/auditd", "usr/sbin/auditctl"],
+};
+
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Directories of packages from before these were merged into /usr.
+const UNMERGED: [&str; 3] = ["bin", "lib", "sbin"];
 
 /// A tree of unpacked packages, and what it needs of the host's libraries.
 pub struct Unpacked {
@@ -33,43 +67,58 @@ impl Unpacked {
 
 /// rsyslog, fetched the first time.
 pub fn rsyslog(workspace: &Workspace) -> Result<Unpacked> {
-    let packages = workspace.guest().join("packages");
-    let tree = packages.join("rsyslog");
-    if !tree.exists() {
-        cmd::step("rsyslog: downloading and unpacking", || fetch(workspace, &packages, &tree))?;
-    }
-    let libraries = needed_libraries(&tree)?;
-    Ok(Unpacked { host_libraries: libraries.into_iter().filter(|library| !library.starts_with(&tree)).collect(), tree })
+    RSYSLOG.unpacked(workspace)
 }
 
-fn fetch(workspace: &Workspace, packages: &Path, tree: &Path) -> Result<()> {
-    fs::create_dir_all(packages).with_context(|| format!("cannot create {}", packages.display()))?;
-    let work = tempfile::tempdir_in(packages).context("cannot create a directory for the download")?;
-    let unpacked = work.path().join("tree");
-    Apt::open(workspace)?.unpack(&RSYSLOG.map(str::to_owned), &unpacked)?;
-    // Packages from before the merge of /lib into /usr/lib, and what nobody reads in a guest.
-    let old = unpacked.join("lib");
-    if old.is_dir() {
-        cmd::output(Command::new("cp").arg("-a").arg(&old).arg(unpacked.join("usr")))?;
-        fs::remove_dir_all(&old).context("cannot remove the unpacked lib/")?;
-    }
-    cmd::output(Command::new("rm").arg("-rf").arg(unpacked.join("usr/share")))?;
-    ensure!(unpacked.join(RSYSLOGD).is_file(), "the rsyslog package holds no {RSYSLOGD}");
-    fs::rename(&unpacked, tree).with_context(|| format!("cannot create {}", tree.display()))
+/// The original auditd and auditctl, fetched the first time.
+pub fn audit(workspace: &Workspace) -> Result<Unpacked> {
+    AUDIT.unpacked(workspace)
 }
 
-fn needed_libraries(tree: &Path) -> Result<Vec<PathBuf>> {
-    let mut libraries = Vec::new();
-    for program in
-        [RSYSLOGD, "usr/lib/x86_64-linux-gnu/rsyslog/imuxsock.so", "usr/lib/x86_64-linux-gnu/rsyslog/lmnet.so"]
-    {
-        let mut ldd = Command::new("ldd");
-        ldd.arg(tree.join(program)).env("LD_LIBRARY_PATH", tree.join(LIBRARIES));
-        let listing = cmd::output(&mut ldd)?;
-        ensure!(!listing.contains("not found"), "libraries are missing: {listing}");
-        libraries.extend(libraries_listed(&listing));
+impl Bundle {
+    fn unpacked(&self, workspace: &Workspace) -> Result<Unpacked> {
+        let packages = workspace.guest().join("packages");
+        let tree = packages.join(self.name);
+        if !tree.exists() {
+            let what = format!("{}: downloading and unpacking", self.name);
+            cmd::step(&what, || self.fetch(workspace, &packages, &tree))?;
+        }
+        let mut host_libraries = self.needed_libraries(&tree)?;
+        host_libraries.retain(|library| !library.starts_with(&tree));
+        Ok(Unpacked { tree, host_libraries })
     }
-    libraries.sort();
-    libraries.dedup();
-    Ok(libraries)
+
+    fn fetch(&self, workspace: &Workspace, packages: &Path, tree: &Path) -> Result<()> {
+        fs::create_dir_all(packages).with_context(|| format!("cannot create {}", packages.display()))?;
+        let work = tempfile::tempdir_in(packages).context("cannot create a directory for the download")?;
+        let unpacked = work.path().join("tree");
+        let names: Vec<_> = self.packages.iter().copied().map(str::to_owned).collect();
+        Apt::open(workspace)?.unpack(&names, &unpacked)?;
+        for old in UNMERGED.map(|name| unpacked.join(name)) {
+            if old.is_dir() {
+                cmd::output(Command::new("cp").arg("-a").arg(&old).arg(unpacked.join("usr")))?;
+                fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+            }
+        }
+        // What nobody reads in a guest.
+        cmd::output(Command::new("rm").arg("-rf").arg(unpacked.join("usr/share")))?;
+        for program in self.programs {
+            ensure!(unpacked.join(program).is_file(), "the packages of {} hold no {program}", self.name);
+        }
+        fs::rename(&unpacked, tree).with_context(|| format!("cannot create {}", tree.display()))
+    }
+
+    fn needed_libraries(&self, tree: &Path) -> Result<Vec<PathBuf>> {
+        let mut libraries = Vec::new();
+        for program in self.programs {
+            let mut ldd = Command::new("ldd");
+            ldd.arg(tree.join(program)).env("LD_LIBRARY_PATH", tree.join(LIBRARIES));
+            let listing = cmd::output(&mut ldd)?;
+            ensure!(!listing.contains("not found"), "libraries are missing: {listing}");
+            libraries.extend(libraries_listed(&listing));
+        }
+        libraries.sort();
+        libraries.dedup();
+        Ok(libraries)
+    }
 }
