@@ -35,11 +35,11 @@ impl Daemon {
         let mut daemon = Self { child, stderr };
         wait_for("the daemon to be ready", START_TIME, || {
             if let Some(status) = daemon.child.try_wait()? {
-                bail!("the daemon ended with {}:\n{}", shown(status), daemon.said());
+                bail!("the daemon ended with {}", shown(status));
             }
             Ok(says_ready(&daemon.said()).then_some(()))
         })
-        .with_context(|| format!("it said:\n{}", daemon.said()))?;
+        .map_err(|error| anyhow::anyhow!("{error:#}; it said:\n{}", daemon.said()))?;
         Ok(daemon)
     }
 

@@ -126,14 +126,9 @@ fn shared(report: &mut Report, suite: &str, cases: &[&Case]) {
     let (mut session, prepared) = match session {
         Ok(session) => session,
         Err(error) => {
-            let why = format!("{error:#}");
             report.case(&format!("{suite}: start"), start.elapsed(), Err(error));
             for case in cases {
-                report.case(
-                    case.name,
-                    Duration::ZERO,
-                    Err(anyhow::anyhow!("its daemon did not start: {}", first_line(&why))),
-                );
+                report.case(case.name, Duration::ZERO, Err(anyhow::anyhow!("its daemon did not start")));
             }
             return;
         }
@@ -215,10 +210,6 @@ fn say(line: &str) {
 /// Further lines cannot be taken for those of other cases.
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]

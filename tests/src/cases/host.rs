@@ -113,7 +113,7 @@ fn no_lsm(place: &Place) -> Result<()> {
     // The remedy is the whole parameter, ready to be copied.
     doctor()?.ended_with(HOST_CANNOT)?.said(&["lsm=lockdown,yama,bpf"])?;
     let why = doctor_json()?;
-    ensure!(why["why"].as_str().is_some_and(|why| why.contains("lsm")), "no reason: {why}");
+    ensure!(why["why"].as_str().is_some_and(|why| why.contains("LSM")), "no reason: {why}");
     let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
     refuses(place, &config(place)?, &rules, HOST_CANNOT, &["lsm=lockdown,yama,bpf"])
 }
