@@ -43,11 +43,16 @@ enum Place {
     Syscall(String),
 }
 
+/// Places that a plan needs, and calls for which this kernel has none.
+type Places = (BTreeSet<Place>, Vec<(Arch, u16)>);
+
 /// The kernel side. Dropping it detaches everything.
 pub struct Engine {
     object: Object,
     tables: Tables,
     links: HashMap<Place, FdLink>,
+    /// Whether [`B32_CALLS`] may be tried.
+    b32_together: bool,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
 }
@@ -62,7 +67,7 @@ impl Engine {
         let tables = Tables::new(&mut object, settings.name_seed)?;
         let events = object.take(names::EVENTS)?;
         let counters = object.take(names::COUNTERS)?;
-        Ok(Self { object, tables, links: HashMap::new(), events, counters })
+        Ok(Self { object, tables, links: HashMap::new(), b32_together: true, events, counters })
     }
 
     /// Puts a plan in force: attaches what it needs beyond what is attached, swaps the tables, detaches what it no longer
@@ -71,11 +76,7 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses a program or a table; then the plan before stays in force.
     pub fn apply(&mut self, plan: &Plan, identities: &Identities) -> Result<(u32, Vec<(Arch, u16)>), EngineError> {
-        let (places, missing) = self.places(plan);
-        for place in places.iter().filter(|place| !self.links.contains_key(place)).cloned().collect::<Vec<_>>() {
-            let link = self.attach(&place)?;
-            self.links.insert(place, link);
-        }
+        let (places, missing) = self.attach_all(plan)?;
         let generation = self.tables.install(plan, identities)?;
         self.links.retain(|place, _| places.contains(place));
         Ok((generation, missing))
@@ -130,12 +131,32 @@ impl Engine {
             .collect()
     }
 
-    fn places(&self, plan: &Plan) -> (BTreeSet<Place>, Vec<(Arch, u16)>) {
+    /// Attaches what a plan needs and is not attached yet. Some kernels (7.3) let nothing attach to the function that all
+    /// 32-bit calls go through: then each is attached by itself.
+    fn attach_all(&mut self, plan: &Plan) -> Result<Places, EngineError> {
+        let (places, missing) = self.places(plan);
+        for place in places.iter().filter(|place| !self.links.contains_key(place)).cloned().collect::<Vec<_>>() {
+            match self.attach(&place) {
+                Ok(link) => {
+                    self.links.insert(place, link);
+                }
+                Err(error) if self.b32_together && place == Place::Syscall(B32_CALLS.to_owned()) => {
+                    tracing::debug!("32-bit calls are attached to one by one: {error}");
+                    self.b32_together = false;
+                    return self.attach_all(plan);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((places, missing))
+    }
+
+    fn places(&self, plan: &Plan) -> Places {
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
         let mut missing = Vec::new();
         let b32 = plan.syscalls.keys().filter(|call| call.0 == Arch::B32).count();
-        let b32_together = b32 > B32_APART && types.has_function(B32_CALLS);
+        let b32_together = self.b32_together && b32 > B32_APART && types.has_function(B32_CALLS);
         if b32_together {
             places.insert(Place::Syscall(B32_CALLS.to_owned()));
         }
