@@ -146,29 +146,29 @@ impl Tables {
 /// A function of its own, not global: it takes a typed pointer, and inlined once per object it would take its callers' stack.
 #[inline(never)]
 fn match_object(slot: u32, tests_dir: u32, rules: &mut Rules, dentry: Object) {
-        let dev: u32 = field(field::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
-        let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
-        if !inode.is_null() {
-            let key = ObjectKey { slot: slot, dev, ino: field(inode, &kernel::INODE_I_INO) };
-            // SAFETY: the row number is copied out at once.
-            if let Some(value) = unsafe { OBJECTS.get(key) } {
-                let row = value.path_row;
-                rules_widen(slot, row, rules);
-            }
-        }
-        let parent: Object = field(dentry, &kernel::DENTRY_D_PARENT);
-        let directory: Object = field(parent, &kernel::DENTRY_D_INODE);
-        if !directory.is_null() {
-            let ino = field(directory, &kernel::INODE_I_INO);
-            // SAFETY: the flag is copied out at once.
-            if unsafe { OBJECTS.get(ObjectKey { slot: slot, dev, ino }) }.is_some_and(|value| value.has_names != 0) {
-                rules_match_name(slot, dev, ino, kernel::address(dentry), rules);
-            }
-        }
-        if tests_dir != 0 {
-            rules_match_trees(slot, dev, kernel::address(dentry), rules);
+    let dev: u32 = field(field::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
+    let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
+    if !inode.is_null() {
+        let key = ObjectKey { slot: slot, dev, ino: field(inode, &kernel::INODE_I_INO) };
+        // SAFETY: the row number is copied out at once.
+        if let Some(value) = unsafe { OBJECTS.get(key) } {
+            let row = value.path_row;
+            rules_widen(slot, row, rules);
         }
     }
+    let parent: Object = field(dentry, &kernel::DENTRY_D_PARENT);
+    let directory: Object = field(parent, &kernel::DENTRY_D_INODE);
+    if !directory.is_null() {
+        let ino = field(directory, &kernel::INODE_I_INO);
+        // SAFETY: the flag is copied out at once.
+        if unsafe { OBJECTS.get(ObjectKey { slot: slot, dev, ino }) }.is_some_and(|value| value.has_names != 0) {
+            rules_match_name(slot, dev, ino, kernel::address(dentry), rules);
+        }
+    }
+    if tests_dir != 0 {
+        rules_match_trees(slot, dev, kernel::address(dentry), rules);
+    }
+}
 
 // The functions below are global in BPF's sense: the verifier checks each once, for any arguments, instead of again on
 // every path that leads to a call. They take a slot and find the tables themselves, and get pointers that may be null.
@@ -453,7 +453,8 @@ impl Call {
             // Ids and executable change before the rules are applied.
             return true;
         }
-        self.tables.narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
+        self.tables
+            .narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
         self.tables.any(rules)
     }
 }

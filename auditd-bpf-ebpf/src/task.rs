@@ -144,6 +144,9 @@ impl Subject {
             return (0, 0);
         }
         let inode: Object = field(file, &kernel::FILE_F_INODE);
-        (field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV), field(inode, &kernel::INODE_I_INO))
+        (
+            field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV),
+            field(inode, &kernel::INODE_I_INO),
+        )
     }
 }

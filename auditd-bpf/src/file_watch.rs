@@ -27,7 +27,8 @@ impl FileWatch {
                 flag.store(true, Ordering::Release);
             }
         });
-        let watcher = watcher.inspect_err(|error| tracing::error!("changes of watched files will not be followed: {error}"));
+        let watcher =
+            watcher.inspect_err(|error| tracing::error!("changes of watched files will not be followed: {error}"));
         Self { watcher: watcher.ok(), directories: HashSet::new(), changed }
     }
 
@@ -62,7 +63,10 @@ fn start(watcher: &mut RecommendedWatcher, directory: &Path) -> bool {
 
 /// inotify's own reading by its listener would come back as events without end.
 fn is_about_names(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Other)
+    matches!(
+        kind,
+        EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Other
+    )
 }
 
 #[cfg(test)]

@@ -141,7 +141,8 @@ enum Follow {
 /// The device is that of the mount, not `st_dev`: on btrfs and overlayfs stat(2) shows another one than the superblock's.
 fn identify(path: &Path, follow: Follow, mounts: &MountTable) -> Option<FileId> {
     let no_follow = if follow == Follow::No { libc::O_NOFOLLOW } else { 0 };
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC | no_follow).open(path).ok()?;
+    let file =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC | no_follow).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok();
     let mount = info.as_deref().and_then(mount_id).and_then(|id| mounts.device(id));

@@ -44,7 +44,10 @@ impl MountTable {
 
     /// Mount points below a directory.
     pub fn below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Path> {
-        self.rows.iter().map(|row| row.point.as_path()).filter(move |point| *point != directory && point.starts_with(directory))
+        self.rows
+            .iter()
+            .map(|row| row.point.as_path())
+            .filter(move |point| *point != directory && point.starts_with(directory))
     }
 }
 
@@ -64,7 +67,8 @@ fn unescape(word: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
     while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let digits =
+            after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         match digits {
             Some(digits) => {
                 bytes.push(digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
@@ -90,7 +94,10 @@ impl Mounts for MountsByDevice {
         if !self.by_device.contains_key(&device) {
             self.by_device.clear();
             for row in MountTable::read().rows {
-                let mount = Mount { root: row.root.as_os_str().as_bytes().to_vec(), mount_point: row.point.as_os_str().as_bytes().to_vec() };
+                let mount = Mount {
+                    root: row.root.as_os_str().as_bytes().to_vec(),
+                    mount_point: row.point.as_os_str().as_bytes().to_vec(),
+                };
                 self.by_device.entry(row.dev).or_default().push(mount);
             }
         }

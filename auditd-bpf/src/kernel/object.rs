@@ -38,7 +38,7 @@ pub enum ObjectError {
     AyaBtf(#[from] aya::BtfError),
     /// Maps could not be created.
     #[error("the kernel refuses the BPF maps: {0}")]
-    Object(#[from] EbpfError),
+    Object(#[source] Box<EbpfError>),
     /// A map that the object must have is missing or of another kind.
     #[error("map {name}: {source}")]
     Map {
@@ -55,7 +55,7 @@ pub enum ObjectError {
         /// Hook or function.
         target: String,
         /// Why.
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
 }
 
@@ -129,7 +129,8 @@ impl Object {
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
-        Ok(Self { ebpf: loader.load(OBJECT)?, btf: Btf::from_sys_fs()?, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
+        let ebpf = loader.load(OBJECT).map_err(|error| ObjectError::Object(Box::new(error)))?;
+        Ok(Self { ebpf, btf: Btf::from_sys_fs()?, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
     /// The kernel's types.
@@ -257,12 +258,12 @@ where
     let found = ebpf.program_mut(program).ok_or_else(|| ObjectError::Program {
         program: program.to_owned(),
         target: target.to_owned(),
-        source: ProgramError::IOError(std::io::Error::other("not in the object")),
+        source: Box::new(ProgramError::IOError(std::io::Error::other("not in the object"))),
     })?;
     found.try_into().map_err(refused(program, target))
 }
 
 fn refused(program: &str, target: &str) -> impl FnOnce(ProgramError) -> ObjectError {
     let (program, target) = (program.to_owned(), target.to_owned());
-    move |source| ObjectError::Program { program, target, source }
+    move |source| ObjectError::Program { program, target, source: Box::new(source) }
 }

@@ -8,7 +8,8 @@ use auditd_bpf_common::{
     limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, WORDS},
     names,
     plan_rows::{
-        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SyscallEntry, class, field,
+        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SyscallEntry, class,
+        field,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -267,7 +268,15 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let Some(objects) = call.objects else {
         let none = [NO_ARG; 5];
         let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg] = none;
-        return SyscallEntry { hooks, path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg, ..SyscallEntry::default() };
+        return SyscallEntry {
+            hooks,
+            path_arg,
+            dirfd_arg,
+            flags_arg,
+            path2_arg,
+            dirfd2_arg,
+            ..SyscallEntry::default()
+        };
     };
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);

@@ -53,7 +53,8 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
         return refusals;
     }
     if !matches!(rule.action, Action::Always | Action::Never) {
-        let message = format!("action {} is not supported by this release: only always and never are", rule.action.name());
+        let message =
+            format!("action {} is not supported by this release: only always and never are", rule.action.name());
         refusals.push(refuse(written.head, message));
     }
     for (index, test) in rule.tests.iter().enumerate() {

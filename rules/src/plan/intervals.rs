@@ -50,7 +50,8 @@ pub(super) fn compile(rules: &[PlannedRule]) -> BTreeMap<u32, Vec<(u32, Row)>> {
     starts
         .into_iter()
         .map(|(field, starts)| {
-            let mut rows: Vec<(u32, Row)> = starts.into_iter().map(|start| (start, row_at(rules, field, start))).collect();
+            let mut rows: Vec<(u32, Row)> =
+                starts.into_iter().map(|start| (start, row_at(rules, field, start))).collect();
             rows.dedup_by(|later, earlier| later.1 == earlier.1);
             (field, rows)
         })

@@ -14,7 +14,11 @@ pub(super) fn objects_of((arch, number): (Arch, u16)) -> Option<&'static Objects
 /// Every call, of every ABI, that can satisfy the rule by its number: named with `-S`, in the class of its perm, and where
 /// the rule tests a path, acting on files. Empty for a rule that any call at all could match.
 pub(super) fn named_by(rule: &Rule) -> Vec<(Arch, u16)> {
-    [Arch::B64, Arch::B32].into_iter().filter(|arch| has_arch(rule, *arch)).flat_map(|arch| of_arch(rule, arch)).collect()
+    [Arch::B64, Arch::B32]
+        .into_iter()
+        .filter(|arch| has_arch(rule, *arch))
+        .flat_map(|arch| of_arch(rule, arch))
+        .collect()
 }
 
 fn has_arch(rule: &Rule, arch: Arch) -> bool {
