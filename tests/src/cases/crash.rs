@@ -207,7 +207,10 @@ fn full_queue(place: &Place) -> Result<()> {
     act(place, "full", MANY)?;
     told_of_full_disk(&session)?;
     fs::remove_file(filler)?;
-    // Not the fence: its event may be among the lost.
+    // Not the fence: its event may be among the lost. Nor at once: what the daemon has to say of its end would be.
+    wait_for("the daemon to write again", Duration::from_secs(60), || {
+        Ok(session.said().contains("writing again").then_some(()))
+    })?;
     let events = session.stop_and_read()?;
     ensure!(count(&events, "before") == 100, "what was written before is gone");
     let lost: u64 = events.iter().filter_map(|event| event.get("lost").as_u64()).sum();

@@ -98,6 +98,7 @@ fn failures(test: &mut Test<'_>) -> Result<()> {
     in_parallel(EACH, test.place.auid, open)?;
     let events = test.events()?;
     once_each(events.iter().flat_map(|event| event.paths_of("UNKNOWN")).map(file_name), names(EACH))
+        .with_context(|| format!("{} events", events.len()))
 }
 
 fn long_names(test: &mut Test<'_>) -> Result<()> {
