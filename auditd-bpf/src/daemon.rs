@@ -35,6 +35,8 @@ use crate::rule_files::{self, RuleFileError};
 
 /// How often losses are looked for, and reported if there are any.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// Programs that were running when the rules were withdrawn have ended after this time.
+const WITHDRAW_GRACE: Duration = Duration::from_millis(20);
 /// How long outputs may take to write what is left when the daemon ends.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -337,7 +339,10 @@ impl Daemon {
     }
 
     fn stop(mut self) {
-        self.engine.detach();
+        if let Err(error) = self.engine.withdraw() {
+            tracing::error!("the rules stay in force until everything is detached: {error}");
+        }
+        std::thread::sleep(WITHDRAW_GRACE);
         self.drain();
         self.report_losses();
         self.tell("DAEMON_END", "terminate", Vec::new());

@@ -129,6 +129,14 @@ impl Tables {
         Ok(self.generation)
     }
 
+    /// Takes the rules out of force as a whole: from here on no event begins.
+    ///
+    /// # Errors
+    /// If the kernel refuses the write.
+    pub fn withdraw(&mut self) -> Result<(), TablesError> {
+        self.headers.set(self.slot(), EMPTY_HEADER, 0).map_err(write(names::HEADERS))
+    }
+
     /// The generation that the next plan gets.
     #[must_use]
     pub const fn next_generation(&self) -> u32 {
