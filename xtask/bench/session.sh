@@ -75,7 +75,8 @@ start_kernel_audit() {
 # Events of the matched workload in the log, and those lost on the way.
 count_auditd_bpf() {
     zcat "$log" >/tmp/records || die "the log does not unpack"
-    echo "logged $(grep -c '"identity"' /tmp/records)"
+    awk '/"keys":\["identity"\]/ { logged++; bytes += length($0) + 1 }
+        END { print "logged", logged + 0; if (logged) print "json_bytes", int(bytes / logged) }' /tmp/records
     awk 'match($0, /"lost":[0-9]+/) { lost += substr($0, RSTART + 7, RLENGTH - 7) } END { print "lost", lost + 0 }' \
         /tmp/records
 }
@@ -103,9 +104,8 @@ workload unmatched /srv/bench/unwatched /usr/bin/busybox true || die "the worklo
 if [ "$kind" = bare ]; then
     exit 0
 fi
-resident
 workload matched --log "$log" /etc/passwd "$events" $FLUSH_SECONDS || die "the workload failed"
-resident | sed s/resident_kib/resident_after_kib/
+resident
 if [ "$kind" = auditd-bpf ]; then
     kill -TERM $daemon
     wait $daemon || die "auditd-bpf did not end well"
