@@ -1,6 +1,6 @@
 //! `auditd-bpf daemon`: rules in, events out, until it is told to end.
 //!
-//! Start: host, rules, plan, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
+//! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
 use std::collections::HashMap;
@@ -94,10 +94,11 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
 /// # Errors
 /// If it cannot start, or cannot go on.
 pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
+    // First what is quick to tell.
+    let plan = load_plan(&config.rules)?;
     if let Some(refusal) = doctor::probe().refusal() {
         return Err(refusal.into());
     }
-    let plan = load_plan(&config.rules)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
     let names = Arc::new(HostNames::default());

@@ -64,7 +64,8 @@ fn telling(error: &ProgramError) -> String {
     const LINES: usize = 12;
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().collect();
+        // Statistics come after the verdict on newer kernels.
+        let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("subprog ")).collect();
         if lines.is_empty() {
             return io_error.to_string();
         }

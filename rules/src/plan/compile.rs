@@ -31,15 +31,22 @@ pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
 
 fn planned(index: usize, rule: Rule) -> PlannedRule {
     let syscalls = syscalls::named_by(&rule);
-    let hooks = syscalls.iter().filter_map(|call| syscalls::objects_of(*call)).flat_map(|row| row.hooks).copied();
+    let matches_success = matches_success(&rule);
+    let objects = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
+    let hooks = objects.flat_map(|row| row.hooks).copied().filter(|hook| is_useful(hook, matches_success));
     PlannedRule {
         number: u32::try_from(index + 1).unwrap_or(u32::MAX),
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
         hooks: hooks.collect(),
-        matches_success: matches_success(&rule),
+        matches_success,
         syscalls,
         rule,
     }
+}
+
+/// A hook that runs after the permission checks is of no use to a rule about their failures.
+fn is_useful(hook: &str, matches_success: bool) -> bool {
+    matches_success || hook != "file_open"
 }
 
 /// Everything about a rule that this engine cannot do.
@@ -177,9 +184,7 @@ fn planned_calls(rules: &[PlannedRule]) -> BTreeMap<(tables::Arch, u16), Planned
                 calls.entry(call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
             insert(&mut entry.rules, index);
             for hook in objects.map_or(&[][..], |objects| objects.hooks) {
-                // A hook that runs after the permission checks is of no use to rules about their failures.
-                let useful = planned.matches_success || *hook != "file_open";
-                if useful && !entry.hooks.contains(hook) {
+                if is_useful(hook, planned.matches_success) && !entry.hooks.contains(hook) {
                     entry.hooks.push(hook);
                 }
             }
