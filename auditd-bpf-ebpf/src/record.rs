@@ -8,7 +8,7 @@ use crate::{
     task::{self, Context, TaskContext},
 };
 use auditd_bpf_common::{
-    plan_rows::class,
+    plan_rows::{ROW_ALL, class},
     wire::{self, name_type, section},
 };
 
@@ -19,6 +19,8 @@ pub enum Met {
     Whole { role: u8, dentry: Object, mount: Object },
     /// One name below the preceding directory.
     Below { role: u8, dentry: Object },
+    /// The same, for a name that an inode of another name is about to get.
+    Becomes { role: u8, dentry: Object, inode_of: Object },
     /// No object after all.
     Nothing,
 }
@@ -39,7 +41,7 @@ impl Met {
     #[inline(always)]
     fn dentry(self) -> Option<Object> {
         match self {
-            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some(dentry),
+            Self::Whole { dentry, .. } | Self::Below { dentry, .. } | Self::Becomes { dentry, .. } => Some(dentry),
             Self::Nothing => None,
         }
     }
@@ -49,7 +51,8 @@ impl Met {
 #[inline(always)]
 pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
     if let Some(call) = Call::current() {
-        objects_of(&call, hook, 0, call.tables.header.success_row, objects);
+        // Most hooks run before the checks that may still refuse the act.
+        objects_of(&call, hook, 0, ROW_ALL, objects);
     }
 }
 
@@ -101,7 +104,7 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 pub fn plain(hook: u32) -> Option<Context> {
     let call = Call::current()?;
     no_rules!(met);
-    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(met, 0, call.tables.header.success_row) {
+    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(met, 0, ROW_ALL) {
         return None;
     }
     let context = task::begin(&call)?;
@@ -121,7 +124,8 @@ fn note_hook(context: &mut TaskContext, hook: u32) {
 fn append_object(context: &mut TaskContext, object: Met) {
     match object {
         Met::Whole { role, dentry, mount } => append_whole(context, dentry, mount, role),
-        Met::Below { role, dentry } => append_below(context, dentry, role),
+        Met::Below { role, dentry } => append_below(context, dentry, dentry, role),
+        Met::Becomes { role, dentry, inode_of } => append_below(context, dentry, inode_of, role),
         Met::Nothing => {}
     }
 }
@@ -135,8 +139,8 @@ fn append_whole(context: &mut TaskContext, dentry: Object, mount: Object, role: 
 }
 
 #[inline(never)]
-fn append_below(context: &mut TaskContext, dentry: Object, role: u8) {
-    append_inode(context, dentry, role);
+fn append_below(context: &mut TaskContext, dentry: Object, inode_of: Object, role: u8) {
+    append_inode(context, inode_of, role);
     path::append_below_parent(context, dentry);
 }
 

@@ -42,9 +42,8 @@ fexit_syscall! {
 /// Whether a hook began an event for the call, or a rule without an object may match it.
 #[inline(always)]
 fn is_candidate(registers: Object, exit: i64) -> bool {
-    let task = Task::current();
-    let (number, abi) = (kernel::syscall_number(registers), task.abi());
-    if task::begun(task, number, abi).is_some() {
+    let (number, abi, begun) = task::ended(Task::current(), registers);
+    if begun.is_some() {
         return true;
     }
     let Some(tables) = Tables::active() else { return false };
@@ -62,8 +61,7 @@ pub fn fexit_complete(ctx: FExitContext) -> u32 {
     let Ok(result) = ctx.ret::<i64>() else { return 0 };
     let (registers, exit) = (ctx.arg(0), kernel::audit_exit(result));
     let task = Task::current();
-    let (number, abi) = (kernel::syscall_number(registers), task.abi());
-    let context = task::begun(task, number, abi);
+    let (number, abi, context) = task::ended(task, registers);
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }

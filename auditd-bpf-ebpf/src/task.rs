@@ -8,6 +8,7 @@ use crate::{
 use auditd_bpf_common::{
     counters,
     limits::{APPEND_BYTES, CHUNK_BYTES},
+    plan_rows::class,
     wire::EventHeader,
 };
 
@@ -21,6 +22,8 @@ pub struct TaskContext {
     pub access: u32,
     /// Objects recorded.
     pub objects: u32,
+    /// 1 for an exec: its number and ABI may read differently when it ends (see [`ended`]).
+    pub is_exec: u64,
     /// Pointers on their way to a global function.
     pub scratch: [u64; 2],
     /// Of the walk in progress: dentry and mount of the task's root, and how the walk ended. Here for want of stack.
@@ -53,16 +56,25 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.header.syscall = call.number;
         context.header.abi = call.abi;
         context.header.args = kernel::arguments(call.registers, call.abi);
+        context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)
 }
 
-/// The context of the call that just ended, if a hook began one.
+/// The call that just ended, as number and ABI, and its context if a hook began one. A successful exec leaves the number of
+/// `execve` in the ABI of the new image, whatever the call was (`set_personality_64bit` and its kin in
+/// `arch/x86/kernel/process_64.c`): there the context knows better.
 #[inline(always)]
-pub fn begun(task: Task, number: u32, abi: u32) -> Option<Context> {
+pub fn ended(task: Task, registers: Object) -> (u32, u32, Option<Context>) {
+    let (number, abi) = (kernel::syscall_number(registers), task.abi());
     // SAFETY: null or the current task's own value, which no other task touches.
-    let context = unsafe { TASKS.get(task.raw()).as_mut() }?;
-    context.is_of(number, abi).then_some(context)
+    match unsafe { TASKS.get(task.raw()).as_mut() } {
+        Some(context) if context.header.start != 0 && context.is_exec != 0 => {
+            (context.header.syscall, context.header.abi, Some(context))
+        }
+        Some(context) if context.is_of(number, abi) => (number, abi, Some(context)),
+        _ => (number, abi, None),
+    }
 }
 
 impl TaskContext {

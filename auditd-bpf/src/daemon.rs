@@ -304,6 +304,7 @@ impl Daemon {
             ),
             Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
         }
+        totals.push(("call_end_not_seen", self.engine.left_out()));
         let mut losses = Vec::new();
         for (cause, total) in totals {
             let reported = self.reported.insert(cause, total).unwrap_or(0);

@@ -102,7 +102,7 @@ pub fn lsm_path_link(ctx: LsmContext) -> i32 {
     let directory: Object = ctx.arg(1);
     let mount = field(directory, &kernel::PATH_MNT);
     let old = Met::Whole { role: name_type::NORMAL, dentry: ctx.arg(0), mount };
-    let new = Met::Below { role: name_type::CREATE, dentry: ctx.arg(2) };
+    let new = Met::Becomes { role: name_type::CREATE, dentry: ctx.arg(2), inode_of: ctx.arg(0) };
     record::objects(hooks::PATH_LINK, [old, Met::at(name_type::PARENT, directory), new]);
     0
 }
@@ -113,7 +113,7 @@ pub fn lsm_path_rename(ctx: LsmContext) -> i32 {
     let old = Met::Below { role: name_type::DELETE, dentry: ctx.arg(1) };
     let new_directory = Met::at(name_type::PARENT, ctx.arg(2));
     let new_dentry: Object = ctx.arg(3);
-    let new = Met::Below { role: name_type::CREATE, dentry: new_dentry };
+    let new = Met::Becomes { role: name_type::CREATE, dentry: new_dentry, inode_of: ctx.arg(1) };
     let replaced = if field::<Object>(new_dentry, &kernel::DENTRY_D_INODE).is_null() {
         Met::Nothing
     } else {

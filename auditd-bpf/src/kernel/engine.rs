@@ -4,14 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use auditd_bpf_common::{counters, hooks, names};
-use aya::{
-    maps::{MapData, MapError, PerCpuArray, RingBuf},
-    programs::links::FdLink,
-};
+use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use rules::Plan;
 use tables::{Arch, syscalls};
 
-use super::object::{Object, ObjectError, Settings};
+use super::left_out::times_left_out;
+use super::object::{Attached, Object, ObjectError, Settings};
 use super::tables::{Tables, TablesError};
 use crate::identity::Identities;
 
@@ -50,7 +48,7 @@ type Places = (BTreeSet<Place>, Vec<(Arch, u16)>);
 pub struct Engine {
     object: Object,
     tables: Tables,
-    links: HashMap<Place, FdLink>,
+    links: HashMap<Place, Attached>,
     /// Whether [`B32_CALLS`] may be tried.
     b32_together: bool,
     events: RingBuf<MapData>,
@@ -155,6 +153,13 @@ impl Engine {
         Ok((places, missing))
     }
 
+    /// How often the kernel left out a program that is attached now: calls whose end was not seen, each perhaps an event that
+    /// is missing.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.links.values().filter_map(|attached| times_left_out(attached.program.as_fd()).ok()).sum()
+    }
+
     fn places(&self, plan: &Plan) -> Places {
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
@@ -185,7 +190,7 @@ impl Engine {
         }
     }
 
-    fn attach(&mut self, place: &Place) -> Result<FdLink, ObjectError> {
+    fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {
         match place {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
             Place::Function(function) => self.object.attach_fexit(&format!("fexit_{function}"), function),

@@ -2,5 +2,6 @@
 
 pub mod btf;
 pub mod engine;
+mod left_out;
 pub mod object;
 pub mod tables;

@@ -1,12 +1,13 @@
 //! The BPF object: embedded, its globals set for the running kernel, loaded.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
-    programs::{FExit, Lsm, ProgramError, links::FdLink},
+    programs::{FExit, Lsm, ProgramError, ProgramFd, links::FdLink},
 };
 
 use super::btf::{BtfError, KernelTypes};
@@ -167,7 +168,7 @@ impl Object {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn attach_syscall(&mut self, function: &str) -> Result<FdLink, ObjectError> {
+    pub fn attach_syscall(&mut self, function: &str) -> Result<Attached, ObjectError> {
         if let Some(kind) = self.stage_for(function)? {
             match self.attach_fexit(names::FEXIT_SYSCALL[kind].0, function) {
                 Ok(link) => return Ok(link),
@@ -223,16 +224,17 @@ impl Object {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn attach_lsm(&mut self, hook: &str) -> Result<FdLink, ObjectError> {
+    pub fn attach_lsm(&mut self, hook: &str) -> Result<Attached, ObjectError> {
         let program = format!("lsm_{hook}");
         let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
         let link = lsm
             .load(hook, &self.btf)
             .and_then(|()| lsm.attach())
             .and_then(|id| lsm.take_link(id))
-            .and_then(|link| lsm.unload().map(|()| link))
             .map_err(refused(&program, hook))?;
-        Ok(link.into())
+        let fd = lsm.fd().and_then(own).map_err(refused(&program, hook))?;
+        lsm.unload().map_err(refused(&program, hook))?;
+        Ok(Attached { _link: link.into(), program: fd })
     }
 
     /// Attaches a program to the end of a function. The same program may be attached to many functions: the kernel holds
@@ -240,16 +242,28 @@ impl Object {
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn attach_fexit(&mut self, program: &str, function: &str) -> Result<FdLink, ObjectError> {
+    pub fn attach_fexit(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
         let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
         let link = fexit
             .load(function, &self.btf)
             .and_then(|()| fexit.attach())
             .and_then(|id| fexit.take_link(id))
-            .and_then(|link| fexit.unload().map(|()| link))
             .map_err(refused(program, function))?;
-        Ok(link.into())
+        let fd = fexit.fd().and_then(own).map_err(refused(program, function))?;
+        fexit.unload().map_err(refused(program, function))?;
+        Ok(Attached { _link: link.into(), program: fd })
     }
+}
+
+/// An attached program. Dropping it detaches.
+pub struct Attached {
+    _link: FdLink,
+    /// The loaded program.
+    pub program: OwnedFd,
+}
+
+fn own(program: &ProgramFd) -> Result<OwnedFd, ProgramError> {
+    Ok(program.as_fd().try_clone_to_owned()?)
 }
 
 fn named<'a, P>(ebpf: &'a mut Ebpf, program: &str, target: &str) -> Result<&'a mut P, ObjectError>
