@@ -68,10 +68,12 @@ const fn other(names: &'static [&'static str], hooks: &'static [&'static str]) -
 }
 
 const fn exec(names: &'static [&'static str], paths: &'static [PathArgument]) -> Objects {
-    Objects { names, hooks: &["bprm_check_security"], paths, flags: None, treatment: Treatment::Exec, files: true }
+    Objects { names, hooks: EXEC, paths, flags: None, treatment: Treatment::Exec, files: true }
 }
 
 const OPEN: &[&str] = &["file_open", "may_open"];
+/// The second sees a file that may not be executed, and no other.
+const EXEC: &[&str] = &["bprm_check_security", "may_open"];
 const SET_XATTR: &[&str] = &["inode_setxattr", "inode_set_acl"];
 const GET_XATTR: &[&str] = &["inode_getxattr", "inode_get_acl"];
 const REMOVE_XATTR: &[&str] = &["inode_removexattr", "inode_remove_acl"];

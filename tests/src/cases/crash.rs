@@ -216,7 +216,9 @@ fn full_queue(place: &Place) -> Result<()> {
     let lost: u64 = events.iter().filter_map(|event| event.get("lost").as_u64()).sum();
     let written = count(&events, "full");
     ensure!(lost > 0 && written < MANY, "a queue of 200 held {written} events");
-    ensure!(written as u64 + lost == MANY as u64, "{written} written and {lost} lost are not {MANY}");
+    // A record of the daemon itself, of losses for example, may be among the lost.
+    let own = (written as u64 + lost).checked_sub(MANY as u64);
+    ensure!(own.is_some_and(|own| own <= 2), "{written} written and {lost} lost are not {MANY}");
     let stays = zcat(&log)?.len();
     ensure!(stays == events.len(), "zcat reads {stays} records instead of {}", events.len());
     let causes =

@@ -11,6 +11,7 @@ use crate::child;
 use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
+use crate::sys;
 
 pub const CASES: &[Case] = &[
     Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", five_thousand).prepared(directory),
@@ -41,16 +42,23 @@ fn in_parallel(each: u32, auid: u32, act: impl Fn(u32, u32) -> Result<()> + Copy
 }
 
 /// Fails unless each name has exactly one event.
-fn once_each(seen: impl Iterator<Item = String>, expected: impl Iterator<Item = String>) -> Result<()> {
+/// Each name once. Missing may be no more than the kernel itself says that it left out: a preemptible kernel (7.3) skips a
+/// tracing program where a task that runs it is interrupted by another that comes to it, and the daemon reports that.
+fn once_each(
+    seen: impl Iterator<Item = String>,
+    expected: impl Iterator<Item = String>,
+    left_out_before: u64,
+) -> Result<()> {
     let mut counts: BTreeMap<String, i64> = expected.map(|name| (name, -1)).collect();
     for name in seen {
         *counts.entry(name).or_default() += 1;
     }
     let (lost, more): (Vec<_>, Vec<_>) =
         counts.iter().filter(|(_, count)| **count != 0).partition(|(_, count)| **count < 0);
+    let left_out = sys::bpf_recursion_misses()? - left_out_before;
     ensure!(
-        lost.is_empty() && more.is_empty(),
-        "{} lost (first {:?}), {} doubled or unexpected (first {:?})",
+        lost.len() as u64 <= left_out && more.is_empty(),
+        "{} lost (first {:?}) where the kernel left out {left_out}, {} doubled or unexpected (first {:?})",
         lost.len(),
         lost.first(),
         more.len(),
@@ -75,9 +83,10 @@ fn five_thousand(test: &mut Test<'_>) -> Result<()> {
     const EACH: u32 = 1250;
     let directory = test.path("d");
     let create = |process, number| Ok(File::create_new(directory.join(name(process, number))).map(drop)?);
+    let before = sys::bpf_recursion_misses()?;
     let pids = in_parallel(EACH, test.place.auid, create)?;
     let events = test.events()?;
-    once_each(events.iter().flat_map(|event| event.paths_of("CREATE")).map(file_name), names(EACH))?;
+    once_each(events.iter().flat_map(|event| event.paths_of("CREATE")).map(file_name), names(EACH), before)?;
     for event in &events {
         let created = event.paths_of("CREATE").first().map(|path| file_name(path)).context("nothing was created")?;
         let process: usize = created.split('-').next().unwrap_or_default().parse()?;
@@ -95,10 +104,10 @@ fn failures(test: &mut Test<'_>) -> Result<()> {
         ensure!(File::open(directory.join(name(process, number))).is_err(), "it is there");
         Ok(())
     };
+    let before = sys::bpf_recursion_misses()?;
     in_parallel(EACH, test.place.auid, open)?;
     let events = test.events()?;
-    once_each(events.iter().flat_map(|event| event.paths_of("UNKNOWN")).map(file_name), names(EACH))
-        .with_context(|| format!("{} events", events.len()))
+    once_each(events.iter().flat_map(|event| event.paths_of("UNKNOWN")).map(file_name), names(EACH), before)
 }
 
 fn long_names(test: &mut Test<'_>) -> Result<()> {
@@ -111,6 +120,7 @@ fn long_names(test: &mut Test<'_>) -> Result<()> {
     }
     test.events()?;
     let create = |process, number| Ok(File::create_new(deep(process).join(name(process, number))).map(drop)?);
+    let before = sys::bpf_recursion_misses()?;
     in_parallel(EACH, test.place.auid, create)?;
     let events = test.events()?;
     let created = events.iter().flat_map(|event| event.paths_of("CREATE")).map(str::to_owned);
@@ -118,5 +128,5 @@ fn long_names(test: &mut Test<'_>) -> Result<()> {
         let directory = deep(process);
         (0..EACH).map(move |number| directory.join(name(process, number)).to_string_lossy().into_owned())
     });
-    once_each(created, expected)
+    once_each(created, expected, before)
 }
