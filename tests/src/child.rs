@@ -86,16 +86,3 @@ pub fn become_user() -> Result<()> {
     // The kernel hands /proc/self to root when ids change.
     prctl::set_dumpable(true).context("cannot own /proc/self again")
 }
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn an_act_s_error_comes_back() {
-        let pid = start(|| Ok(())).unwrap();
-        assert_ne!(pid.pid(), std::process::id());
-        assert!(pid.wait().is_ok());
-        assert_eq!(run(|| bail!("it broke")).unwrap_err().to_string(), "it broke");
-    }
-}
