@@ -11,7 +11,7 @@ use crate::config::{Config, DEFAULT_CONFIG};
 use crate::daemon;
 use crate::doctor;
 use crate::exit_code::ExitCode;
-use crate::explain::{self, KernelFacts};
+use crate::explain::{self, Format, KernelFacts};
 use crate::host_facts::HostFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
@@ -74,6 +74,9 @@ struct CheckOptions {
 
 #[derive(Debug, Args)]
 struct ExplainOptions {
+    /// Print a JSON array with an object for each rule
+    #[arg(long)]
+    json: bool,
     /// Rule files, directories of *.rules, or - for standard input
     #[arg(value_name = "FILE|DIR", default_value = DEFAULT_RULES)]
     paths: Vec<PathBuf>,
@@ -144,7 +147,8 @@ fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Writ
     // Rules may be explained where they cannot run: then nothing is said about the kernel.
     let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
     let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
-    explain::run(&options.paths, &HostFacts, kernel, out, err)
+    let format = if options.json { Format::Json } else { Format::Text };
+    explain::run(&options.paths, format, &HostFacts, kernel, out, err)
 }
 
 /// A reader that has seen enough (`| head`) is no news; anything else is.

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use rules::plan::PlannedRule;
-use rules::{Arch, Command, Diagnostic, Field, Host, Plan, RuleSet, Test};
+use rules::{Action, Command, Diagnostic, Dialect, Field, Host, Plan, Rule, RuleSet, Test, print, refusal};
+use serde::Serialize;
 use tables::{Objects, Treatment};
 
 use crate::check::Checked;
@@ -20,7 +21,8 @@ pub trait KernelFacts {
 }
 
 /// What each matching call costs beyond a call without rules, in ascending order. Calls that no rule names cost nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CostClass {
     /// One program when the call returns.
     Result,
@@ -59,7 +61,7 @@ impl fmt::Display for CostClass {
 }
 
 /// When the fields of a rule are decided.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Moments {
     /// By the number of the call: others are not touched.
     call: BTreeSet<&'static str>,
@@ -113,21 +115,160 @@ impl Moments {
     }
 }
 
+/// Whether an act that the rule matches could be refused.
+#[derive(Debug, Serialize)]
+struct Refusable {
+    possible: bool,
+    /// Hooks that would refuse it; none if it is not possible.
+    hooks: BTreeSet<&'static str>,
+    /// What stands in the way.
+    obstacles: Vec<String>,
+}
+
+impl Refusable {
+    fn of(rule: &Rule) -> Self {
+        let obstacles: Vec<String> = refusal::obstacles(rule).iter().map(ToString::to_string).collect();
+        let possible = obstacles.is_empty();
+        let hooks = if possible { refusal::hooks(rule) } else { BTreeSet::new() };
+        Self { possible, hooks, obstacles }
+    }
+}
+
+impl fmt::Display for Refusable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.possible {
+            write!(out, "yes, by {}", listed(&self.hooks))
+        } else {
+            write!(out, "no: {}", self.obstacles.join("; "))
+        }
+    }
+}
+
+/// What a kernel cannot do of a rule.
+#[derive(Debug, Serialize)]
+struct Lacking {
+    hooks: BTreeSet<&'static str>,
+    /// Calls whose object no other hook sees.
+    calls: BTreeSet<&'static str>,
+}
+
+impl Lacking {
+    fn of(planned: &PlannedRule, kernel: &dyn KernelFacts) -> Self {
+        let hooks = planned.hooks.iter().copied().filter(|hook| !kernel.has_hook(hook)).collect();
+        let blind =
+            |objects: &Objects| !objects.hooks.is_empty() && !objects.hooks.iter().any(|hook| kernel.has_hook(hook));
+        let calls = calls(planned).filter(|(_, objects)| objects.is_some_and(blind)).map(|(name, _)| name);
+        Self { hooks, calls: calls.collect() }
+    }
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hooks = listed(&self.hooks);
+        if self.hooks.is_empty() {
+            out.write_str("can do all of it")
+        } else if self.calls.is_empty() {
+            write!(out, "has no {hooks}, and other hooks for the same calls")
+        } else {
+            write!(out, "cannot see the object of {}: it has no {hooks}", listed(&self.calls))
+        }
+    }
+}
+
+/// All that is told of a rule; in this shape in `--json`.
+#[derive(Debug, Serialize)]
+struct Explanation<'a> {
+    /// `null` if the rule was not read from a file.
+    file: Option<String>,
+    line: u32,
+    rule: &'a str,
+    action: &'static str,
+    /// Names of calls by ABI.
+    calls: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    hooks: &'a BTreeSet<&'static str>,
+    decided: Moments,
+    cost: CostClass,
+    could_deny: Refusable,
+    /// Calls of which it matches none, as no hook of any kernel sees their file.
+    never_matches: BTreeSet<&'static str>,
+    /// `null` where the kernel's types could not be read.
+    kernel_lacks: Option<Lacking>,
+}
+
+impl<'a> Explanation<'a> {
+    fn of(planned: &'a PlannedRule, kernel: Option<&dyn KernelFacts>) -> Self {
+        let origin = &planned.rule.origin;
+        Self {
+            file: origin.file.as_ref().map(|file| file.display().to_string()),
+            line: origin.line,
+            rule: &planned.text,
+            action: planned.rule.action.name(),
+            calls: names_by_arch(planned),
+            hooks: &planned.hooks,
+            decided: Moments::of(planned),
+            cost: CostClass::of(planned),
+            could_deny: Refusable::of(&planned.rule),
+            never_matches: without_file(planned),
+            kernel_lacks: kernel.map(|kernel| Lacking::of(planned, kernel)),
+        }
+    }
+
+    /// What stands below the rule. Rules of which it is the same are shown together.
+    fn body(&self) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        // b64 first.
+        for (arch, names) in self.calls.iter().rev() {
+            row(&mut out, &format!("calls {arch}"), names.iter().copied())?;
+        }
+        row(&mut out, "hooks", self.hooks.iter().copied())?;
+        row(&mut out, "by the call", self.decided.call.iter().copied())?;
+        row(&mut out, "in the hook", self.decided.hook.iter().copied())?;
+        row(&mut out, "at return", self.decided.result.iter().copied())?;
+        row(&mut out, "cost", self.cost.to_string().split(' '))?;
+        row(&mut out, "could deny", self.could_deny.to_string().split(' '))?;
+        if !self.never_matches.is_empty() {
+            let told = format!("{}: no hook sees the file", listed(&self.never_matches));
+            row(&mut out, "never matches", told.split(' '))?;
+        }
+        if let Some(lacking) = &self.kernel_lacks {
+            row(&mut out, "this kernel", lacking.to_string().split(' '))?;
+        }
+        Ok(out)
+    }
+}
+
+/// In what form rules are explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// A JSON array with an object for each rule.
+    Json,
+}
+
 /// Explains the rules that are right on `out`, and prints what is wrong with the others on `err`.
 ///
 /// # Errors
 /// If the answer cannot be written.
 pub fn run(
     paths: &[PathBuf],
+    format: Format,
     host: &dyn Host,
     kernel: Option<&dyn KernelFacts>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let mut checked = Checked::read(paths, host);
-    let (plan, refused) = plan_what_can_be(&checked.ruleset);
+    let (planned, refused) = plan_what_can_be(&checked.ruleset);
     checked.diagnostics.extend(refused);
-    print(plan.iter().flat_map(|plan| &plan.rules), kernel, out)?;
+    let explanations = planned.iter().map(|planned| Explanation::of(planned, kernel));
+    match format {
+        Format::Text => print(explanations, out)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &explanations.collect::<Vec<_>>())?;
+            writeln!(out)?;
+        }
+    }
     if checked.errors() == 0 {
         return Ok(ExitCode::Success);
     }
@@ -135,67 +276,40 @@ pub fn run(
     Ok(ExitCode::Failure)
 }
 
-/// The plan of all rules; where some cannot be planned, that of the others.
-fn plan_what_can_be(ruleset: &RuleSet) -> (Option<Plan>, Vec<Diagnostic>) {
+/// The plan of all rules; where some cannot be planned, that of the others. A rule that refuses is planned as the one that
+/// only records, for it attaches to the same calls.
+fn plan_what_can_be(ruleset: &RuleSet) -> (Vec<PlannedRule>, Vec<Diagnostic>) {
     let refused = match Plan::compile(ruleset) {
-        Ok(plan) => return (Some(plan), Vec::new()),
+        Ok(plan) => return (plan.rules, Vec::new()),
         Err(refused) => refused,
     };
-    let mut rest = RuleSet::default();
-    for rule in ruleset.rules() {
+    let planned = ruleset.rules().filter_map(|rule| {
+        let action = if rule.action.refuses() { Action::Always } else { rule.action };
         let mut alone = RuleSet::default();
-        let line = &rule.written.line;
-        let added = alone.apply(Command::Append(rule.clone()), line).is_ok();
-        if added && Plan::compile(&alone).is_ok() {
-            // It was no duplicate in the whole set, so it is none here.
-            let _ = rest.apply(Command::Append(rule.clone()), line);
-        }
-    }
-    (Plan::compile(&rest).ok(), refused)
+        alone.apply(Command::Append(Rule { action, ..rule.clone() }), &rule.written.line).ok()?;
+        let planned = Plan::compile(&alone).ok()?.rules.pop()?;
+        let text = String::from_utf8_lossy(&print::rule(rule, Dialect::V4)).into_owned();
+        Some(PlannedRule { rule: rule.clone(), text, ..planned })
+    });
+    (planned.collect(), refused)
 }
 
 /// Rules that follow each other and are all alike, as watches are, are explained once.
-fn print<'a>(
-    rules: impl Iterator<Item = &'a PlannedRule>,
-    kernel: Option<&dyn KernelFacts>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn print<'a>(explanations: impl Iterator<Item = Explanation<'a>>, out: &mut dyn Write) -> io::Result<()> {
     let mut last: Option<Vec<u8>> = None;
-    for planned in rules {
-        let explained = explanation(planned, kernel)?;
-        if let Some(last) = last.filter(|last| *last != explained) {
+    for explanation in explanations {
+        let body = explanation.body()?;
+        if let Some(last) = last.filter(|last| *last != body) {
             out.write_all(&last)?;
             writeln!(out)?;
         }
-        match &planned.rule.origin.file {
-            Some(file) => writeln!(out, "{}:{}: {}", file.display(), planned.rule.origin.line, planned.text)?,
-            None => writeln!(out, "{}", planned.text)?,
+        match &explanation.file {
+            Some(file) => writeln!(out, "{file}:{}: {}", explanation.line, explanation.rule)?,
+            None => writeln!(out, "{}", explanation.rule)?,
         }
-        last = Some(explained);
+        last = Some(body);
     }
     out.write_all(&last.unwrap_or_default())
-}
-
-fn explanation(planned: &PlannedRule, kernel: Option<&dyn KernelFacts>) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    for (arch, names) in names_by_arch(planned) {
-        row(&mut out, &format!("calls {}", arch.name()), names)?;
-    }
-    row(&mut out, "hooks", planned.hooks.iter().copied())?;
-    let moments = Moments::of(planned);
-    row(&mut out, "by the call", moments.call)?;
-    row(&mut out, "in the hook", moments.hook)?;
-    row(&mut out, "at return", moments.result)?;
-    row(&mut out, "cost", CostClass::of(planned).to_string().split(' '))?;
-    row(&mut out, "could deny", could_deny(planned).split(' '))?;
-    let unseen = without_file(planned);
-    if !unseen.is_empty() {
-        row(&mut out, "never matches", format!("{}: no hook sees the file", listed(&unseen)).split(' '))?;
-    }
-    if let Some(kernel) = kernel {
-        row(&mut out, "this kernel", honoured(planned, kernel).split(' '))?;
-    }
-    Ok(out)
 }
 
 /// Calls of a rule on files whose files no hook of any kernel sees.
@@ -210,42 +324,12 @@ fn calls(planned: &PlannedRule) -> impl Iterator<Item = (&'static str, Option<&'
     names.map(|name| (name, tables::objects(name)))
 }
 
-fn names_by_arch(planned: &PlannedRule) -> BTreeMap<Arch, BTreeSet<&'static str>> {
-    let mut names: BTreeMap<Arch, BTreeSet<&'static str>> = BTreeMap::new();
+fn names_by_arch(planned: &PlannedRule) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut names: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
     for (arch, number) in &planned.syscalls {
-        names.entry(*arch).or_default().extend(tables::syscalls::name(*arch, *number));
+        names.entry(arch.name()).or_default().extend(tables::syscalls::name(*arch, *number));
     }
     names
-}
-
-/// A rule can refuse an act if all it asks is known before it, and a hook stands in the way of each call.
-fn could_deny(planned: &PlannedRule) -> String {
-    let result = Moments::of(planned).result;
-    if let Some(field) = ["exit", "success"].into_iter().find(|field| result.contains(field)) {
-        return format!("no: {field} is known only after the act");
-    }
-    // What is traced at its end cannot be refused.
-    let refuses = |objects: &Objects| objects.hooks.iter().any(|hook| *hook != "may_open");
-    let free = calls(planned).filter(|(_, objects)| !objects.is_some_and(refuses)).map(|(name, _)| name);
-    let free: BTreeSet<_> = free.collect();
-    let free: BTreeSet<_> = free.difference(&without_file(planned)).copied().collect();
-    if free.is_empty() { "yes".to_owned() } else { format!("no: no hook can refuse {}", listed(&free)) }
-}
-
-/// What a kernel cannot do of a rule.
-fn honoured(planned: &PlannedRule, kernel: &dyn KernelFacts) -> String {
-    let absent: BTreeSet<_> = planned.hooks.iter().copied().filter(|hook| !kernel.has_hook(hook)).collect();
-    if absent.is_empty() {
-        return "can do all of it".to_owned();
-    }
-    let blind =
-        |objects: &Objects| !objects.hooks.is_empty() && !objects.hooks.iter().any(|hook| kernel.has_hook(hook));
-    let lost = calls(planned).filter(|(_, objects)| objects.is_some_and(blind)).map(|(name, _)| name);
-    let lost: BTreeSet<_> = lost.collect();
-    if lost.is_empty() {
-        return format!("has no {}, and other hooks for the same calls", listed(&absent));
-    }
-    format!("cannot see the object of {}: it has no {}", listed(&lost), listed(&absent))
 }
 
 fn listed(names: &BTreeSet<&str>) -> String {
@@ -277,9 +361,9 @@ mod tests {
 
     use super::*;
 
-    struct Lacking(&'static [&'static str]);
+    struct KernelWithout(&'static [&'static str]);
 
-    impl KernelFacts for Lacking {
+    impl KernelFacts for KernelWithout {
         fn has_hook(&self, hook: &str) -> bool {
             !self.0.contains(&hook)
         }
@@ -287,12 +371,16 @@ mod tests {
 
     /// Status, standard output and standard error; the file's path is replaced by `R`.
     fn explain(text: &str, lacking: &'static [&'static str]) -> (ExitCode, String, String) {
+        explain_as(Format::Text, text, lacking)
+    }
+
+    fn explain_as(format: Format, text: &str, lacking: &'static [&'static str]) -> (ExitCode, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.rules");
         fs::write(&file, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let kernel = Lacking(lacking);
-        let status = run(std::slice::from_ref(&file), &NoHost, Some(&kernel), &mut out, &mut err).unwrap();
+        let kernel = KernelWithout(lacking);
+        let status = run(std::slice::from_ref(&file), format, &NoHost, Some(&kernel), &mut out, &mut err).unwrap();
         let shown = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&file.display().to_string(), "R");
         (status, shown(out), shown(err))
     }
@@ -309,7 +397,7 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
     by the call   arch perm
     in the hook   auid path perm
     cost          object: as `hook`, and a look-up of the file in each hook
-    could deny    yes
+    could deny    yes, by file_open, path_mknod, path_unlink
     this kernel   can do all of it
 ";
         assert_eq!(out, expected);
@@ -322,7 +410,7 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
         assert!(out.contains("\n    could deny    no: exit is known only after the act\n"), "{out}");
         let (_, out, _) = explain("-a always,exit -F arch=b64 -S sethostname -F uid=1", &[]);
         assert!(out.contains("\n    at return     uid\n    cost          result: "), "{out}");
-        assert!(out.contains("\n    could deny    no: no hook can refuse sethostname\n"), "{out}");
+        assert!(out.contains("\n    could deny    no: no hook can refuse sethostname before it happens\n"), "{out}");
         assert!(!out.contains("hooks"), "{out}");
         let (_, out, _) = explain("-a always,exit -F arch=b64 -S execve -F euid=0", &[]);
         assert!(out.contains("\n    at return     euid\n") && !out.contains("in the hook"), "{out}");
@@ -346,6 +434,35 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
     }
 
     #[test]
+    fn a_rule_that_refuses_is_explained_though_it_is_not_enforced() {
+        let (status, out, err) = explain("-a deny,exit -F arch=b64 -S unlink -F path=/a -F errno=EACCES -k k\n", &[]);
+        assert_eq!(status, ExitCode::Failure);
+        assert!(
+            out.starts_with("R:1: -a deny,exit -F arch=b64 -S unlink -F path=/a -F errno=EACCES -F key=k\n"),
+            "{out}"
+        );
+        assert!(out.contains("\n    could deny    yes, by path_unlink\n"), "{out}");
+        assert!(err.contains("R:1:4: error: deny is not enforced by this release"), "{err}");
+    }
+
+    #[test]
+    fn json_has_every_part_of_an_explanation() {
+        let rules = "-a always,exit -F arch=b64 -S unlink,chmod -F path=/a -F exit=-EPERM\n-w /b -p x\n";
+        let (status, out, err) = explain_as(Format::Json, rules, &["path_chmod"]);
+        assert_eq!((status, err.as_str()), (ExitCode::Success, ""));
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json[0]["line"], 1);
+        assert_eq!(json[0]["calls"]["b64"], serde_json::json!(["chmod", "unlink"]));
+        assert_eq!(json[0]["decided"]["result"], serde_json::json!(["exit"]));
+        assert_eq!(json[0]["cost"], "object");
+        assert_eq!(json[0]["could_deny"]["possible"], false);
+        assert_eq!(json[0]["could_deny"]["obstacles"][0], "exit is known only after the act");
+        assert_eq!(json[0]["kernel_lacks"]["calls"], serde_json::json!(["chmod"]));
+        assert_eq!(json[1]["could_deny"]["hooks"], serde_json::json!(["bprm_check_security"]));
+        assert_eq!(json[1]["kernel_lacks"]["hooks"], serde_json::json!([]));
+    }
+
+    #[test]
     fn rules_alike_are_explained_once() {
         let (_, out, _) = explain("-w /a -p x\n-w /b -p x\n-a always,exit -F arch=b64 -S kill\n", &[]);
         assert!(out.starts_with("R:1: -w /a -p x\nR:2: -w /b -p x\n    calls b64"), "{out}");
@@ -357,7 +474,7 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
     fn calls_whose_file_no_hook_sees_are_named() {
         let (_, out, _) = explain("-a always,exit -F arch=b64 -S fallocate,unlink -F path=/a", &[]);
         assert!(out.contains("\n    never matches fallocate: no hook sees the file\n"), "{out}");
-        assert!(out.contains("\n    could deny    yes\n"), "{out}");
+        assert!(out.contains("\n    could deny    yes, by file_permission, path_unlink\n"), "{out}");
         let (_, out, _) = explain("-a always,exit -F arch=b64 -S fallocate -F uid=0", &[]);
         assert!(!out.contains("never matches"), "{out}");
     }

@@ -22,6 +22,14 @@ impl Host for HostFacts {
         Some(group.gid.as_raw())
     }
 
+    fn user_names(&self) -> Vec<String> {
+        first_columns("/etc/passwd")
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        first_columns("/etc/group")
+    }
+
     fn path_kind(&self, path: &[u8]) -> PathKind {
         match fs::metadata(OsStr::from_bytes(path)) {
             Ok(metadata) if metadata.is_dir() => PathKind::Directory,
@@ -29,6 +37,13 @@ impl Host for HostFacts {
             Err(_) => PathKind::Missing,
         }
     }
+}
+
+/// Names in a file of colon-separated rows. Those that come from elsewhere (LDAP) are only missed as suggestions.
+fn first_columns(path: &str) -> Vec<String> {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(|row| row.split_once(':')).map(|row| row.0.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -43,6 +58,8 @@ mod tests {
             assert_eq!(HostFacts.user_id(unknown), None);
             assert_eq!(HostFacts.group_id(unknown), None);
         }
+        assert!(HostFacts.user_names().iter().any(|name| name == "root"));
+        assert!(HostFacts.group_names().iter().any(|name| name == "root"));
         assert_eq!(HostFacts.path_kind(b"/"), PathKind::Directory);
         assert_eq!(HostFacts.path_kind(b"/dev/null"), PathKind::Other);
         assert_eq!(HostFacts.path_kind(b"/nonexistent"), PathKind::Missing);

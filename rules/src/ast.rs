@@ -163,5 +163,5 @@ pub const OPTIONS: &[OptionRow] = &[
     long(Flag::LoginuidImmutable, "loginuid-immutable", Takes::Nothing, "a login uid once set cannot change"),
     long(Flag::Signal, "signal", Takes::Word, "signal the daemon: stop reload rotate resume state"),
     long(Flag::Action, "action", Takes::Word, "action of a watch: deny or kill (not in stock audit)"),
-    long(Flag::DryRun, "dry-run", Takes::Nothing, "record what deny and kill would do (not in stock audit)"),
+    long(Flag::DryRun, "dry-run", Takes::Nothing, "a deny or kill that only records (not in stock audit)"),
 ];

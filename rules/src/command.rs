@@ -1,5 +1,6 @@
 //! What a checked line asks for.
 
+use crate::print::Dialect;
 use crate::rule::Rule;
 
 /// One request; a line may hold several (`-b 8192 -f 1`).
@@ -13,6 +14,18 @@ pub enum Command {
     Delete(Rule),
     /// Everything else.
     Control(Control),
+}
+
+impl Command {
+    /// What auditctl says on standard error about a line that it carries out, and that no file is the worse for: 4.x does not
+    /// like watches, whose rules in the kernel are asked at every system call. Here they cost no more than others.
+    #[must_use]
+    pub const fn notice(&self, dialect: Dialect) -> Option<&'static str> {
+        match (self, dialect) {
+            (Self::Append(rule), Dialect::V4) if rule.written.watch => Some("Old style watch rules are slower"),
+            _ => None,
+        }
+    }
 }
 
 /// A control rule, or a question: what matches no event.
@@ -74,8 +87,6 @@ pub enum Control {
     Version,
     /// `-h`
     Help,
-    /// `--dry-run`
-    DryRun,
 }
 
 /// What `--signal` asks of the daemon.

@@ -10,6 +10,14 @@ pub trait Host {
     fn group_id(&self, name: &[u8]) -> Option<u32>;
     /// What a path leads to, symbolic links followed.
     fn path_kind(&self, path: &[u8]) -> PathKind;
+    /// Names of users, to suggest one for a name that is none.
+    fn user_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Names of groups, to suggest one for a name that is none.
+    fn group_names(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The ABI that `b64` means and that names without `arch` are looked up in.
     fn native_arch(&self) -> Arch {
         Arch::B64

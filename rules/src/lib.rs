@@ -22,11 +22,14 @@ mod check;
 mod command;
 mod diagnostic;
 mod host;
+mod implication;
+mod interpret;
 mod lexer;
 mod load;
 mod parser;
 pub mod plan;
 pub mod print;
+pub mod refusal;
 mod rule;
 mod ruleset;
 mod source;
@@ -43,5 +46,5 @@ pub use print::Dialect;
 pub use rule::{
     Action, Arch, CompareField, Field, FilterList, Op, Origin, Perm, Rule, Syscalls, Test, TreePath, Written,
 };
-pub use ruleset::RuleSet;
+pub use ruleset::{Listing, RuleSet};
 pub use source::{Line, Source, Span};

@@ -2,6 +2,7 @@
 
 use tables::{Arch, Field, FilterList, Perm, ValueKind, perm_listing, syscalls};
 
+use crate::interpret;
 use crate::lexer::escape;
 use crate::rule::{Rule, Syscalls, Test};
 
@@ -22,6 +23,12 @@ pub fn rule(rule: &Rule, dialect: Dialect) -> Vec<u8> {
     Printer { style: Style::List(dialect), text: Vec::new() }.rule(rule)
 }
 
+/// A rule as `auditctl -l -i` prints it.
+#[must_use]
+pub fn interpreted(rule: &Rule, dialect: Dialect) -> Vec<u8> {
+    Printer { style: Style::Interpreted(dialect), text: Vec::new() }.rule(rule)
+}
+
 /// A rule as a rule file writes it: parsing this gives the same rule, whatever its paths hold.
 #[must_use]
 pub fn canonical(rule: &Rule) -> Vec<u8> {
@@ -31,7 +38,14 @@ pub fn canonical(rule: &Rule) -> Vec<u8> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     List(Dialect),
+    Interpreted(Dialect),
     File,
+}
+
+impl Style {
+    fn is_like(self, wanted: Dialect) -> bool {
+        matches!(self, Self::List(dialect) | Self::Interpreted(dialect) if dialect == wanted)
+    }
 }
 
 struct Printer {
@@ -49,17 +63,22 @@ impl Printer {
         self.word("-a ");
         self.word(&format!("{},{}", rule.action.name(), rule.list.name()));
         if let Some((arch, equal)) = rule.arch {
-            let name = if self.style == Style::File { file_arch(arch) } else { arch.name() };
+            let name = match self.style {
+                Style::List(_) => arch.name(),
+                Style::Interpreted(_) => arch.machine(),
+                Style::File => file_arch(arch),
+            };
             self.word(&format!(" -F arch{}{name}", if equal { "=" } else { "!=" }));
         }
         self.syscalls(rule);
         for test in &rule.tests {
-            self.test(test);
+            self.test(rule, test);
         }
         if let Some(errno) = rule.errno.map(u32::from) {
             let name = tables::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned);
             self.word(&format!(" -F errno={name}"));
         }
+        self.dry_run(rule);
         for key in &rule.keys {
             self.word(" -F key=");
             self.bytes(key);
@@ -74,9 +93,16 @@ impl Printer {
         if rule.action.refuses() {
             self.word(&format!(" --action {}", rule.action.name()));
         }
+        self.dry_run(rule);
         for key in &rule.keys {
             self.word(" -k ");
             self.bytes(key);
+        }
+    }
+
+    fn dry_run(&mut self, rule: &Rule) {
+        if rule.dry_run {
+            self.word(" --dry-run");
         }
     }
 
@@ -94,7 +120,7 @@ impl Printer {
     }
 
     fn syscalls(&mut self, rule: &Rule) {
-        if !matches!(rule.list, FilterList::Exit | FilterList::IoUring) {
+        if !rule.list.takes_syscalls() {
             return;
         }
         let arch = rule.arch.map_or(Arch::B64, |arch| arch.0);
@@ -108,7 +134,7 @@ impl Printer {
         };
         let listed = match (&rule.syscalls, self.style) {
             (Syscalls::Set(numbers), _) => numbers.iter().map(name).collect::<Vec<_>>().join(","),
-            (Syscalls::OfPerm, Style::List(Dialect::V4)) => {
+            (Syscalls::OfPerm, style) if style.is_like(Dialect::V4) => {
                 perm_listing(perms(rule), arch).iter().map(name).collect::<Vec<_>>().join(",")
             }
             // Without `-S`, reading it back gives OfPerm again.
@@ -119,17 +145,20 @@ impl Printer {
         self.word(&listed);
     }
 
-    fn test(&mut self, test: &Test) {
+    fn test(&mut self, rule: &Rule, test: &Test) {
         match test {
             Test::Number { field, op, value } => {
-                let value =
-                    if self.style == Style::File { file_number(*field, *value) } else { number(*field, *value) };
+                let value = match self.style {
+                    Style::List(_) => number(*field, *value),
+                    Style::Interpreted(_) => interpreted_number(rule, *field, *value),
+                    Style::File => file_number(*field, *value),
+                };
                 self.word(&format!(" -F {}{}{value}", field.name(), op.symbol()));
             }
             Test::Path(path) => self.path("path=", path),
             Test::Dir(tree) => self.path("dir=", tree.as_written()),
             Test::Exe { equal, path } => {
-                let drops_not = self.style == Style::List(Dialect::V3);
+                let drops_not = self.style.is_like(Dialect::V3);
                 self.path(if *equal || drops_not { "exe=" } else { "exe!=" }, path);
             }
             Test::Perm(perm) => self.word(&format!(" -F perm={perm}")),
@@ -186,10 +215,20 @@ fn file_number(field: Field, value: u32) -> String {
     }
 }
 
+fn interpreted_number(rule: &Rule, field: Field, value: u32) -> String {
+    match field {
+        Field::Auid | Field::SessionId if value == u32::MAX => "unset".to_owned(),
+        Field::A0 | Field::A1 | Field::A2 | Field::A3 => interpret::argument(rule, field, value),
+        _ => number(field, value),
+    }
+}
+
 fn number(field: Field, value: u32) -> String {
     let signed = value.cast_signed();
     match field.value_kind() {
         ValueKind::Argument => format!("0x{value:X}"),
+        // The one plain number that auditctl prints without a sign.
+        _ if field == Field::Inode => value.to_string(),
         ValueKind::Exit if signed < 0 => match tables::errno_name(signed.unsigned_abs()) {
             Some(name) => format!("-{name}"),
             None => signed.to_string(),

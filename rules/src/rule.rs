@@ -132,6 +132,8 @@ pub struct Written {
     pub tests: Vec<Span>,
     /// `-F errno=`.
     pub errno: Option<Span>,
+    /// Whether it was written as a watch, with `-w` or `-W`.
+    pub watch: bool,
 }
 
 impl Written {
@@ -163,6 +165,8 @@ pub struct Rule {
     pub tests: Vec<Test>,
     /// `-F errno=`: what `deny` returns; `None` for EPERM.
     pub errno: Option<u16>,
+    /// `--dry-run`: a match is recorded as `would-deny`, and nothing is refused.
+    pub dry_run: bool,
     /// `-k`, in order; bytes as given, never filtering.
     pub keys: Vec<Vec<u8>>,
     /// Where it was written.
@@ -175,12 +179,18 @@ impl Rule {
     /// Whether both ask for the same, wherever they were written: what makes a duplicate, and what `-d` deletes.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
+        self.keys == other.keys && self.differs_in_keys_alone(other)
+    }
+
+    /// Whether both ask for the same, but perhaps for their keys.
+    #[must_use]
+    pub fn differs_in_keys_alone(&self, other: &Self) -> bool {
         self.list == other.list
             && self.action == other.action
             && self.arch == other.arch
             && self.syscalls == other.syscalls
             && self.tests == other.tests
             && self.errno == other.errno
-            && self.keys == other.keys
+            && self.dry_run == other.dry_run
     }
 }

@@ -6,8 +6,9 @@ use tables::FilterList;
 
 use crate::command::{Command, Control};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::implication::covers;
 use crate::print::{self, Dialect};
-use crate::rule::{Rule, Syscalls};
+use crate::rule::Rule;
 use crate::source::{Line, Span};
 
 /// Rules and settings that a set of files, or a series of commands, adds up to.
@@ -15,6 +16,17 @@ use crate::source::{Line, Span};
 pub struct RuleSet {
     rules: Vec<Rule>,
     controls: Vec<(Control, Arc<Line>)>,
+}
+
+/// How `auditctl -l` is to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Like which auditctl.
+    pub dialect: Dialect,
+    /// `-i`: names for some numbers.
+    pub interpret: bool,
+    /// `-k`: only rules with this text in their key.
+    pub key: Option<Vec<u8>>,
 }
 
 impl RuleSet {
@@ -49,12 +61,19 @@ impl RuleSet {
     /// What `auditctl -l` prints.
     #[must_use]
     pub fn list_text(&self, dialect: Dialect) -> Vec<u8> {
+        self.list(&Listing { dialect, ..Listing::default() })
+    }
+
+    /// What `auditctl -l` prints with its options. Nothing at all if there are rules and none has the key.
+    #[must_use]
+    pub fn list(&self, listing: &Listing) -> Vec<u8> {
         if self.rules.is_empty() {
             return b"No rules\n".to_vec();
         }
+        let print = if listing.interpret { print::interpreted } else { print::rule };
         let mut text = Vec::new();
-        for rule in self.rules() {
-            text.extend(print::rule(rule, dialect));
+        for rule in self.rules().filter(|rule| listing.key.as_ref().is_none_or(|key| key_contains(rule, key))) {
+            text.extend(print(rule, listing.dialect));
             text.push(b'\n');
         }
         text
@@ -109,8 +128,12 @@ impl RuleSet {
             let mut earlier = rules.get(..index).unwrap_or_default().iter();
             if let Some(earlier) = earlier.find(|earlier| covers(earlier, rule)) {
                 let line = &rule.written.line;
-                let message = "this rule never decides: an earlier one matches whatever it matches";
-                let warning = Diagnostic::warning(line, rule.written.head, Code::Shadowed, message);
+                let (code, message) = if rule.differs_in_keys_alone(earlier) {
+                    (Code::Duplicate, "this rule never decides: an earlier one is the same but for its key")
+                } else {
+                    (Code::Shadowed, "this rule never decides: an earlier one matches whatever it matches")
+                };
+                let warning = Diagnostic::warning(line, rule.written.head, code, message);
                 warnings.push(warning.hint(format!("the earlier one is {}", place(earlier))));
             }
         }
@@ -135,21 +158,4 @@ fn place(rule: &Rule) -> String {
 fn key_contains(rule: &Rule, text: &[u8]) -> bool {
     let key = rule.keys.join(&1);
     text.is_empty() || key.windows(text.len()).any(|window| window == text)
-}
-
-/// Whether every event that matches `later` matches `earlier` too, as far as equal tests tell.
-fn covers(earlier: &Rule, later: &Rule) -> bool {
-    earlier.list == later.list
-        && (earlier.arch.is_none() || earlier.arch == later.arch)
-        && earlier.tests.len() <= later.tests.len()
-        && earlier.tests.iter().all(|test| later.tests.contains(test))
-        && covers_syscalls(&earlier.syscalls, &later.syscalls)
-}
-
-fn covers_syscalls(earlier: &Syscalls, later: &Syscalls) -> bool {
-    match (earlier, later) {
-        (Syscalls::All | Syscalls::OfPerm, _) => true,
-        (Syscalls::Set(_), Syscalls::All | Syscalls::OfPerm) => false,
-        (Syscalls::Set(earlier), Syscalls::Set(later)) => later.iter().all(|nr| earlier.binary_search(nr).is_ok()),
-    }
 }

@@ -35,6 +35,10 @@ impl Host for Fixture {
         }
     }
 
+    fn user_names(&self) -> Vec<String> {
+        vec!["root".into(), "chrony".into()]
+    }
+
     fn native_arch(&self) -> Arch {
         Arch::B64
     }
@@ -176,6 +180,47 @@ fn later_stages_can_point_into_a_rule() {
     assert_eq!(at(rule.written.syscall(unlink)), "unlink");
     assert_eq!(at(rule.written.test(0)), "auid>=1000");
     assert_eq!(at(rule.written.test(1)), "uid!=euid");
+}
+
+#[test]
+fn listings_with_names_and_of_one_key() {
+    let text = b"-w /etc/hosts -p wa -k hosts
+-a always,exit -F arch=b64 -S openat -F a0=-100 -F a2&=0101 -F auid!=unset -F sessionid=-1 -k opens
+-a always,exit -F arch=b32 -S kill -F a1=9 -F a0=0x1F -k kills
+-a always,exit -F arch=b64 -S chmod -F a1=04755 -k modes
+-a always,exit -F arch=b64 -S open,openat -F a1=0x1F -k both
+-a always,exit -S 5 -F a0=0x1F -k no-arch";
+    let parsed = parse(&[Source { name: None, text: text.to_vec() }], &Fixture);
+    let list = |key: Option<&str>| {
+        let key = key.map(|key| key.as_bytes().to_vec());
+        let listing = rules::Listing { interpret: true, key, ..rules::Listing::default() };
+        String::from_utf8(parsed.ruleset.list(&listing)).unwrap()
+    };
+    let expected = "-w /etc/hosts -p wa -k hosts
+-a always,exit -F arch=x86_64 -S openat -F a0=AT_FDCWD -F a2&=O_WRONLY|O_CREAT -F auid!=unset -F sessionid=unset -F key=opens
+-a always,exit -F arch=i386 -S kill -F a1=SIGKILL -F a0=0x1f -F key=kills
+-a always,exit -F arch=x86_64 -S chmod -F a1=suid,0755 -F key=modes
+-a always,exit -F arch=x86_64 -S open,openat -F a1=0x1F -F key=both
+-a always,exit -S fstat -F a0=0x1f -F key=no-arch
+";
+    assert_eq!(list(None), expected);
+    assert_eq!(list(Some("host")), "-w /etc/hosts -p wa -k hosts\n");
+    // auditctl prints nothing where there are rules, and none with the key.
+    assert_eq!(list(Some("absent")), "");
+}
+
+#[test]
+fn watches_are_told_to_be_slower_by_the_newer_auditctl_alone() {
+    let notice = |words: &[&str], dialect| {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let (_, commands, _) = Loader::new(&Fixture).command_line(&words);
+        commands[0].notice(dialect)
+    };
+    let watch = ["-w", "/etc/hosts", "-p", "wa"];
+    assert_eq!(notice(&watch, Dialect::V4), Some("Old style watch rules are slower"));
+    assert_eq!(notice(&watch, Dialect::V3), None);
+    assert_eq!(notice(&["-W", "/etc/hosts"], Dialect::V4), None);
+    assert_eq!(notice(&["-a", "always,exit", "-F", "path=/etc/hosts", "-F", "perm=wa"], Dialect::V4), None);
 }
 
 #[test]

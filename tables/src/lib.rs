@@ -3,6 +3,7 @@
 
 mod address_families;
 mod arch;
+mod arguments;
 mod compare;
 mod errnos;
 mod fields;
@@ -15,10 +16,12 @@ mod objects;
 mod operators;
 mod perms;
 mod record_types;
+mod refusals;
 pub mod syscalls;
 
 pub use address_families::{ADDRESS_FAMILY_END, address_family_name, address_family_number};
 pub use arch::Arch;
+pub use arguments::{ACCESS_BITS, ArgumentKind, OPEN_FLAGS, PROTECTION_BITS, argument_kind, signal_name};
 pub use compare::CompareField;
 pub use errnos::{errno_name, errno_number, errnos};
 pub use fields::{Field, ValueKind};
@@ -30,3 +33,4 @@ pub use objects::{Objects, PathArgument, Treatment, all_objects, objects};
 pub use operators::Op;
 pub use perms::{AccessTest, Perm, access_test, perm_class, perm_listing};
 pub use record_types::{record_type_name, record_type_number, record_types};
+pub use refusals::refusing_hooks;

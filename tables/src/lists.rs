@@ -45,6 +45,12 @@ impl FilterList {
         }
     }
 
+    /// Whether its rules name calls, or operations, with `-S`.
+    #[must_use]
+    pub const fn takes_syscalls(self) -> bool {
+        matches!(self, Self::Exit | Self::IoUring)
+    }
+
     /// As written.
     #[must_use]
     pub fn name(self) -> &'static str {

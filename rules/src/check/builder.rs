@@ -8,7 +8,9 @@ use crate::ast::{Flag, Part, Statement, Value};
 use crate::command::Command;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::host::Host;
+use crate::implication::contradiction;
 use crate::lexer::Word;
+use crate::refusal;
 use crate::rule::{Rule, Syscalls, Test, Written};
 use crate::source::{Line, Span};
 
@@ -33,6 +35,7 @@ pub(super) struct Builder<'a> {
     pub(super) selection: Selection,
     pub(super) perm_after_arch: bool,
     pub(super) errno: Option<(u16, Span)>,
+    dry_run: Option<Span>,
     action: Action,
     head: Option<(Flag, Span)>,
     /// `possible`: eaten with a warning.
@@ -63,6 +66,7 @@ pub(super) fn rule(
         selection: Selection::default(),
         perm_after_arch: false,
         errno: None,
+        dry_run: None,
         action: Action::Always,
         head: None,
         discarded: false,
@@ -124,6 +128,7 @@ impl Builder<'_> {
             (Flag::Key, Value::Word(word)) => self.key_option(part, word),
             (Flag::Syscalls, Value::Word(word)) => self.syscalls(word),
             (Flag::Action, Value::Word(word)) => self.watch_action(part, word),
+            (Flag::DryRun, _) => self.dry_run = Some(part.span),
             (Flag::Field, Value::Expression(expression)) => self.field(expression),
             (Flag::Compare, Value::Expression(expression)) => self.compare(expression),
             _ => {}
@@ -256,8 +261,9 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> (Option<Command>, Vec<Diagnostic>) {
+        self.check_extensions();
         let Some((flag, head)) = self.head else { return (None, self.diagnostics) };
-        self.check_whole(head);
+        self.check_whole();
         let failed = self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let (Some(list), false) = (self.list, failed || self.discarded) else { return (None, self.diagnostics) };
         let (mut syscalls, named) = self.selection.finish();
@@ -272,6 +278,7 @@ impl Builder<'_> {
             syscalls,
             tests,
             errno: self.errno.map(|errno| errno.0),
+            dry_run: self.dry_run.is_some(),
             keys: self.keys,
             origin: self.line.origin.clone(),
             written: Written {
@@ -281,8 +288,11 @@ impl Builder<'_> {
                 syscalls: named,
                 tests: test_spans,
                 errno: self.errno.map(|errno| errno.1),
+                watch: self.watch,
             },
         };
+        self.diagnostics.extend(refusal::diagnose(&rule));
+        self.diagnostics.extend(never_matches(&rule));
         let command = match flag {
             Flag::Prepend => Command::Prepend(rule),
             Flag::Delete | Flag::RemoveWatch => Command::Delete(rule),
@@ -292,7 +302,7 @@ impl Builder<'_> {
     }
 
     /// What can be said only once all options are known.
-    fn check_whole(&mut self, head: Span) {
+    fn check_whole(&mut self) {
         let is_object = |test: &Test| matches!(test.field(), Some(Field::Path | Field::Dir | Field::Inode));
         let is_program = |test: &Test| test.field() == Some(Field::Exe);
         self.at_most_one(is_object, "a rule takes one path, dir or inode");
@@ -307,10 +317,18 @@ impl Builder<'_> {
             let message = "Key field needs a watch, syscall or exe path given prior to it";
             self.error(span, Code::BadCombination, message);
         }
+    }
+
+    /// What only a refusal has a use for.
+    fn check_extensions(&mut self) {
         if self.action.refuses() {
-            self.check_refusal(head);
-        } else if let Some((_, span)) = self.errno {
+            return;
+        }
+        if let Some((_, span)) = self.errno {
             self.error(span, Code::BadCombination, "errno is for rules whose action is deny or kill");
+        }
+        if let Some(span) = self.dry_run {
+            self.error(span, Code::BadCombination, "--dry-run is for rules whose action is deny or kill");
         }
     }
 
@@ -322,21 +340,24 @@ impl Builder<'_> {
             self.advise("write one rule for each");
         }
     }
+}
 
-    /// A refusal is decided before the act, from what is known by then.
-    fn check_refusal(&mut self, head: Span) {
-        let action = self.action.name();
-        if self.list != Some(FilterList::Exit) {
-            self.error(head, Code::CannotDeny, format!("{action} works on the exit list only"));
-        }
-        let results = self.tests.iter().filter(|test| matches!(test.0.field(), Some(Field::Exit | Field::Success)));
-        let spans: Vec<Span> = results.map(|test| test.1).collect();
-        for span in spans {
-            let message = format!("{action} is decided before the act, when its result is not known");
-            self.error(span, Code::CannotDeny, message);
-            self.advise("leave exit and success out, or keep the test in a rule with the action always");
-        }
-    }
+/// A warning about the first test because of which the rule can match nothing.
+fn never_matches(rule: &Rule) -> Option<Diagnostic> {
+    let (first, second) = contradiction(&rule.tests)?;
+    let written = &rule.written;
+    let text = |index: usize| {
+        let span = written.test(index);
+        String::from_utf8_lossy(written.line.text.get(span.start..span.end).unwrap_or_default()).into_owned()
+    };
+    let message = if first == second {
+        format!("{} never holds: the kernel compares unsigned numbers of 32 bits", text(first))
+    } else {
+        format!("{} never holds together with {}", text(second), text(first))
+    };
+    let warning = Diagnostic::warning(&written.line, written.test(second), Code::NeverMatches, message);
+    let is_exit = rule.tests.get(second).and_then(Test::field) == Some(Field::Exit);
+    Some(if is_exit && first == second { warning.hint("write success=0 for calls that failed") } else { warning })
 }
 
 /// List and action in either order, with exactly one comma. No action for `possible`; the piece that is neither, if

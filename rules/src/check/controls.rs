@@ -87,7 +87,6 @@ fn setting(part: &Part) -> Result<Option<Control>, String> {
             Flag::TrimSubtrees => Some(Control::TrimSubtrees),
             Flag::Version => Some(Control::Version),
             Flag::Help => Some(Control::Help),
-            Flag::DryRun => Some(Control::DryRun),
             _ => None,
         },
         Value::Expression(_) => None,

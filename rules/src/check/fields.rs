@@ -67,13 +67,6 @@ impl Builder<'_> {
             self.advise("write auid=unset or auid!=unset");
             return;
         }
-        if op == Op::Less && value == 0 {
-            let message = format!("{}<0 never holds: the kernel compares unsigned numbers", field.name());
-            self.warn(expression.whole.span, Code::NeverMatches, message);
-            if field == Field::Exit {
-                self.advise("write success=0 for calls that failed");
-            }
-        }
         self.push(Test::Number { field, op, value }, &expression.whole);
     }
 

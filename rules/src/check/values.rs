@@ -2,7 +2,7 @@
 
 use tables::{Arch, Field, ValueKind};
 
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, nearest};
 use crate::host::Host;
 
 /// Why a value will not do.
@@ -22,8 +22,10 @@ impl BadValue {
         self
     }
 
-    fn unknown_name(message: String) -> Self {
-        Self { code: Code::UnknownName, ..Self::new(message) }
+    fn unknown_name(message: String, name: &str, known: &[String]) -> Self {
+        let near = nearest(name, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        Self { code: Code::UnknownName, message, hint }
     }
 }
 
@@ -115,7 +117,7 @@ fn user(field: Field, name: &str, host: &dyn Host) -> Result<u32, BadValue> {
         UNSET
     } else {
         let id = host.user_id(name.as_bytes());
-        return id.ok_or_else(|| BadValue::unknown_name(format!("Unknown user: {name}")));
+        return id.ok_or_else(|| BadValue::unknown_name(format!("Unknown user: {name}"), name, &host.user_names()));
     };
     if id == UNSET && field != Field::Auid {
         return Err(BadValue::new(format!(
@@ -129,7 +131,8 @@ fn user(field: Field, name: &str, host: &dyn Host) -> Result<u32, BadValue> {
 
 fn group(name: &str, host: &dyn Host) -> Result<u32, BadValue> {
     let id = if looks_numeric(name) { unsigned(name) } else { host.group_id(name.as_bytes()) };
-    id.filter(|id| *id != UNSET).ok_or_else(|| BadValue::unknown_name(format!("Unknown group: {name}")))
+    let unknown = || BadValue::unknown_name(format!("Unknown group: {name}"), name, &host.group_names());
+    id.filter(|id| *id != UNSET).ok_or_else(unknown)
 }
 
 fn exit(name: &str) -> Result<u32, BadValue> {
@@ -149,14 +152,14 @@ fn errno(name: &str) -> Result<u32, BadValue> {
 
 fn unknown_errno(field: &str, name: &str) -> BadValue {
     let error = BadValue::new(format!("-F unknown errno - {field}"));
-    match crate::diagnostic::nearest(name, tables::errnos().iter().map(|row| row.1)) {
+    match nearest(name, tables::errnos().iter().map(|row| row.1)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     }
 }
 
 fn nearest_record_type(name: &str) -> String {
-    match crate::diagnostic::nearest(name, tables::record_types().iter().map(|row| row.1)) {
+    match nearest(name, tables::record_types().iter().map(|row| row.1)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "a record type such as CWD or USER_AUTH, or its number".to_owned(),
     }

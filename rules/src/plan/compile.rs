@@ -6,7 +6,7 @@ use auditd_bpf_common::limits::MAX_RULES;
 use tables::{Action, Field, FilterList, Op, Perm};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -59,10 +59,9 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
         refusals.push(refuse(written.head, message));
         return refusals;
     }
-    if !matches!(rule.action, Action::Always | Action::Never) {
-        let message =
-            format!("action {} is not supported by this release: only always and never are", rule.action.name());
-        refusals.push(refuse(written.head, message));
+    if rule.action.refuses() {
+        let message = format!("{} is not enforced by this release", rule.action.name());
+        refusals.push(refuse(written.head, message).hint(refusable(rule)));
     }
     for (index, test) in rule.tests.iter().enumerate() {
         if let Some(problem) = unsupported_test(test) {
@@ -74,6 +73,12 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
         refusals.push(refuse(written.head, message).hint("name the system calls with -S"));
     }
     refusals
+}
+
+/// Checking has seen to it that hooks stand before the act.
+fn refusable(rule: &Rule) -> String {
+    let hooks: Vec<_> = refusal::hooks(rule).into_iter().collect();
+    format!("the rule is right, and could be enforced by {}; until then, record with always", hooks.join(" "))
 }
 
 fn unsupported_test(test: &Test) -> Option<String> {

@@ -1,0 +1,204 @@
+//! Whether a rule's act can be refused: a `deny` is decided in a hook, before the act, from what is known by then.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use tables::{Arch, Field, FilterList, Perm, perm_class, refusing_hooks, syscalls};
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::rule::{Rule, Syscalls, Test};
+use crate::source::Span;
+
+/// Why a rule could not refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Only the exit list is about acts.
+    List(FilterList),
+    /// A test of the result, with its position among the rule's tests.
+    Result {
+        /// `exit` or `success`.
+        field: Field,
+        /// Which test.
+        test: usize,
+    },
+    /// A call that no hook stands before.
+    Call {
+        /// Its number.
+        number: u16,
+        /// Its name, or its number if it has none.
+        name: String,
+    },
+    /// Without `arch`, a number that means another call to 32-bit programs.
+    Ambiguous {
+        /// The number.
+        number: u16,
+        /// What was meant.
+        name: &'static str,
+    },
+    /// The rule names every call.
+    EveryCall,
+}
+
+/// Everything that stands in the way of refusing what a rule matches; nothing if `deny` would do.
+#[must_use]
+pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
+    if rule.list != FilterList::Exit {
+        return vec![Obstacle::List(rule.list)];
+    }
+    let results = rule.tests.iter().enumerate().filter_map(|(test, tested)| match tested.field() {
+        Some(field @ (Field::Exit | Field::Success)) => Some(Obstacle::Result { field, test }),
+        _ => None,
+    });
+    let mut obstacles: Vec<_> = results.collect();
+    match &rule.syscalls {
+        Syscalls::Set(numbers) => obstacles.extend(numbers.iter().filter_map(|number| of_call(rule, *number))),
+        Syscalls::All | Syscalls::OfPerm if !narrows(rule) => obstacles.push(Obstacle::EveryCall),
+        // Every call of every perm can be refused; a test in `tables` sees to it.
+        Syscalls::All | Syscalls::OfPerm => {}
+    }
+    obstacles
+}
+
+/// Hooks that would refuse what a rule matches, by kernel name.
+#[must_use]
+pub fn hooks(rule: &Rule) -> BTreeSet<&'static str> {
+    let names = |arch: Arch| -> Vec<&'static str> {
+        let numbers = match &rule.syscalls {
+            Syscalls::Set(numbers) => numbers.clone(),
+            Syscalls::All | Syscalls::OfPerm => perm_class(perm(rule), arch),
+        };
+        numbers.into_iter().filter_map(|number| syscalls::name(arch, number)).collect()
+    };
+    arches(rule).flat_map(names).flat_map(refusing_hooks).copied().collect()
+}
+
+/// Whether files or accesses say which calls are meant.
+fn narrows(rule: &Rule) -> bool {
+    rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Dir(_) | Test::Perm(_)))
+}
+
+fn perm(rule: &Rule) -> Perm {
+    let perms = rule.tests.iter().filter_map(|test| if let Test::Perm(perm) = test { Some(*perm) } else { None });
+    perms.reduce(|all, one| all | one).unwrap_or(Perm::ALL)
+}
+
+/// ABIs whose calls a rule matches.
+fn arches(rule: &Rule) -> impl Iterator<Item = Arch> + '_ {
+    let named = rule.arch.map(|arch| arch.0);
+    let machine = if named == Some(Arch::Aarch64) { &[Arch::Aarch64][..] } else { &[Arch::B64, Arch::B32] };
+    machine.iter().copied().filter(|arch| rule.arch.is_none_or(|(named, equal)| (named == *arch) == equal))
+}
+
+fn of_call(rule: &Rule, number: u16) -> Option<Obstacle> {
+    let called = |arch: Arch| syscalls::name(arch, number);
+    if rule.arch.is_none()
+        && let Some(name) = called(Arch::B64).filter(|name| called(Arch::B32) != Some(name))
+    {
+        return Some(Obstacle::Ambiguous { number, name });
+    }
+    let free = arches(rule).map(called).find(|name| name.is_none_or(|name| refusing_hooks(name).is_empty()))?;
+    Some(Obstacle::Call { number, name: free.map_or_else(|| number.to_string(), str::to_owned) })
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(list) => write!(out, "the {} list is not about acts, only exit is", list.name()),
+            Self::Result { field, .. } => write!(out, "{} is known only after the act", field.name()),
+            Self::Call { name, .. } => write!(out, "no hook can refuse {name} before it happens"),
+            Self::Ambiguous { number, name } => {
+                write!(out, "{name} is {number}, which means another call to 32-bit programs")
+            }
+            Self::EveryCall => out.write_str("the rule names every system call, and not all can be refused"),
+        }
+    }
+}
+
+impl Obstacle {
+    fn span(&self, rule: &Rule) -> Span {
+        match self {
+            Self::List(_) | Self::EveryCall => rule.written.head,
+            Self::Result { test, .. } => rule.written.test(*test),
+            Self::Call { number, .. } | Self::Ambiguous { number, .. } => rule.written.syscall(*number),
+        }
+    }
+
+    /// What to write instead.
+    fn alternative(&self) -> String {
+        match self {
+            Self::List(_) => "write -a deny,exit, or keep this list with always or never".to_owned(),
+            Self::Result { field, .. } => {
+                format!("leave {} out, or keep the test in a rule with the action always", field.name())
+            }
+            Self::Call { name, .. } => {
+                format!("record it with a rule of its own, -a always,exit -S {name}, and deny the others")
+            }
+            Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
+            Self::EveryCall => "name the calls with -S, or files and accesses with path, dir or perm".to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a rule whose action refuses.
+pub(crate) fn diagnose(rule: &Rule) -> Vec<Diagnostic> {
+    if !rule.action.refuses() {
+        return Vec::new();
+    }
+    let action = rule.action.name();
+    let told = obstacles(rule).into_iter().map(|obstacle| {
+        let message = format!("{action} is decided before the act: {obstacle}");
+        let error = Diagnostic::error(&rule.written.line, obstacle.span(rule), Code::CannotDeny, message);
+        error.hint(obstacle.alternative())
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NoHost, Source, parse};
+
+    fn rule(text: &str) -> Rule {
+        let parsed = parse(&[Source { name: None, text: text.into() }], &NoHost);
+        parsed.ruleset.rules().next().cloned().unwrap_or_else(|| panic!("{text}: {:?}", parsed.diagnostics))
+    }
+
+    fn told(text: &str) -> Vec<String> {
+        obstacles(&rule(text)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn acts_with_a_hook_before_them_can_be_refused() {
+        for text in [
+            "-w /etc/passwd -p rwxa",
+            "-a always,exit -F arch=b64 -S unlink,sendto,setuid -F auid>=1000",
+            "-a always,exit -F arch!=b64 -S unlink",
+            "-a always,exit -F dir=/srv/",
+            "-a always,exit -S all -F perm=x -F uid=0",
+        ] {
+            assert!(told(text).is_empty(), "{text}: {:?}", told(text));
+        }
+        let hooks = hooks(&rule("-a always,exit -F arch=b32 -S unlinkat,connect"));
+        assert_eq!(hooks.into_iter().collect::<Vec<_>>(), ["path_rmdir", "path_unlink", "socket_connect"]);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_told_each_by_itself() {
+        let rows = [
+            (
+                "-a always,exit -F arch=b64 -S unlink,reboot,sethostname",
+                "no hook can refuse sethostname before it happens",
+            ),
+            ("-a always,exit -F arch=b64 -S unlink -F exit=-EPERM", "exit is known only after the act"),
+            ("-a always,exit -F arch=b64 -S unlink -F success=1", "success is known only after the act"),
+            ("-a always,exit -S openat", "openat is 257, which means another call to 32-bit programs"),
+            ("-a always,exit -F uid=0", "the rule names every system call, and not all can be refused"),
+            ("-a always,task -F uid=0", "the task list is not about acts, only exit is"),
+            ("-a always,exit -F arch=b64 -S 1999", "no hook can refuse 1999 before it happens"),
+        ];
+        for (text, expected) in rows {
+            assert!(told(text).iter().any(|told| told == expected), "{text}: {:?}", told(text));
+        }
+        assert_eq!(told(rows[0].0).len(), 2);
+    }
+}
