@@ -30,3 +30,9 @@ pub const WAKEUP_BYTES: &str = "WAKEUP_BYTES";
 pub const FEXIT_SYSCALL: [(&str, &str); 2] = [("fexit_syscall_0", "STAGES_0"), ("fexit_syscall_1", "STAGES_1")];
 /// Program that completes an event, at [`crate::limits::STAGE_COMPLETE`].
 pub const FEXIT_COMPLETE: &str = "fexit_complete";
+/// Program that completes the events of all calls, on the tracepoint [`SYS_EXIT`].
+pub const TRACEPOINT_SYS_EXIT: &str = "tracepoint_sys_exit";
+/// Tracepoint at the end of every system call: category and name.
+pub const SYS_EXIT: (&str, &str) = ("raw_syscalls", "sys_exit");
+/// Program that returns the 32-bit word at an address of the kernel, its first argument.
+pub const RAW_READ_WORD: &str = "raw_read_word";

@@ -14,7 +14,11 @@ use auditd_bpf_common::{
     plan_rows::{NO_ARG, ROW_ALL, SyscallEntry, class},
     wire::{incomplete, section},
 };
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{fexit, tracepoint},
+    programs::{FExitContext, RawTracePointContext, TracePointContext},
+};
 
 /// Loaded once per syscall function, so kept small: only calls that a rule may still match go on to [`fexit_complete`]. A
 /// program may go on only to one that was loaded for a function of the same prototype, and BTF tells two kinds of syscall
@@ -58,14 +62,42 @@ fn is_candidate(registers: Object, exit: i64) -> bool {
 /// All that is done at the end of a call: reached from the above, or attached by itself to a function of a third kind.
 #[fexit]
 pub fn fexit_complete(ctx: FExitContext) -> u32 {
-    let Ok(result) = ctx.ret::<i64>() else { return 0 };
-    let (registers, exit) = (ctx.arg(0), kernel::audit_exit(result));
+    if let Ok(result) = ctx.ret::<i64>() {
+        complete(ctx.arg(0), kernel::audit_exit(result));
+    }
+    0
+}
+
+/// The same for all calls at once, which costs every call of the system. A program of this kind runs with preemption off: one
+/// of the above is left out where another task was preempted in it (`__bpf_prog_enter_recur` in `kernel/bpf/trampoline.c`),
+/// and so is one on the raw tracepoint (`__bpf_trace_run`).
+#[tracepoint(category = "raw_syscalls", name = "sys_exit")]
+pub fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
+    /// Offset of `ret` in `struct trace_event_raw_sys_exit`, behind the common part and `id`.
+    const RET: usize = 16;
+    // SAFETY: an integer, in the context's bounds as the verifier proves.
+    let result: i64 = unsafe { ctx.as_ptr().cast::<u8>().add(RET).cast::<i64>().read() };
+    let (registers, exit) = (Task::current().registers(), kernel::audit_exit(result));
+    if is_candidate(registers, exit) {
+        complete(registers, exit);
+    }
+    0
+}
+
+/// Run once by the loader, never attached. By hand: the macro makes a program that returns 0.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp/sys_exit")]
+extern "C" fn raw_read_word(ctx: *mut core::ffi::c_void) -> u32 {
+    kernel::probe_at(RawTracePointContext::new(ctx).arg(0))
+}
+
+#[inline(always)]
+fn complete(registers: Object, exit: i64) {
     let task = Task::current();
     let (number, abi, context) = task::ended(task, registers);
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }
-    0
 }
 
 /// Applies the rules, and emits the event that they ask for. Returns the context that is to be reset.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
 
+use crate::kernel::engine::CallEnds;
 use crate::rule_files::DEFAULT_RULES;
 
 /// Where the configuration is looked for when nothing else is said.
@@ -45,6 +46,21 @@ pub struct KernelConfig {
     pub ring_buffer_bytes: RingBytes,
     /// `poll_ms`: how often the daemon takes what waits. Default 20.
     pub poll_ms: PollMillis,
+    /// `call_ends`: where the ends of system calls are seen. Default `auto`.
+    pub call_ends: CallEndsChoice,
+}
+
+/// Where the ends of system calls are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallEndsChoice {
+    /// `all-calls` where the kernel preempts, else `per-call`.
+    #[default]
+    Auto,
+    /// At each call that a rule names. On a kernel that preempts, some are missed, and counted.
+    PerCall,
+    /// At the tracepoint that all calls pass, which costs each a little.
+    AllCalls,
 }
 
 /// Size of the ring buffer: a power of two within what the kernel and one large event ask for.
@@ -77,7 +93,19 @@ impl Default for Config {
 
 impl Default for KernelConfig {
     fn default() -> Self {
-        Self { ring_buffer_bytes: RingBytes(RING_BYTES), poll_ms: PollMillis(20) }
+        Self { ring_buffer_bytes: RingBytes(RING_BYTES), poll_ms: PollMillis(20), call_ends: CallEndsChoice::Auto }
+    }
+}
+
+impl CallEndsChoice {
+    /// `None` where the kernel decides.
+    #[must_use]
+    pub const fn fixed(self) -> Option<CallEnds> {
+        match self {
+            Self::Auto => None,
+            Self::PerCall => Some(CallEnds::PerCall),
+            Self::AllCalls => Some(CallEnds::AllCalls),
+        }
     }
 }
 

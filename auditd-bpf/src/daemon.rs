@@ -165,7 +165,7 @@ impl Daemon {
         };
         let mut daemon = Self {
             identities: Identities::look_up(&plan, &MountTable::read()),
-            engine: Engine::load(settings)?,
+            engine: Engine::load(settings, config.kernel.call_ends.fixed())?,
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),

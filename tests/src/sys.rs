@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -141,8 +141,6 @@ pub enum BpfObjects {
 /// Commands of bpf(2), `enum bpf_cmd` of include/uapi/linux/bpf.h.
 mod command {
     pub const PROG_GET_NEXT_ID: libc::c_long = 11;
-    pub const PROG_GET_FD_BY_ID: libc::c_long = 13;
-    pub const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
     pub const LINK_GET_NEXT_ID: libc::c_long = 31;
 }
 
@@ -174,24 +172,4 @@ fn bpf_ids(kind: BpfObjects) -> io::Result<Vec<u32>> {
 /// How many there are in the kernel, whoever made them.
 pub fn count_bpf(kind: BpfObjects) -> io::Result<usize> {
     Ok(bpf_ids(kind)?.len())
-}
-
-/// How often the kernel left a program out, because the same one was interrupted on that CPU: its events are missing.
-pub fn bpf_recursion_misses() -> io::Result<u64> {
-    let misses = bpf_ids(BpfObjects::Programs)?.into_iter().map(recursion_misses_of);
-    // A program may go between the two calls.
-    Ok(misses.filter_map(Result::ok).sum())
-}
-
-fn recursion_misses_of(program: u32) -> io::Result<u64> {
-    /// `struct bpf_prog_info` up to its field `recursion_misses`, in words of eight bytes.
-    const WORDS: usize = 27;
-    let fd = descriptor(bpf(command::PROG_GET_FD_BY_ID, &mut [program, 0, 0])?)?;
-    let mut info = [0u64; WORDS];
-    let address = info.as_mut_ptr().expose_provenance() as u64;
-    // bpf_fd, info_len, info: a pointer, low half first.
-    let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
-    let attributes = [fd.as_raw_fd().cast_unsigned(), length, address as u32, (address >> 32) as u32];
-    bpf(command::OBJ_GET_INFO_BY_FD, &mut { attributes })?;
-    Ok(info[WORDS - 1])
 }

@@ -10,6 +10,7 @@ use tables::{Arch, syscalls};
 
 use super::left_out::times_left_out;
 use super::object::{Attached, Object, ObjectError, Settings};
+use super::preemption::preempts;
 use super::tables::{Tables, TablesError};
 use crate::identity::Identities;
 
@@ -39,6 +40,17 @@ enum Place {
     Function(&'static str),
     /// The function behind a system call.
     Syscall(String),
+    /// The end of every system call.
+    AllCalls,
+}
+
+/// Where the ends of system calls are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEnds {
+    /// At the function of each call that a rule names: other calls cost nothing.
+    PerCall,
+    /// At the tracepoint that all calls pass: none is missed on a kernel that preempts.
+    AllCalls,
 }
 
 /// Places that a plan needs, and calls for which this kernel has none.
@@ -49,6 +61,7 @@ pub struct Engine {
     object: Object,
     tables: Tables,
     links: HashMap<Place, Attached>,
+    call_ends: CallEnds,
     /// Whether [`B32_CALLS`] may be tried.
     b32_together: bool,
     events: RingBuf<MapData>,
@@ -56,16 +69,22 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads the object; attaches nothing yet.
+    /// Loads the object; attaches nothing yet. `call_ends`: `None` for what suits this kernel.
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn load(settings: Settings) -> Result<Self, EngineError> {
+    pub fn load(settings: Settings, call_ends: Option<CallEnds>) -> Result<Self, EngineError> {
         let mut object = Object::load(settings)?;
+        let call_ends = match call_ends {
+            Some(chosen) => chosen,
+            None if preempts(&mut object)? => CallEnds::AllCalls,
+            None => CallEnds::PerCall,
+        };
+        tracing::debug!("ends of system calls are seen {call_ends:?}");
         let tables = Tables::new(&mut object, settings.name_seed)?;
         let events = object.take(names::EVENTS)?;
         let counters = object.take(names::COUNTERS)?;
-        Ok(Self { object, tables, links: HashMap::new(), b32_together: true, events, counters })
+        Ok(Self { object, tables, links: HashMap::new(), call_ends, b32_together: true, events, counters })
     }
 
     /// Puts a plan in force: attaches what it needs beyond what is attached, swaps the tables, detaches what it no longer
@@ -164,6 +183,10 @@ impl Engine {
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
         let mut missing = Vec::new();
+        if self.call_ends == CallEnds::AllCalls {
+            places.extend((!plan.syscalls.is_empty()).then_some(Place::AllCalls));
+            return (places, missing);
+        }
         let b32 = plan.syscalls.keys().filter(|call| call.0 == Arch::B32).count();
         let b32_together = self.b32_together && b32 > B32_APART && types.has_function(B32_CALLS);
         if b32_together {
@@ -195,6 +218,7 @@ impl Engine {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
             Place::Function(function) => self.object.attach_fexit(&format!("fexit_{function}"), function),
             Place::Syscall(function) => self.object.attach_syscall(function),
+            Place::AllCalls => self.object.attach_all_calls(),
         }
     }
 }

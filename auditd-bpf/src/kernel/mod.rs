@@ -4,4 +4,5 @@ pub mod btf;
 pub mod engine;
 mod left_out;
 pub mod object;
+pub mod preemption;
 pub mod tables;

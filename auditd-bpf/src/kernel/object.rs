@@ -7,7 +7,10 @@ use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
-    programs::{FExit, Lsm, ProgramError, ProgramFd, links::FdLink},
+    programs::{
+        FExit, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun, TracePoint,
+        links::{FdLink, LinkError},
+    },
 };
 
 use super::btf::{BtfError, KernelTypes};
@@ -160,6 +163,39 @@ impl Object {
         let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
         fexit.load(function, &self.btf).map_err(refused(program, function))?;
         fexit.unload().map_err(refused(program, function))
+    }
+
+    /// Reads a 32-bit word of kernel memory; 0 where there is none at the address.
+    ///
+    /// # Errors
+    /// If the kernel refuses the program.
+    pub fn read_word(&mut self, address: u64) -> Result<u32, ObjectError> {
+        let (program, target) = (names::RAW_READ_WORD, "a test run");
+        let reader: &mut RawTracePoint = named(&mut self.ebpf, program, target)?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = address;
+        reader.load().map_err(refused(program, target))?;
+        let run = reader.test_run(options).map_err(refused(program, target))?;
+        reader.unload().map_err(refused(program, target))?;
+        Ok(run.return_value)
+    }
+
+    /// Attaches the result side to the end of every system call at once.
+    ///
+    /// # Errors
+    /// If the kernel refuses it, or shows no tracepoints.
+    pub fn attach_all_calls(&mut self) -> Result<Attached, ObjectError> {
+        let (program, (category, target)) = (names::TRACEPOINT_SYS_EXIT, names::SYS_EXIT);
+        let tracepoint: &mut TracePoint = named(&mut self.ebpf, program, target)?;
+        let link = tracepoint
+            .load()
+            .and_then(|()| tracepoint.attach(category, target))
+            .and_then(|id| tracepoint.take_link(id))
+            .and_then(|link| FdLink::try_from(link).map_err(|_: LinkError| ProgramError::NotAttached))
+            .map_err(refused(program, target))?;
+        let fd = tracepoint.fd().and_then(own).map_err(refused(program, target))?;
+        tracepoint.unload().map_err(refused(program, target))?;
+        Ok(Attached { _link: link, program: fd })
     }
 
     /// Attaches the result side to a syscall function. The small program goes on to one that is loaded once for all functions

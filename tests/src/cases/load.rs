@@ -8,10 +8,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::child;
-use crate::harness::{Case, skip};
+use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
-use crate::sys;
 
 pub const CASES: &[Case] = &[
     Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", five_thousand).prepared(directory),
@@ -42,31 +41,21 @@ fn in_parallel(each: u32, auid: u32, act: impl Fn(u32, u32) -> Result<()> + Copy
 }
 
 /// Fails unless each name has exactly one event.
-/// Each name once; some missing is a SKIP, never a pass, and may be no more than the kernel itself says that it left out: a preemptible kernel (7.3) skips a
-/// tracing program where a task that runs it is interrupted by another that comes to it, and the daemon reports that.
-fn once_each(
-    seen: impl Iterator<Item = String>,
-    expected: impl Iterator<Item = String>,
-    left_out_before: u64,
-) -> Result<()> {
+fn once_each(seen: impl Iterator<Item = String>, expected: impl Iterator<Item = String>) -> Result<()> {
     let mut counts: BTreeMap<String, i64> = expected.map(|name| (name, -1)).collect();
     for name in seen {
         *counts.entry(name).or_default() += 1;
     }
     let (lost, more): (Vec<_>, Vec<_>) =
         counts.iter().filter(|(_, count)| **count != 0).partition(|(_, count)| **count < 0);
-    let left_out = sys::bpf_recursion_misses()? - left_out_before;
     ensure!(
-        lost.len() as u64 <= left_out && more.is_empty(),
-        "{} lost (first {:?}) where the kernel left out {left_out}, {} doubled or unexpected (first {:?})",
+        lost.is_empty() && more.is_empty(),
+        "{} lost (first {:?}), {} doubled or unexpected (first {:?})",
         lost.len(),
         lost.first(),
         more.len(),
         more.first()
     );
-    if !lost.is_empty() {
-        return skip(format!("not met on this kernel: {} events are missing, it left out {left_out}", lost.len()));
-    }
     Ok(())
 }
 
@@ -86,10 +75,9 @@ fn five_thousand(test: &mut Test<'_>) -> Result<()> {
     const EACH: u32 = 1250;
     let directory = test.path("d");
     let create = |process, number| Ok(File::create_new(directory.join(name(process, number))).map(drop)?);
-    let before = sys::bpf_recursion_misses()?;
     let pids = in_parallel(EACH, test.place.auid, create)?;
     let events = test.events()?;
-    once_each(events.iter().flat_map(|event| event.paths_of("CREATE")).map(file_name), names(EACH), before)?;
+    once_each(events.iter().flat_map(|event| event.paths_of("CREATE")).map(file_name), names(EACH))?;
     for event in &events {
         let created = event.paths_of("CREATE").first().map(|path| file_name(path)).context("nothing was created")?;
         let process: usize = created.split('-').next().unwrap_or_default().parse()?;
@@ -107,10 +95,9 @@ fn failures(test: &mut Test<'_>) -> Result<()> {
         ensure!(File::open(directory.join(name(process, number))).is_err(), "it is there");
         Ok(())
     };
-    let before = sys::bpf_recursion_misses()?;
     in_parallel(EACH, test.place.auid, open)?;
     let events = test.events()?;
-    once_each(events.iter().flat_map(|event| event.paths_of("UNKNOWN")).map(file_name), names(EACH), before)
+    once_each(events.iter().flat_map(|event| event.paths_of("UNKNOWN")).map(file_name), names(EACH))
 }
 
 fn long_names(test: &mut Test<'_>) -> Result<()> {
@@ -123,7 +110,6 @@ fn long_names(test: &mut Test<'_>) -> Result<()> {
     }
     test.events()?;
     let create = |process, number| Ok(File::create_new(deep(process).join(name(process, number))).map(drop)?);
-    let before = sys::bpf_recursion_misses()?;
     in_parallel(EACH, test.place.auid, create)?;
     let events = test.events()?;
     let created = events.iter().flat_map(|event| event.paths_of("CREATE")).map(str::to_owned);
@@ -131,5 +117,5 @@ fn long_names(test: &mut Test<'_>) -> Result<()> {
         let directory = deep(process);
         (0..EACH).map(move |number| directory.join(name(process, number)).to_string_lossy().into_owned())
     });
-    once_each(created, expected, before)
+    once_each(created, expected)
 }
