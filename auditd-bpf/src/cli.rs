@@ -12,6 +12,7 @@ use crate::daemon;
 use crate::doctor;
 use crate::exit_code::ExitCode;
 use crate::explain::{self, Format, KernelFacts};
+use crate::fmt;
 use crate::host_facts::HostFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
@@ -36,6 +37,8 @@ enum Command {
     Check(CheckOptions),
     /// Tell of each rule what it attaches to, when its fields are decided, what it costs, what this kernel cannot do of it
     Explain(ExplainOptions),
+    /// Print rules in one spelling, or write them back so; comments stay, meaning too
+    Fmt(FmtOptions),
 }
 
 /// Options of `auditd-bpf daemon`.
@@ -82,6 +85,19 @@ struct ExplainOptions {
     paths: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct FmtOptions {
+    /// Rule files, directories of *.rules, or - for standard input
+    #[arg(value_name = "FILE|DIR", required = true)]
+    paths: Vec<PathBuf>,
+    /// Print only the names of files that are not in that spelling, and fail if there are any
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
+    /// Write the files instead of printing them, and print the names of those that changed
+    #[arg(long)]
+    write: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DialectName {
     #[value(name = "3")]
@@ -103,6 +119,7 @@ pub fn main() -> std::process::ExitCode {
         }
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
+        Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
@@ -180,6 +197,16 @@ impl CheckOptions {
     }
 }
 
+impl FmtOptions {
+    const fn mode(&self) -> fmt::Mode {
+        match (self.check, self.write) {
+            (true, _) => fmt::Mode::Check,
+            (_, true) => fmt::Mode::Write,
+            _ => fmt::Mode::Print,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -202,9 +229,16 @@ mod tests {
     #[test]
     fn help_names_every_command_and_status() {
         let help = Cli::command().render_help().to_string();
-        for text in
-            ["daemon", "doctor", "check", "explain", "/etc/audit/auditd-bpf.toml", "AUDITD_BPF_LOG", "  6  an error in"]
-        {
+        for text in [
+            "daemon",
+            "doctor",
+            "check",
+            "explain",
+            "fmt",
+            "/etc/audit/auditd-bpf.toml",
+            "AUDITD_BPF_LOG",
+            "  6  an error in",
+        ] {
             assert!(help.contains(text), "{text} is not in:\n{help}");
         }
     }

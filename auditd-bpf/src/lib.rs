@@ -8,7 +8,7 @@
 //! | users, groups and paths of this machine, for rules | [`host_facts`] |
 //! | names for the numbers in records | [`names`] |
 //! | can this host do it, and if not, why | [`doctor`] |
-//! | `auditd-bpf check`, `auditd-bpf explain` | [`check`], [`explain`] |
+//! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod exit_code;
 pub mod explain;
 mod file_watch;
+pub mod fmt;
 pub mod host_facts;
 pub mod identity;
 pub mod kernel;

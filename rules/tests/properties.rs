@@ -314,6 +314,26 @@ proptest! {
     }
 
     #[test]
+    fn formatting_changes_no_meaning(text in prop_oneof![rule_like(), vec(rule(), 1..4).prop_map(|rules| {
+        rules.iter().map(print::canonical).collect::<Vec<_>>().join(&b'\n')
+    })]) {
+        let formatted = rules::format(&text);
+        prop_assert_eq!(rules::format(&formatted), formatted.clone());
+        let (before, after) = (read(text), read(formatted.clone()));
+        let shown = String::from_utf8_lossy(&formatted).into_owned();
+        let same = before.ruleset.rules().zip(after.ruleset.rules()).all(|(one, other)| one.is_same_as(other));
+        prop_assert!(same && before.ruleset.len() == after.ruleset.len(), "{shown}");
+        prop_assert!(before.ruleset.controls().eq(after.ruleset.controls()), "{shown}");
+        let told = |parsed: &rules::Parsed| {
+            let told = parsed.diagnostics.iter().map(|told| (told.line.origin.line, told.code));
+            let mut told: Vec<_> = told.collect();
+            told.sort();
+            told
+        };
+        prop_assert_eq!(told(&before), told(&after), "{}", shown);
+    }
+
+    #[test]
     fn no_command_line_panics(words in vec(prop_oneof![rule_like(), vec(any::<u8>(), 0..12)], 0..12)) {
         let (_, commands, diagnostics) = Loader::new(&NoHost).command_line(&words);
         prop_assert!(commands.is_empty() || diagnostics.iter().all(|told| told.severity == Severity::Warning));
