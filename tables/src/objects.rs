@@ -4,6 +4,8 @@
 //! `net/socket.c`, `kernel/signal.c`, `kernel/ptrace.c`, `kernel/module/main.c` (Linux 6.1 to 7.3); the argument order of
 //! the man pages in section 2.
 
+use std::sync::LazyLock;
+
 /// How the engine treats a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Treatment {
@@ -137,7 +139,13 @@ const OBJECTS: &[Objects] = &[
 /// What a call acts on; `None` for calls without an object that a hook sees.
 #[must_use]
 pub fn objects(name: &str) -> Option<&'static Objects> {
-    OBJECTS.iter().find(|row| row.names.contains(&name))
+    static BY_NAME: LazyLock<Vec<(&str, &Objects)>> = LazyLock::new(|| {
+        let mut rows: Vec<_> = OBJECTS.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row))).collect();
+        rows.sort_unstable_by_key(|row| row.0);
+        rows
+    });
+    let row = BY_NAME.binary_search_by_key(&name, |row| row.0).ok()?;
+    BY_NAME.get(row).map(|row| row.1)
 }
 
 /// All rows.

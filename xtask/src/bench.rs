@@ -17,11 +17,14 @@ use serde_json::{Map, Value, json};
 
 use crate::vm::{Clock, End, Guest, Kernel, packages};
 use crate::workspace::Workspace;
-use crate::{build, cmd, setup};
+use crate::{bench_rules, build, cmd, setup};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The guests' kernel: 6.1, 6.12, 7.3 or a longer version prefix
     #[arg(long, default_value = "6.12")]
     kernel: String,
@@ -34,6 +37,12 @@ pub struct Args {
     /// Use the optimised binaries that are there instead of building them first
     #[arg(long)]
     no_build: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Measure how long a full rule set takes from text to plan
+    Rules(bench_rules::Args),
 }
 
 /// Where the bench's files lie in a guest.
@@ -65,6 +74,9 @@ impl Kind {
 
 /// `cargo xtask bench`.
 pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    if let Some(What::Rules(args)) = &args.what {
+        return bench_rules::main(workspace, args);
+    }
     setup::guest_tools()?;
     if !args.no_build {
         build::release(workspace)?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_rules;
 mod build;
 mod cmd;
 mod ebpf;
@@ -38,7 +39,7 @@ enum Task {
     Run(run::Args),
     /// Run everything that CI checks: formatting, clippy, unit, doc and guest tests
     Test(test::Args),
-    /// Measure what auditd-bpf costs beside the kernel's own audit, in instructions
+    /// Measure what auditd-bpf costs beside the kernel's own audit, in instructions; or how long rules take
     Bench(bench::Args),
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
     Vm(Box<vm::Args>),

@@ -39,32 +39,57 @@ fn tests(planned: &PlannedRule) -> impl Iterator<Item = (u32, Op, u32)> + '_ {
     })
 }
 
-/// Rows by field and interval, for the fields that any rule tests.
-pub(super) fn compile(rules: &[PlannedRule]) -> BTreeMap<u32, Vec<(u32, Row)>> {
-    let mut starts: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    for (field, _, value) in rules.iter().flat_map(tests) {
-        let starts = starts.entry(field).or_insert_with(|| BTreeSet::from([0]));
-        starts.insert(value);
-        starts.extend(value.checked_add(1));
-    }
-    starts
-        .into_iter()
-        .map(|(field, starts)| {
-            let mut rows: Vec<(u32, Row)> =
-                starts.into_iter().map(|start| (start, row_at(rules, field, start))).collect();
-            rows.dedup_by(|later, earlier| later.1 == earlier.1);
-            (field, rows)
-        })
-        .collect()
+/// The tests of one field.
+#[derive(Default)]
+struct Column {
+    /// Where the answer of some test changes.
+    starts: BTreeSet<u32>,
+    /// Rules that test the field, ascending, once for each test.
+    tests: Vec<(usize, Op, u32)>,
 }
 
-/// Rules whose tests of a field, if they have any, hold for a value.
-fn row_at(rules: &[PlannedRule], field: u32, value: u32) -> Row {
-    let mut row = NO_RULES;
+impl Column {
+    fn add(&mut self, rule: usize, op: Op, value: u32) {
+        self.starts.insert(value);
+        self.starts.extend(value.checked_add(1));
+        self.tests.push((rule, op, value));
+    }
+
+    fn untested(&self, rules: usize) -> Row {
+        let tested: BTreeSet<usize> = self.tests.iter().map(|test| test.0).collect();
+        let mut row = NO_RULES;
+        (0..rules).filter(|rule| !tested.contains(rule)).for_each(|rule| insert(&mut row, rule));
+        row
+    }
+
+    /// The rules that do not test the field, and those whose tests of it hold for a value.
+    fn row_at(&self, untested: &Row, value: u32) -> Row {
+        let mut row = *untested;
+        for tests in self.tests.chunk_by(|one, other| one.0 == other.0) {
+            if tests.iter().all(|(_, op, against)| op.holds(value, *against)) {
+                tests.first().into_iter().for_each(|test| insert(&mut row, test.0));
+            }
+        }
+        row
+    }
+}
+
+/// Rows by field and interval, for the fields that any rule tests.
+pub(super) fn compile(rules: &[PlannedRule]) -> BTreeMap<u32, Vec<(u32, Row)>> {
+    let mut columns: BTreeMap<u32, Column> = BTreeMap::new();
     for (index, planned) in rules.iter().enumerate() {
-        if tests(planned).filter(|test| test.0 == field).all(|(_, op, against)| op.holds(value, against)) {
-            insert(&mut row, index);
+        for (field, op, value) in tests(planned) {
+            columns.entry(field).or_default().add(index, op, value);
         }
     }
-    row
+    columns.into_iter().map(|(field, column)| (field, rows_of(&column, rules.len()))).collect()
+}
+
+fn rows_of(column: &Column, rules: usize) -> Vec<(u32, Row)> {
+    let untested = column.untested(rules);
+    let starts = column.starts.iter().copied().filter(|start| *start > 0);
+    let mut rows: Vec<(u32, Row)> =
+        std::iter::once(0).chain(starts).map(|start| (start, column.row_at(&untested, start))).collect();
+    rows.dedup_by(|later, earlier| later.1 == earlier.1);
+    rows
 }

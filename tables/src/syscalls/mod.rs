@@ -47,8 +47,8 @@ pub fn number(arch: Arch, name: &str) -> Option<u16> {
 
 fn row_named(arch: Arch, name: &str) -> Option<u16> {
     let rows = index(arch);
-    let name = name.to_ascii_lowercase();
-    let row = rows.binary_search_by_key(&name.as_str(), |row| row.0).ok()?;
+    let find = |name: &str| rows.binary_search_by_key(&name, |row| row.0).ok();
+    let row = find(name).or_else(|| find(&name.to_ascii_lowercase()))?;
     rows.get(row).map(|row| row.1)
 }
 
