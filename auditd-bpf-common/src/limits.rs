@@ -6,6 +6,10 @@ pub const MAX_RULES: usize = 1024;
 pub const WORDS: usize = MAX_RULES / 64;
 /// Two table sets: the one in force, and the one being filled or still used by calls in flight.
 pub const SLOTS: u32 = 2;
+/// Words of the filter in front of the object table: 16384 bits, of which 1,000 watched inodes set a sixteenth.
+pub const BLOOM_WORDS: usize = 256;
+/// Directories that an object lies below which are matched without a helper; deeper ones by a slower loop.
+pub const NEAR_LEVELS: u32 = 16;
 /// Syscall numbers per ABI that rules may name.
 pub const MAX_SYSCALLS: u32 = 1024;
 /// Bitmaps per slot.

@@ -3,7 +3,7 @@
 //! Rules of a set are numbered in match order; a *row* is a bitmap over them. Each lookup gives the row of rules that its
 //! value satisfies; the rows are ANDed, and the lowest bit left is the deciding rule.
 
-use crate::limits::WORDS;
+use crate::limits::{BLOOM_WORDS, WORDS};
 
 /// Row 0: no rule.
 pub const ROW_NONE: u32 = 0;
@@ -45,16 +45,14 @@ pub struct Header {
     pub words: u32,
     /// Bit per [`field`] that any rule tests.
     pub fields: u32,
-    /// Row of rules that test no object.
-    pub no_object_row: u32,
-    /// Row of rules that can match a call that succeeds; the others need no object from a hook that runs after the checks.
-    pub success_row: u32,
     /// Row of rules whose `exe` test holds for an executable that no rule names.
     pub exe_default_row: u32,
     /// 1 if any rule tests `exe`.
     pub tests_exe: u32,
     /// 1 if any rule tests `dir`.
     pub tests_dir: u32,
+    /// Bits of [`bloom_bit`] of every inode in the object table: most that are met are in none, and cost no look-up.
+    pub bloom: [u64; BLOOM_WORDS],
     /// Row by access of an open: index is the perm bits (read 4, write 2).
     pub perm_rows: [u32; 8],
     /// First interval and number of intervals per field.
@@ -69,6 +67,10 @@ pub struct Header {
 pub struct SyscallEntry {
     /// Rules that name the call, alone or by the class of their perm.
     pub row: u32,
+    /// Of these, rules that test no object.
+    pub alone_row: u32,
+    /// Of these, rules that can match a call that succeeds.
+    pub alone_success_row: u32,
     /// Bit per [`crate::hooks`] whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
     /// `file_open`, and would record its objects twice.
     pub hooks: u32,
@@ -125,6 +127,14 @@ pub struct ObjectKey {
     pub ino: u64,
 }
 
+/// Bit of an inode in [`Header::bloom`].
+#[inline(always)]
+#[must_use]
+pub const fn bloom_bit(dev: u32, ino: u64) -> usize {
+    let mixed = (ino ^ (dev as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 48) as usize & (BLOOM_WORDS * 64 - 1)
+}
+
 /// What is known of an inode.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,8 +184,8 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
-    assert!(size_of::<Header>() == 16 * 4 + field::COUNT * 8 + WORDS * 8);
-    assert!(size_of::<SyscallEntry>() == 16);
+    assert!(size_of::<Header>() == 14 * 4 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
+    assert!(size_of::<SyscallEntry>() == 24);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };
 

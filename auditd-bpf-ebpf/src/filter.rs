@@ -1,14 +1,14 @@
 //! Kernel tables to deciding rule: each field is one lookup that gives a row, rows are ANDed, the lowest bit left decides.
 
 use crate::{
-    kernel::{self, Object, Task, field},
-    maps::{ACTIVE, DAEMON_PID, EXES, HEADERS, INTERVALS, NAME_SEED, NAMES, OBJECTS, ROWS, SYSCALLS, count},
+    kernel::{self, field},
+    maps::{ACTIVE, EXES, HEADERS, INTERVALS, ROWS, SYSCALLS, count},
     task::Subject,
 };
 use auditd_bpf_common::{
     counters,
-    limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, NAME_BYTES, SEARCH_STEPS, WALK_STEPS, WORDS},
-    plan_rows::{Header, NameKey, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, class, field as ordered, hash_step},
+    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
+    plan_rows::{Header, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, bloom_bit, field as ordered},
 };
 
 /// A bitmap over rules.
@@ -55,6 +55,13 @@ impl Tables {
         SYSCALLS.get((self.slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
     }
 
+    /// Whether the rules may know an inode; if not, they do not.
+    #[inline(always)]
+    pub fn may_know(self, dev: u32, ino: u64) -> bool {
+        let bit = core::hint::black_box(bloom_bit(dev, ino));
+        self.header.bloom[bit / 64 % BLOOM_WORDS] >> (bit % 64) & 1 != 0
+    }
+
     /// All rules of a row. Words not in use stay as they are.
     #[inline(always)]
     pub fn load(self, rules: &mut Rules, row: u32) {
@@ -69,11 +76,11 @@ impl Tables {
         }
     }
 
-    /// Keeps the rules that have met their object, and of those that test none the ones in `row`. `met` stays as it is; it is
-    /// mutable because the verifier lets no read-only memory into a global function.
+    /// The rules of `row` that have met their object, and those of `alone`, which test none. `met` stays as it is; it is mutable
+    /// because the verifier lets no read-only memory into a global function.
     #[inline(always)]
-    pub fn narrow_objects(self, rules: &mut Rules, met: &mut Rules, row: u32) {
-        rules_narrow_objects(self.slot, row, rules, met);
+    pub fn candidates(self, rules: &mut Rules, row: u32, met: &mut Rules, alone: u32) {
+        rules_candidates(self.slot, row, rules, met, alone);
     }
 
     /// Keeps the rules whose tests of one ordered field hold for `value`.
@@ -135,39 +142,6 @@ impl Tables {
         let rule = core::hint::black_box(rule);
         self.header.never.words[(rule / 64) as usize % WORDS] >> (rule % 64) & 1 != 0
     }
-
-    /// Adds the rules that an object satisfies: by its inode, by its name in its directory, by the trees above it.
-    #[inline(always)]
-    pub fn match_object(self, rules: &mut Rules, dentry: Object) {
-        match_object(self.slot, self.header.tests_dir, rules, dentry);
-    }
-}
-
-/// A function of its own, not global: it takes a typed pointer, and inlined once per object it would take its callers' stack.
-#[inline(never)]
-fn match_object(slot: u32, tests_dir: u32, rules: &mut Rules, dentry: Object) {
-    let dev: u32 = field(field::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
-    let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
-    if !inode.is_null() {
-        let key = ObjectKey { slot: slot, dev, ino: field(inode, &kernel::INODE_I_INO) };
-        // SAFETY: the row number is copied out at once.
-        if let Some(value) = unsafe { OBJECTS.get(key) } {
-            let row = value.path_row;
-            rules_widen(slot, row, rules);
-        }
-    }
-    let parent: Object = field(dentry, &kernel::DENTRY_D_PARENT);
-    let directory: Object = field(parent, &kernel::DENTRY_D_INODE);
-    if !directory.is_null() {
-        let ino = field(directory, &kernel::INODE_I_INO);
-        // SAFETY: the flag is copied out at once.
-        if unsafe { OBJECTS.get(ObjectKey { slot: slot, dev, ino }) }.is_some_and(|value| value.has_names != 0) {
-            rules_match_name(slot, dev, ino, kernel::address(dentry), rules);
-        }
-    }
-    if tests_dir != 0 {
-        rules_match_trees(slot, dev, kernel::address(dentry), rules);
-    }
 }
 
 // The functions below are global in BPF's sense: the verifier checks each once, for any arguments, instead of again on
@@ -211,7 +185,7 @@ extern "C" fn rules_load(slot: u32, number: u32, rules: *mut Rules) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn rules_widen(slot: u32, number: u32, rules: *mut Rules) -> i32 {
+pub extern "C" fn rules_widen(slot: u32, number: u32, rules: *mut Rules) -> i32 {
     // SAFETY: as in `rules_load`.
     let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
     let Some(row) = row(slot, number) else { return 0 };
@@ -232,15 +206,14 @@ extern "C" fn rules_narrow(slot: u32, number: u32, rules: *mut Rules) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn rules_narrow_objects(slot: u32, number: u32, rules: *mut Rules, met: *mut Rules) -> i32 {
+extern "C" fn rules_candidates(slot: u32, number: u32, rules: *mut Rules, met: *mut Rules, alone: u32) -> i32 {
     // SAFETY: as in `rules_load`.
     let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
     // SAFETY: as in `rules_load`.
     let Some(met) = (unsafe { met.as_ref() }) else { return 0 };
-    let Some(header) = HEADERS.get(slot) else { return 0 };
-    let Some(none) = row(slot, header.no_object_row) else { return 0 };
-    let Some(also) = row(slot, number) else { return 0 };
-    each_word(header.words, |i| rules.words[i] &= met.words[i] | (none.words[i] & also.words[i]));
+    let Some(named) = row(slot, number) else { return 0 };
+    let Some(alone) = row(slot, alone) else { return 0 };
+    each_word(words_in_use(slot), |i| rules.words[i] = named.words[i] & met.words[i] | alone.words[i]);
     0
 }
 
@@ -316,145 +289,4 @@ unsafe extern "C" fn search_step(_: u32, search: *mut Search) -> i64 {
         search.count = half;
     }
     0
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn rules_match_name(slot: u32, dev: u32, ino: u64, dentry: u64, rules: *mut Rules) -> i32 {
-    if rules.is_null() {
-        return 0;
-    }
-    let key = NameKey { slot, dev, ino, hash: hash_dentry_name(dentry) };
-    // SAFETY: the row number is copied out at once.
-    if let Some(row) = unsafe { NAMES.get(key) } {
-        let row = *row;
-        rules_widen(slot, row, rules);
-    }
-    0
-}
-
-/// The key is built in its place, for want of stack.
-struct TreeWalk {
-    key: ObjectKey,
-    rules: *mut Rules,
-    dentry: u64,
-    whole: u64,
-}
-
-/// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
-/// kernel's `audit_tree`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn rules_match_trees(slot: u32, dev: u32, dentry: u64, rules: *mut Rules) -> i32 {
-    if rules.is_null() {
-        return 0;
-    }
-    let mut walk = TreeWalk { key: ObjectKey { slot, dev, ino: 0 }, rules, dentry, whole: 0 };
-    kernel::repeat(WALK_STEPS, tree_step, &mut walk);
-    if walk.whole == 0 {
-        count(counters::UNRESOLVED_PATH);
-    }
-    0
-}
-
-/// One directory up.
-unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
-    // SAFETY: the state of `rules_match_trees`, checked by the verifier.
-    let walk = unsafe { &mut *walk };
-    let inode: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_INODE);
-    if inode != 0 {
-        walk.key.ino = kernel::probe(inode, &kernel::INODE_I_INO);
-        // SAFETY: the row number is copied out at once.
-        let row = unsafe { OBJECTS.get(&walk.key) }.map_or(ROW_NONE, |value| value.dir_row);
-        if row != ROW_NONE {
-            rules_widen(walk.key.slot, row, walk.rules);
-        }
-    }
-    let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
-    if parent == walk.dentry || parent == 0 {
-        walk.whole = (parent != 0) as u64;
-        return 1;
-    }
-    walk.dentry = parent;
-    0
-}
-
-struct NameHash {
-    name: u64,
-    hash: u64,
-    length: u64,
-}
-
-/// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
-#[inline(always)]
-fn hash_dentry_name(dentry: u64) -> u64 {
-    let length = u64::from(kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1));
-    let name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
-    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), length), length };
-    kernel::repeat(NAME_BYTES as u32 / 8, hash_word, &mut state);
-    state.hash
-}
-
-// Callbacks count by their index: a counter in the state would be followed by the verifier through every value.
-unsafe extern "C" fn hash_word(index: u32, state: *mut NameHash) -> i64 {
-    // SAFETY: the state of `hash_dentry_name`, checked by the verifier.
-    let state = unsafe { &mut *state };
-    let done = u64::from(index) * 8;
-    if done >= state.length {
-        return 1;
-    }
-    let mut word = 0u64;
-    let bytes = (state.length - done).min(8) as u32;
-    if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + done) {
-        count(counters::UNRESOLVED_PATH);
-    }
-    state.hash = hash_step(state.hash, word);
-    0
-}
-
-/// A call in progress that some rule names.
-pub struct Call {
-    pub task: Task,
-    pub registers: Object,
-    pub number: u32,
-    pub abi: u32,
-    pub tables: Tables,
-    pub entry: &'static SyscallEntry,
-}
-
-impl Call {
-    /// The current task's call, if a rule names it.
-    #[inline(always)]
-    pub fn current() -> Option<Self> {
-        let task = Task::current();
-        if !task.has_syscall() || kernel::pid_tid().0 == DAEMON_PID.load() {
-            return None;
-        }
-        let registers = task.registers();
-        let (number, abi) = (kernel::syscall_number(registers), task.abi());
-        let tables = Tables::active()?;
-        let entry = tables.syscall(abi, number)?;
-        Some(Self { task, registers, number, abi, tables, entry })
-    }
-
-    /// Whether the event can still match, the result being unknown: decides if the objects are worth recording.
-    #[inline(never)]
-    pub fn may_match(&self, objects: &mut Rules, access: u32, result_row: u32) -> bool {
-        no_rules!(rules);
-        self.tables.load(rules, self.entry.row);
-        if self.entry.class == class::OPEN || self.entry.class == class::OPENAT2 {
-            self.tables.narrow(rules, self.tables.header.perm_rows[(access & 7) as usize]);
-        }
-        self.tables.narrow_objects(rules, objects, result_row);
-        if !self.tables.any(rules) {
-            return false;
-        }
-        if self.entry.class == class::EXEC {
-            // Ids and executable change before the rules are applied.
-            return true;
-        }
-        self.tables
-            .narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
-        self.tables.any(rules)
-    }
 }

@@ -47,6 +47,45 @@ pub fn member(object: Object, offset: &Global<u32>) -> Object {
     unsafe { object.add(offset.load() as usize) }
 }
 
+/// How the objects that a program is shown are read: the same code serves programs that get typed pointers, and those that
+/// get plain addresses.
+pub trait Memory {
+    /// Loads a field.
+    fn load<T: Copy>(object: Object, offset: &Global<u32>) -> T;
+    /// The address of an object as a plain number, which a global function may take; a typed pointer it may not.
+    fn address(object: Object) -> u64;
+}
+
+/// Through [`field`].
+pub struct Typed;
+/// Through [`probe`].
+pub struct Probed;
+
+impl Memory for Typed {
+    #[inline(always)]
+    fn load<T: Copy>(object: Object, offset: &Global<u32>) -> T {
+        field(object, offset)
+    }
+
+    #[inline(always)]
+    fn address(object: Object) -> u64 {
+        let slot = object;
+        probe_at((&raw const slot) as u64)
+    }
+}
+
+impl Memory for Probed {
+    #[inline(always)]
+    fn load<T: Copy>(object: Object, offset: &Global<u32>) -> T {
+        probe(object as u64, offset)
+    }
+
+    #[inline(always)]
+    fn address(object: Object) -> u64 {
+        object as u64
+    }
+}
+
 /// Copies a field from any kernel address; zero where it cannot be read.
 #[inline(always)]
 pub fn probe<T: Copy>(address: u64, offset: &Global<u32>) -> T {
@@ -98,13 +137,6 @@ pub fn copy_user_str(to: *mut u8, len: u32, from: u64) -> i64 {
 pub fn repeat<S>(steps: u32, step: unsafe extern "C" fn(u32, *mut S) -> i64, state: &mut S) {
     // SAFETY: the verifier checks the callback with exactly this state.
     unsafe { raw::bpf_loop(steps, step as *mut c_void, core::ptr::from_mut(state).cast(), 0) };
-}
-
-/// The address of an object as a plain number, which a global function may take; a typed pointer it may not.
-#[inline(always)]
-pub fn address(object: Object) -> u64 {
-    let slot = object;
-    probe_at((&raw const slot) as u64)
 }
 
 /// Zeroes a value of whole words, each by a store: the compiler would call its memset, which goes byte by byte.

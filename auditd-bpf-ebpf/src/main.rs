@@ -1,6 +1,7 @@
 //! The kernel side of auditd-bpf.
 //!
-//! Two moments. A hook sees an object before the act and notes what it is ([`record`], [`task`]); the end of the syscall
+//! Two moments. A hook sees an object before the act, matches it ([`objects`]) and notes what it is
+//! ([`record`], [`task`]); the end of the syscall
 //! ([`syscall`]) knows the result, applies the rules ([`filter`]) and emits one event ([`emit`]). Kernel memory is reached
 //! through [`kernel`] alone.
 #![no_std]
@@ -9,11 +10,13 @@
 #![allow(clippy::needless_range_loop, reason = "iterators hide the bound from the verifier")]
 #![allow(missing_docs, reason = "a program, not a library: no item is public API")]
 
+mod call;
 mod emit;
 mod filter;
 mod hooks;
 mod kernel;
 mod maps;
+mod objects;
 mod path;
 mod record;
 mod syscall;

@@ -1,14 +1,17 @@
 //! From a hook's arguments to the objects of the event.
 
 use crate::{
+    call::{Call, Moment},
     emit,
-    filter::{Call, each_word, no_rules},
-    kernel::{self, Object, field},
+    filter::{each_word, no_rules},
+    kernel::{self, Memory, Object, Typed, field},
+    objects::match_object,
     path,
     task::{self, Context, TaskContext},
 };
 use auditd_bpf_common::{
-    plan_rows::{ROW_ALL, class},
+    hooks,
+    plan_rows::{ROW_NONE, class},
     wire::{self, name_type, section},
 };
 
@@ -32,6 +35,13 @@ impl Met {
         Self::Whole { role, dentry: field(path, &kernel::PATH_DENTRY), mount: field(path, &kernel::PATH_MNT) }
     }
 
+    /// The same for a path of which only the address is known.
+    #[inline(always)]
+    pub fn at_address(role: u8, path: u64) -> Self {
+        let (dentry, mount) = (kernel::probe(path, &kernel::PATH_DENTRY), kernel::probe(path, &kernel::PATH_MNT));
+        Self::Whole { role, dentry, mount }
+    }
+
     /// An object of which the hook tells no mount.
     #[inline(always)]
     pub fn without_mount(dentry: Object) -> Self {
@@ -50,32 +60,35 @@ impl Met {
 /// Records objects of the current call, if a rule may want them.
 #[inline(always)]
 pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
-    if let Some(call) = Call::current() {
+    if let Some(call) = Call::current(hook) {
         // Most hooks run before the checks that may still refuse the act.
-        objects_of(&call, hook, 0, ROW_ALL, objects);
+        objects_of::<Typed, N>(&call, hook, 0, Moment::AnyResult, objects);
     }
 }
 
-/// Records objects of a call. `access`: perm bits of an open. `result_row`: rules that can still match.
+/// Records objects of a call. `access`: perm bits of an open.
 #[inline(always)]
-pub fn objects_of<const N: usize>(call: &Call, hook: u32, access: u32, result_row: u32, objects: [Met; N]) {
-    if call.entry.hooks >> hook & 1 == 0 {
-        return;
-    }
+pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32, moment: Moment, objects: [Met; N]) {
     no_rules!(met);
+    let mut found = false;
     each(&objects, |object| {
         if let Some(dentry) = object.dentry() {
-            call.tables.match_object(met, dentry);
+            found |= match_object::<M>(call.tables.slot, met, dentry);
         }
     });
-    if !call.may_match(met, access, result_row) {
+    let alone = call.alone_row(moment);
+    if !found && alone == ROW_NONE || !call.may_match(met, access, alone) {
         return;
     }
     let Some(context) = task::begin(call) else { return };
+    if context.header.hook == hooks::MAY_OPEN {
+        // What was met there was so for the case that nothing else would be.
+        context.forget_objects();
+    }
     note_hook(context, hook);
     context.access = access;
     each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
-    each(&objects, |object| append_object(context, object));
+    each(&objects, |object| append_object::<M>(context, object));
 }
 
 /// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
@@ -102,9 +115,8 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 /// Begins the event of a call whose object is not a file, if a rule may want it.
 #[inline(always)]
 pub fn plain(hook: u32) -> Option<Context> {
-    let call = Call::current()?;
-    no_rules!(met);
-    if call.entry.hooks >> hook & 1 == 0 || !call.may_match(met, 0, ROW_ALL) {
+    let call = Call::current(hook)?;
+    if !call.may_match_alone() {
         return None;
     }
     let context = task::begin(&call)?;
@@ -121,11 +133,11 @@ fn note_hook(context: &mut TaskContext, hook: u32) {
 }
 
 #[inline(always)]
-fn append_object(context: &mut TaskContext, object: Met) {
+fn append_object<M: Memory>(context: &mut TaskContext, object: Met) {
     match object {
-        Met::Whole { role, dentry, mount } => append_whole(context, dentry, mount, role),
-        Met::Below { role, dentry } => append_below(context, dentry, dentry, role),
-        Met::Becomes { role, dentry, inode_of } => append_below(context, dentry, inode_of, role),
+        Met::Whole { role, dentry, mount } => append_whole::<M>(context, dentry, mount, role),
+        Met::Below { role, dentry } => append_below::<M>(context, dentry, dentry, role),
+        Met::Becomes { role, dentry, inode_of } => append_below::<M>(context, dentry, inode_of, role),
         Met::Nothing => {}
     }
 }
@@ -133,29 +145,29 @@ fn append_object(context: &mut TaskContext, object: Met) {
 // Functions of their own: inlined once per object they would take the stack of their callers.
 
 #[inline(never)]
-fn append_whole(context: &mut TaskContext, dentry: Object, mount: Object, role: u8) {
-    append_inode(context, dentry, role);
+fn append_whole<M: Memory>(context: &mut TaskContext, dentry: Object, mount: Object, role: u8) {
+    append_inode::<M>(context, dentry, role);
     path::append(context, dentry, mount);
 }
 
 #[inline(never)]
-fn append_below(context: &mut TaskContext, dentry: Object, inode_of: Object, role: u8) {
-    append_inode(context, inode_of, role);
+fn append_below<M: Memory>(context: &mut TaskContext, dentry: Object, inode_of: Object, role: u8) {
+    append_inode::<M>(context, inode_of, role);
     path::append_below_parent(context, dentry);
 }
 
 #[inline(always)]
-fn append_inode(context: &mut TaskContext, dentry: Object, role: u8) {
+fn append_inode<M: Memory>(context: &mut TaskContext, dentry: Object, role: u8) {
     context.objects += 1;
-    let inode: Object = field(dentry, &kernel::DENTRY_D_INODE);
+    let inode: Object = M::load(dentry, &kernel::DENTRY_D_INODE);
     let mut value = wire::Object::default();
     if !inode.is_null() {
-        value.ino = field(inode, &kernel::INODE_I_INO);
-        value.dev = field(field::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
-        value.mode = u32::from(field::<u16>(inode, &kernel::INODE_I_MODE));
-        value.uid = field(inode, &kernel::INODE_I_UID);
-        value.gid = field(inode, &kernel::INODE_I_GID);
-        value.rdev = field(inode, &kernel::INODE_I_RDEV);
+        value.ino = M::load(inode, &kernel::INODE_I_INO);
+        value.dev = M::load(M::load::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
+        value.mode = u32::from(M::load::<u16>(inode, &kernel::INODE_I_MODE));
+        value.uid = M::load(inode, &kernel::INODE_I_UID);
+        value.gid = M::load(inode, &kernel::INODE_I_GID);
+        value.rdev = M::load(inode, &kernel::INODE_I_RDEV);
     }
     emit::append_value(context, section::OBJECT, role, &value);
 }

@@ -1,8 +1,9 @@
 //! The result side: what runs at the end of every syscall that a rule names.
 
 use crate::{
+    call::Call,
     emit,
-    filter::{Call, Tables, no_rules},
+    filter::{Tables, no_rules},
     kernel::{self, Object, Task},
     maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
@@ -11,7 +12,7 @@ use crate::{
 use auditd_bpf_common::{
     counters,
     limits::{ARGV_BYTES, STAGE_COMPLETE},
-    plan_rows::{NO_ARG, ROW_ALL, SyscallEntry, class},
+    plan_rows::{NO_ARG, ROW_NONE, SyscallEntry, class},
     wire::{incomplete, section},
 };
 use aya_ebpf::{
@@ -43,18 +44,27 @@ fexit_syscall! {
     fexit_syscall_1, STAGES_1;
 }
 
+/// `execve` by ABI (`arch/x86/entry/syscalls`).
+const EXECVE: [u32; 2] = [59, 11];
+
 /// Whether a hook began an event for the call, or a rule without an object may match it.
 #[inline(always)]
 fn is_candidate(registers: Object, exit: i64) -> bool {
-    let (number, abi, begun) = task::ended(Task::current(), registers);
-    if begun.is_some() {
+    let task = Task::current();
+    let Some(tables) = Tables::active() else { return task::ended(task, registers).2.is_some() };
+    let (number, abi) = (kernel::syscall_number(registers), task.abi());
+    let entry = tables.syscall(abi, number);
+    // What ends as an exec may have begun as one of the other ABI, which rules name.
+    if (entry.is_some() || number == EXECVE[abi as usize & 1]) && task::ended(task, registers).2.is_some() {
         return true;
     }
-    let Some(tables) = Tables::active() else { return false };
-    let Some(entry) = tables.syscall(abi, number) else { return false };
+    let Some(entry) = entry else { return false };
+    let alone = if kernel::is_error(exit) { entry.alone_row } else { entry.alone_success_row };
+    if alone == ROW_NONE {
+        return false;
+    }
     no_rules!(rules);
-    tables.load(rules, entry.row);
-    tables.narrow(rules, tables.header.no_object_row);
+    tables.load(rules, alone);
     tables.narrow_result(rules, exit);
     tables.any(rules)
 }
@@ -117,14 +127,13 @@ fn decide(
     let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
     let Some(entry) = tables.syscall(abi, number) else { return begun };
     no_rules!(rules);
-    tables.load(rules, entry.row);
     let begun = match begun {
         Some(context) => {
-            tables.narrow_objects(rules, &mut context.object_rules, ROW_ALL);
+            tables.candidates(rules, entry.row, &mut context.object_rules, entry.alone_row);
             Some(context)
         }
         None => {
-            tables.narrow(rules, tables.header.no_object_row);
+            tables.load(rules, entry.alone_row);
             None
         }
     };

@@ -1,7 +1,8 @@
 //! What the programs remember of a task between the hooks and the end of its syscall, as the kernel's `audit_context` does.
 
 use crate::{
-    filter::{Call, Rules, Tables},
+    call::Call,
+    filter::{Rules, Tables},
     kernel::{self, Object, Task, field},
     maps::{TASKS, count},
 };
@@ -61,6 +62,14 @@ pub fn begin(call: &Call) -> Option<Context> {
     Some(context)
 }
 
+/// Whether a hook noted objects of the call.
+#[inline(always)]
+pub fn has_objects(call: &Call) -> bool {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    unsafe { TASKS.get(call.task.raw()).as_ref() }
+        .is_some_and(|context| context.is_of(call.number, call.abi) && context.objects != 0)
+}
+
 /// The call that just ended, as number and ABI, and its context if a hook began one. A successful exec leaves the number of
 /// `execve` in the ABI of the new image, whatever the call was (`set_personality_64bit` and its kin in
 /// `arch/x86/kernel/process_64.c`): there the context knows better.
@@ -88,6 +97,12 @@ impl TaskContext {
     #[inline(always)]
     pub fn reset(&mut self) {
         self.header.start = 0;
+        self.forget_objects();
+    }
+
+    /// Forgets what the call acts on.
+    #[inline(always)]
+    pub fn forget_objects(&mut self) {
         self.header.hook = 0;
         self.header.chunk = 0;
         self.header.payload_len = 0;

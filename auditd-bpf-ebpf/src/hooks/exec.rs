@@ -1,22 +1,17 @@
 //! Starting programs.
 
 use crate::{
-    filter::Call,
     kernel::{self, Object, field, member},
     record::{self, Met},
 };
-use auditd_bpf_common::{hooks, plan_rows::ROW_ALL, wire::name_type};
+use auditd_bpf_common::{hooks, wire::name_type};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 /// Called for the file named, and again for the interpreter of a script.
 #[lsm(hook = "bprm_check_security")]
 pub fn lsm_bprm_check_security(ctx: LsmContext) -> i32 {
-    let bprm: Object = ctx.arg(0);
-    if let Some(call) = Call::current() {
-        let file: Object = field(bprm, &kernel::BPRM_FILE);
-        let object = Met::at(name_type::NORMAL, member(file, &kernel::FILE_F_PATH));
-        record::objects_of(&call, hooks::BPRM_CHECK, 0, ROW_ALL, [object]);
-    }
+    let file: Object = field(ctx.arg(0), &kernel::BPRM_FILE);
+    record::objects(hooks::BPRM_CHECK, [Met::at(name_type::NORMAL, member(file, &kernel::FILE_F_PATH))]);
     0
 }
 

@@ -1,14 +1,15 @@
 //! Opening, and what is done by path: `path_*` hooks run before the permission checks, `file_*` after.
 
 use crate::{
-    filter::Call,
-    kernel::{self, Object, field, member},
+    call::{Call, Moment},
+    kernel::{self, Object, Probed, Typed, field, member},
     record::{self, Met},
+    task,
 };
-use auditd_bpf_common::{hooks, plan_rows::ROW_ALL, wire::name_type};
+use auditd_bpf_common::{hooks, wire::name_type};
 use aya_ebpf::{
-    macros::{fexit, lsm},
-    programs::{FExitContext, LsmContext},
+    macros::{fexit, kprobe, lsm},
+    programs::{FExitContext, LsmContext, ProbeContext},
 };
 
 /// The open created the file (`include/linux/fs.h`).
@@ -16,7 +17,7 @@ const FMODE_CREATED: u32 = 0x10_0000;
 
 #[lsm(hook = "file_open")]
 pub fn lsm_file_open(ctx: LsmContext) -> i32 {
-    if let Some(call) = Call::current() {
+    if let Some(call) = Call::current(hooks::FILE_OPEN) {
         opened(&call, ctx.arg(0));
     }
     0
@@ -26,9 +27,9 @@ pub fn lsm_file_open(ctx: LsmContext) -> i32 {
 fn opened(call: &Call, file: Object) {
     let path = member(file, &kernel::FILE_F_PATH);
     let access = record::open_access(field(file, &kernel::FILE_F_FLAGS));
-    let result_row = call.tables.header.success_row;
+    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
     if field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED == 0 {
-        record::objects_of(call, hooks::FILE_OPEN, access, result_row, [Met::at(name_type::NORMAL, path)]);
+        record::objects_of::<Typed, 1>(call, hook, access, moment, [Met::at(name_type::NORMAL, path)]);
         return;
     }
     let dentry: Object = field(path, &kernel::PATH_DENTRY);
@@ -38,17 +39,35 @@ fn opened(call: &Call, file: Object) {
         mount: field(path, &kernel::PATH_MNT),
     };
     let created = Met::Below { role: name_type::CREATE, dentry };
-    record::objects_of(call, hooks::FILE_OPEN, access, result_row, [parent, created]);
+    record::objects_of::<Typed, 2>(call, hook, access, moment, [parent, created]);
 }
 
 /// Opens that the permission checks refuse never reach `file_open`; `may_open` (`fs/namei.c`) is where they end.
 #[fexit]
 pub fn fexit_may_open(ctx: FExitContext) -> u32 {
     if ctx.ret::<i32>().is_ok_and(|result| result != 0)
-        && let Some(call) = Call::current()
+        && let Some(call) = Call::current(hooks::MAY_OPEN)
     {
         let access = record::open_access(ctx.arg::<u32>(3));
-        record::objects_of(&call, hooks::MAY_OPEN, access, ROW_ALL, [Met::at(name_type::NORMAL, ctx.arg(1))]);
+        let object = Met::at(name_type::NORMAL, ctx.arg(1));
+        record::objects_of::<Typed, 1>(&call, hooks::MAY_OPEN, access, Moment::AnyResult, [object]);
+    }
+    0
+}
+
+/// The same where the kernel preempts, and would leave the above out at times: at the start of the function, whose end cannot
+/// be seen otherwise. What is let through comes to another hook, which forgets what was met here.
+#[kprobe(function = "may_open")]
+pub fn kprobe_may_open(ctx: ProbeContext) -> u32 {
+    if let (Some(path), Some(checked), Some(flags)) = (ctx.arg::<u64>(1), ctx.arg::<u32>(2), ctx.arg::<u32>(3))
+        // Of a file that the open just created nothing is checked.
+        && checked != 0
+        && let Some(call) = Call::current(hooks::MAY_OPEN)
+        && !task::has_objects(&call)
+    {
+        let object = Met::at_address(name_type::NORMAL, path);
+        let (hook, moment) = (hooks::MAY_OPEN, Moment::AnyResult);
+        record::objects_of::<Probed, 1>(&call, hook, record::open_access(flags), moment, [object]);
     }
     0
 }

@@ -216,7 +216,10 @@ impl Engine {
     fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {
         match place {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
-            Place::Function(function) => self.object.attach_fexit(&format!("fexit_{function}"), function),
+            Place::Function(function) => match self.call_ends {
+                CallEnds::PerCall => self.object.attach_fexit(&format!("fexit_{function}"), function),
+                CallEnds::AllCalls => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
+            },
             Place::Syscall(function) => self.object.attach_syscall(function),
             Place::AllCalls => self.object.attach_all_calls(),
         }

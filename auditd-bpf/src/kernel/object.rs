@@ -8,7 +8,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
     programs::{
-        FExit, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun, TracePoint,
+        FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun, TracePoint,
         links::{FdLink, LinkError},
     },
 };
@@ -195,6 +195,23 @@ impl Object {
             .map_err(refused(program, target))?;
         let fd = tracepoint.fd().and_then(own).map_err(refused(program, target))?;
         tracepoint.unload().map_err(refused(program, target))?;
+        Ok(Attached { _link: link, program: fd })
+    }
+
+    /// Attaches a program to the start of a function.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_kprobe(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
+        let kprobe: &mut KProbe = named(&mut self.ebpf, program, function)?;
+        let link = kprobe
+            .load()
+            .and_then(|()| kprobe.attach(function, 0))
+            .and_then(|id| kprobe.take_link(id))
+            .and_then(|link| FdLink::try_from(link).map_err(|_: LinkError| ProgramError::NotAttached))
+            .map_err(refused(program, function))?;
+        let fd = kprobe.fd().and_then(own).map_err(refused(program, function))?;
+        kprobe.unload().map_err(refused(program, function))?;
         Ok(Attached { _link: link, program: fd })
     }
 

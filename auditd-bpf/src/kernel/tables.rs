@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use auditd_bpf_common::{
     hooks,
-    limits::{MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, WORDS},
+    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, WORDS},
     names,
     plan_rows::{
         self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SyscallEntry, class,
@@ -68,6 +68,20 @@ struct Filled {
     exes: HashMap<ObjectKey, u32>,
 }
 
+impl Filled {
+    /// The filter in front of the objects.
+    fn bloom(&self) -> [u64; BLOOM_WORDS] {
+        let mut bloom = [0; BLOOM_WORDS];
+        self.objects.keys().for_each(|key| add_to_bloom(&mut bloom, key.dev, key.ino));
+        bloom
+    }
+}
+
+fn add_to_bloom(bloom: &mut [u64; BLOOM_WORDS], dev: u32, ino: u64) {
+    let bit = plan_rows::bloom_bit(dev, ino);
+    bloom[bit / 64 % BLOOM_WORDS] |= 1 << (bit % 64);
+}
+
 /// Rows in use, each once.
 #[derive(Default)]
 struct RowNumbers {
@@ -110,8 +124,6 @@ impl Tables {
             words: (plan.rules.len().div_ceil(64)).clamp(1, WORDS) as u32,
             generation: self.next_generation(),
             fields: plan.intervals.keys().fold(0, |fields, field| fields | 1 << field),
-            no_object_row: self.row(slot, &plan.no_object)?,
-            success_row: self.row(slot, &plan.success)?,
             exe_default_row: self.row(slot, &identities.other_exes)?,
             tests_exe: u32::from(!plan.exes.is_empty()),
             tests_dir: u32::from(!plan.trees.is_empty()),
@@ -123,6 +135,7 @@ impl Tables {
         }
         self.fill_intervals(slot, plan, &mut header)?;
         self.fill_identities(slot, identities)?;
+        header.bloom = self.slots[slot as usize].bloom();
         self.headers.set(slot, header, 0).map_err(write(names::HEADERS))?;
         self.active.set(0, slot, 0).map_err(write(names::ACTIVE))?;
         self.generation += 1;
@@ -148,7 +161,16 @@ impl Tables {
     /// # Errors
     /// If a table is too small or the kernel refuses a write.
     pub fn refresh(&mut self, identities: &Identities) -> Result<(), TablesError> {
-        self.fill_identities(self.slot(), identities)
+        let slot = self.slot();
+        let mut header = self.headers.get(&slot, 0).map_err(write(names::HEADERS))?;
+        // What comes must be in the filter before it is in the table; what goes may stay in it until it has left.
+        for id in identities.objects.keys() {
+            add_to_bloom(&mut header.bloom, id.dev, id.ino);
+        }
+        self.headers.set(slot, header, 0).map_err(write(names::HEADERS))?;
+        self.fill_identities(slot, identities)?;
+        header.bloom = self.slots[slot as usize].bloom();
+        self.headers.set(slot, header, 0).map_err(write(names::HEADERS))
     }
 
     fn slot(&self) -> u32 {
@@ -182,7 +204,15 @@ impl Tables {
             for number in 0..MAX_SYSCALLS {
                 let call = u16::try_from(number).ok().and_then(|number| plan.syscalls.get(&(arch, number)));
                 let entry = match call {
-                    Some(call) => SyscallEntry { row: self.row(slot, &call.rules)?, ..entry(call) },
+                    Some(call) => {
+                        let alone = plan::intersection(&call.rules, &plan.no_object);
+                        SyscallEntry {
+                            row: self.row(slot, &call.rules)?,
+                            alone_row: self.row(slot, &alone)?,
+                            alone_success_row: self.row(slot, &plan::intersection(&alone, &plan.success))?,
+                            ..entry(call)
+                        }
+                    }
                     None => SyscallEntry::default(),
                 };
                 let index = (slot * 2 + abi) * MAX_SYSCALLS + number;
@@ -237,11 +267,10 @@ const EMPTY_HEADER: Header = Header {
     generation: 0,
     words: 1,
     fields: 0,
-    no_object_row: ROW_NONE,
-    success_row: ROW_NONE,
     exe_default_row: ROW_NONE,
     tests_exe: 0,
     tests_dir: 0,
+    bloom: [0; BLOOM_WORDS],
     perm_rows: [ROW_NONE; 8],
     intervals: [[0, 0]; field::COUNT],
     never: plan::NO_RULES,
@@ -289,7 +318,6 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
     SyscallEntry {
-        row: ROW_NONE,
         hooks,
         class: match objects.treatment {
             Treatment::Plain => class::PLAIN,
@@ -302,6 +330,6 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
         flags_arg: objects.flags.unwrap_or(NO_ARG),
         path2_arg: path(1),
         dirfd2_arg: dirfd(1),
-        _pad: [0; 2],
+        ..SyscallEntry::default()
     }
 }

@@ -118,6 +118,16 @@ pub fn union(one: &Row, other: &Row) -> Row {
     both
 }
 
+/// The rules that are in both rows.
+#[must_use]
+pub fn intersection(one: &Row, other: &Row) -> Row {
+    let mut both = *one;
+    for (word, also) in both.words.iter_mut().zip(other.words) {
+        *word &= also;
+    }
+    both
+}
+
 /// The rules of `one` that `other` lacks.
 #[must_use]
 pub fn difference(one: &Row, other: &Row) -> Row {

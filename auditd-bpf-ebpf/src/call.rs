@@ -1,0 +1,87 @@
+//! The call in progress, as the hooks see it.
+
+use crate::{
+    filter::{Rules, Tables, no_rules},
+    kernel::{self, Object, Task, field},
+    maps::DAEMON_PID,
+    record,
+    task::Subject,
+};
+use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class};
+
+/// A call in progress that some rule names.
+pub struct Call {
+    pub task: Task,
+    pub registers: Object,
+    pub number: u32,
+    pub abi: u32,
+    pub tables: Tables,
+    pub entry: &'static SyscallEntry,
+}
+
+/// What a hook knows of the call's result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing: the checks that may refuse the act are still to come, or have refused it.
+    AnyResult,
+    /// The act was let through.
+    AfterChecks,
+}
+
+impl Call {
+    /// The current task's call, if a rule names it and the hook's objects belong to it.
+    #[inline(always)]
+    pub fn current(hook: u32) -> Option<Self> {
+        let tables = Tables::active()?;
+        let task = Task::current();
+        if !task.has_syscall() {
+            return None;
+        }
+        let registers = task.registers();
+        let (number, abi) = (kernel::syscall_number(registers), task.abi());
+        let entry = tables.syscall(abi, number)?;
+        if entry.hooks >> hook & 1 == 0 || field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load() {
+            return None;
+        }
+        Some(Self { task, registers, number, abi, tables, entry })
+    }
+
+    /// The call's rules that test no object, and can still match.
+    #[inline(always)]
+    pub fn alone_row(&self, moment: Moment) -> u32 {
+        match moment {
+            Moment::AnyResult => self.entry.alone_row,
+            Moment::AfterChecks => self.entry.alone_success_row,
+        }
+    }
+
+    /// Whether the event can still match, the result being unknown: decides if the objects are worth recording.
+    #[inline(never)]
+    pub fn may_match(&self, met: &mut Rules, access: u32, alone: u32) -> bool {
+        no_rules!(rules);
+        self.tables.candidates(rules, self.entry.row, met, alone);
+        if record::is_open(self.entry.class) {
+            self.tables.narrow(rules, self.tables.header.perm_rows[(access & 7) as usize]);
+        }
+        if !self.tables.any(rules) {
+            return false;
+        }
+        if self.entry.class == class::EXEC {
+            // Ids and executable change before the rules are applied.
+            return true;
+        }
+        self.tables
+            .narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
+        self.tables.any(rules)
+    }
+
+    /// The same for a call whose object is no file.
+    #[inline(always)]
+    pub fn may_match_alone(&self) -> bool {
+        if self.entry.alone_row == ROW_NONE {
+            return false;
+        }
+        no_rules!(met);
+        self.may_match(met, 0, self.entry.alone_row)
+    }
+}

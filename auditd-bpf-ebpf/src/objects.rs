@@ -1,0 +1,167 @@
+//! Which rules an object satisfies: by its inode, by its name in its directory, by the trees that it lies in.
+
+use crate::{
+    filter::{Rules, Tables, rules_widen},
+    kernel::{self, Memory, Object},
+    maps::{NAME_SEED, NAMES, OBJECTS, count},
+};
+use auditd_bpf_common::{
+    counters,
+    limits::{NAME_BYTES, NEAR_LEVELS, WALK_STEPS},
+    plan_rows::{NameKey, ObjectKey, ROW_NONE, hash_step},
+};
+
+/// Adds the rules that an object satisfies, and tells if there may be any. A function of its own, not global: it takes a typed
+/// pointer, and inlined once per object it would take its callers' stack.
+///
+/// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
+/// kernel's `audit_tree`.
+#[inline(never)]
+pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object) -> bool {
+    let Some(tables) = Tables::of_slot(slot) else { return false };
+    let dev: u32 = M::load(M::load::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
+    // A rule on a path looks at the object and its directory.
+    let levels = if tables.header.tests_dir != 0 { NEAR_LEVELS } else { 2 };
+    let (mut at, mut found) = (dentry, 0);
+    for level in 0..NEAR_LEVELS {
+        if level >= levels {
+            return found != 0;
+        }
+        let inode: Object = M::load(at, &kernel::DENTRY_D_INODE);
+        let ino: u64 = if inode.is_null() { 0 } else { M::load(inode, &kernel::INODE_I_INO) };
+        if tables.may_know(dev, ino) {
+            found |= match level {
+                0 => objects_meet_itself(slot, dev, ino, rules),
+                1 => objects_meet_parent(slot, dev, ino, M::address(dentry), rules),
+                _ => objects_meet_above(slot, dev, ino, rules),
+            };
+        }
+        let parent: Object = M::load(at, &kernel::DENTRY_D_PARENT);
+        if parent == at {
+            return found != 0;
+        }
+        at = parent;
+    }
+    found |= objects_meet_far(slot, dev, M::address(at), rules);
+    found != 0
+}
+
+// The functions below are global in BPF's sense: see `filter`. They return 1 if any rule was added.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn objects_meet_itself(slot: u32, dev: u32, ino: u64, rules: *mut Rules) -> i32 {
+    // SAFETY: the row numbers are copied out at once.
+    let Some(value) = (unsafe { OBJECTS.get(ObjectKey { slot, dev, ino }) }) else { return 0 };
+    let (path_row, dir_row) = (value.path_row, value.dir_row);
+    widen(slot, path_row, rules) | widen(slot, dir_row, rules)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn objects_meet_parent(slot: u32, dev: u32, ino: u64, dentry: u64, rules: *mut Rules) -> i32 {
+    // SAFETY: the row number and the flag are copied out at once.
+    let Some(value) = (unsafe { OBJECTS.get(ObjectKey { slot, dev, ino }) }) else { return 0 };
+    let (dir_row, has_names) = (value.dir_row, value.has_names);
+    let mut name_row = ROW_NONE;
+    if has_names != 0 {
+        let key = NameKey { slot, dev, ino, hash: hash_dentry_name(dentry) };
+        // SAFETY: the row number is copied out at once.
+        name_row = unsafe { NAMES.get(key) }.copied().unwrap_or(ROW_NONE);
+    }
+    widen(slot, name_row, rules) | widen(slot, dir_row, rules)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn objects_meet_above(slot: u32, dev: u32, ino: u64, rules: *mut Rules) -> i32 {
+    // SAFETY: the row number is copied out at once.
+    let row = unsafe { OBJECTS.get(ObjectKey { slot, dev, ino }) }.map_or(ROW_NONE, |value| value.dir_row);
+    widen(slot, row, rules)
+}
+
+#[inline(always)]
+fn widen(slot: u32, row: u32, rules: *mut Rules) -> i32 {
+    if row == ROW_NONE {
+        return 0;
+    }
+    rules_widen(slot, row, rules);
+    1
+}
+
+/// The key is built in its place, for want of stack.
+struct TreeWalk {
+    key: ObjectKey,
+    rules: *mut Rules,
+    dentry: u64,
+    found: u32,
+    whole: u32,
+}
+
+/// The trees of a directory and all above it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn objects_meet_far(slot: u32, dev: u32, dentry: u64, rules: *mut Rules) -> i32 {
+    if rules.is_null() {
+        return 0;
+    }
+    let mut walk = TreeWalk { key: ObjectKey { slot, dev, ino: 0 }, rules, dentry, found: 0, whole: 0 };
+    kernel::repeat(WALK_STEPS, tree_step, &mut walk);
+    if walk.whole == 0 {
+        count(counters::UNRESOLVED_PATH);
+    }
+    walk.found as i32
+}
+
+/// One directory up.
+unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
+    // SAFETY: the state of `objects_meet_far`, checked by the verifier.
+    let walk = unsafe { &mut *walk };
+    let inode: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_INODE);
+    if inode != 0 {
+        walk.key.ino = kernel::probe(inode, &kernel::INODE_I_INO);
+        // SAFETY: the row number is copied out at once.
+        let row = unsafe { OBJECTS.get(&walk.key) }.map_or(ROW_NONE, |value| value.dir_row);
+        walk.found |= widen(walk.key.slot, row, walk.rules) as u32;
+    }
+    let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
+    if parent == walk.dentry || parent == 0 {
+        walk.whole = (parent != 0) as u32;
+        return 1;
+    }
+    walk.dentry = parent;
+    0
+}
+
+struct NameHash {
+    name: u64,
+    hash: u64,
+    length: u64,
+}
+
+/// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
+#[inline(always)]
+fn hash_dentry_name(dentry: u64) -> u64 {
+    let length = u64::from(kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1));
+    let name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
+    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), length), length };
+    kernel::repeat(NAME_BYTES as u32 / 8, hash_word, &mut state);
+    state.hash
+}
+
+// Callbacks count by their index: a counter in the state would be followed by the verifier through every value.
+unsafe extern "C" fn hash_word(index: u32, state: *mut NameHash) -> i64 {
+    // SAFETY: the state of `hash_dentry_name`, checked by the verifier.
+    let state = unsafe { &mut *state };
+    let done = u64::from(index) * 8;
+    if done >= state.length {
+        return 1;
+    }
+    let mut word = 0u64;
+    let bytes = (state.length - done).min(8) as u32;
+    if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + done) {
+        count(counters::UNRESOLVED_PATH);
+    }
+    state.hash = hash_step(state.hash, word);
+    0
+}
