@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use rules::{Diagnostic, Dialect, Host, Plan, RuleSet, Severity};
+use rules::{Diagnostic, Dialect, Host, Listing, Plan, RuleSet, Severity};
 use serde::Serialize;
 
 use crate::exit_code::ExitCode;
@@ -18,6 +18,8 @@ pub enum Output {
     Json,
     /// What `auditctl -l` would print if the rules were loaded.
     List(Dialect),
+    /// The same with `-i`.
+    Interpreted(Dialect),
 }
 
 /// Rules as far as they are right, and what is wrong with the rest.
@@ -128,19 +130,20 @@ pub fn run(
 ) -> io::Result<ExitCode> {
     let mut checked = Checked::read(paths, host);
     // A list is what auditctl would make of the rules, so it asks nothing of this engine.
-    if !matches!(output, Output::List(_)) {
+    if matches!(output, Output::Findings | Output::Json) {
         checked.diagnostics.extend(Plan::compile(&checked.ruleset).err().unwrap_or_default());
     }
     let fails = checked.errors() > 0;
     match output {
         Output::Findings => checked.print(err)?,
         Output::Json => checked.print_json(out)?,
-        Output::List(dialect) => {
+        Output::List(dialect) | Output::Interpreted(dialect) => {
             if fails {
                 checked.print(err)?;
             } else {
                 checked.diagnostics.iter().try_for_each(|warning| writeln!(err, "{warning}"))?;
-                out.write_all(&checked.ruleset.list_text(dialect))?;
+                let interpret = matches!(output, Output::Interpreted(_));
+                out.write_all(&checked.ruleset.list(&Listing { dialect, interpret, key: None }))?;
             }
         }
     }
@@ -212,6 +215,9 @@ mod tests {
         assert_eq!((status, err.as_str()), (ExitCode::Success, ""));
         assert_eq!(out, "-w /etc/passwd -p wa -k id\n");
         assert_eq!(check("# none\n", Output::List(Dialect::V3)).1, "No rules\n");
+        let unset = "-a always,exit -F arch=b64 -S open -F auid=unset\n";
+        let interpreted = "-a always,exit -F arch=x86_64 -S open -F auid=unset\n";
+        assert_eq!(check(unset, Output::Interpreted(Dialect::V4)).1, interpreted);
         // With an error nothing would be loaded, so nothing is listed.
         let (status, out, err) = check(RULES, Output::List(Dialect::V4));
         assert_eq!((status, out.as_str()), (ExitCode::Failure, ""));

@@ -73,6 +73,9 @@ struct CheckOptions {
     /// Which auditctl to list like: that of audit 3.0 or of 4.x
     #[arg(long, requires = "list", value_name = "VERSION", default_value = "4")]
     dialect: DialectName,
+    /// List names for some numbers, as `auditctl -l -i` does
+    #[arg(long, short, requires = "list")]
+    interpret: bool,
 }
 
 #[derive(Debug, Args)]
@@ -188,10 +191,14 @@ fn exit_statuses() -> String {
 
 impl CheckOptions {
     const fn output(&self) -> Output {
-        match (self.json, self.list, self.dialect) {
+        let dialect = match self.dialect {
+            DialectName::V3 => Dialect::V3,
+            DialectName::V4 => Dialect::V4,
+        };
+        match (self.json, self.list, self.interpret) {
             (true, ..) => Output::Json,
-            (_, true, DialectName::V3) => Output::List(Dialect::V3),
-            (_, true, DialectName::V4) => Output::List(Dialect::V4),
+            (_, true, false) => Output::List(dialect),
+            (_, true, true) => Output::Interpreted(dialect),
             _ => Output::Findings,
         }
     }
@@ -249,6 +256,7 @@ mod tests {
         assert_eq!(check_options(&["--json", "-"]).unwrap().output(), Output::Json);
         assert_eq!(check_options(&["--list"]).unwrap().output(), Output::List(Dialect::V4));
         assert_eq!(check_options(&["--list", "--dialect", "3"]).unwrap().output(), Output::List(Dialect::V3));
+        assert_eq!(check_options(&["--list", "-i"]).unwrap().output(), Output::Interpreted(Dialect::V4));
         assert_eq!(check_options(&[]).unwrap().paths, [PathBuf::from("/etc/audit/rules.d")]);
         for wrong in [&["--list", "--json"][..], &["--dialect", "3"], &["--dialect", "2", "--list"]] {
             assert_eq!(check_options(wrong).unwrap_err().exit_code(), i32::from(ExitCode::BadArguments.status()));

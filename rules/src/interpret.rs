@@ -44,6 +44,10 @@ fn named(kind: ArgumentKind, value: u32) -> Option<String> {
             let name = tables::address_family_name(value).map(str::to_owned);
             name.or_else(|| Some(format!("unknown-family(0x{value:x})")))
         }
+        ArgumentKind::SocketType => {
+            let name = tables::socket_type_name(value).map(str::to_owned);
+            name.or_else(|| Some(format!("unknown-type({value:x})")))
+        }
     }
 }
 

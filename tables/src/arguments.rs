@@ -19,6 +19,8 @@ pub enum ArgumentKind {
     DirFd,
     /// A socket's address family.
     Family,
+    /// A socket's type.
+    SocketType,
     /// What a mapping may be used for.
     Protection,
 }
@@ -38,6 +40,7 @@ const ROWS: &[(&[&str], usize, ArgumentKind)] = &[
        "newfstatat", "openat", "renameat", "readlinkat", "execveat"], 0, ArgumentKind::DirFd),
     (&["linkat"], 2, ArgumentKind::DirFd),
     (&["socket"], 0, ArgumentKind::Family),
+    (&["socket"], 1, ArgumentKind::SocketType),
     (&["mmap", "mprotect"], 2, ArgumentKind::Protection),
 ];
 
@@ -81,6 +84,22 @@ pub const PROTECTION_BITS: &[(u32, &str)] = &[
     (0x0100_0000, "PROT_GROWSDOWN"),
     (0x0200_0000, "PROT_GROWSUP"),
 ];
+
+const SOCKET_TYPES: &[(u32, &str)] = &[
+    (1, "SOCK_STREAM"),
+    (2, "SOCK_DGRAM"),
+    (3, "SOCK_RAW"),
+    (4, "SOCK_RDM"),
+    (5, "SOCK_SEQPACKET"),
+    (6, "SOCK_DCCP"),
+    (10, "SOCK_PACKET"),
+];
+
+/// Number of a socket type to its name; flags beside the type are ignored.
+#[must_use]
+pub fn socket_type_name(number: u32) -> Option<&'static str> {
+    lookup::by_number(SOCKET_TYPES, number & 0xff)
+}
 
 const SIGNALS: &[(u32, &str)] = &[
     (0, "SIG0"),
@@ -138,6 +157,7 @@ mod tests {
     #[test]
     fn an_argument_is_read_in_one_way() {
         lookup::assert_round_trip(SIGNALS);
+        lookup::assert_round_trip(SOCKET_TYPES);
         assert_eq!(argument_kind("openat", 2), Some(ArgumentKind::OpenFlags));
         assert_eq!(argument_kind("openat", 0), Some(ArgumentKind::DirFd));
         assert_eq!(argument_kind("openat", 1), None);
