@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use rules::Dialect;
 
 use crate::check::{self, Output};
@@ -37,7 +37,7 @@ enum Command {
     Check(CheckOptions),
     /// Tell of each rule what it attaches to, when its fields are decided, what it costs, what this kernel cannot do of it
     Explain(ExplainOptions),
-    /// Print rules in one spelling, or write them back so; comments stay, meaning too
+    /// Print rules in one spelling, or write them back; comments and meaning stay
     Fmt(FmtOptions),
 }
 
@@ -107,6 +107,12 @@ enum DialectName {
     V3,
     #[value(name = "4")]
     V4,
+}
+
+/// The command line, for its man pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Does what the command line says.
@@ -216,8 +222,6 @@ impl FmtOptions {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn check_options(arguments: &[&str]) -> Result<CheckOptions, clap::Error> {

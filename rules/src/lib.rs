@@ -14,7 +14,7 @@
 //! 6. `-S` numbers from 2032 up, which the kernel takes for classes of calls, and `-F field_compare=` by number are errors.
 //! 7. Rules with a perm alone, or with perm before path, list in full; auditctl prints ` -p wa-w /etc/passwd`.
 //! 8. A path that is not there yet gets a warning; [`MissingPaths::Refuse`] makes it auditctl's error.
-//! 9. Actions `deny` and `kill`, `--action` for watches, `-F errno=` and `--dry-run` are ours.
+//! 9. Actions `deny` and `kill`, `--action` for watches, `-F errno=` and `--dry-run` are ours; `-l -i` names fewer arguments.
 #![forbid(unsafe_code)]
 
 pub mod ast;

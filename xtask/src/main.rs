@@ -6,6 +6,7 @@ mod bench_rules;
 mod build;
 mod cmd;
 mod ebpf;
+mod man;
 mod run;
 mod setup;
 mod test;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Args),
     /// Measure what auditd-bpf costs beside the kernel's own audit, in instructions; or how long rules take
     Bench(bench::Args),
+    /// Write the man pages, to target/man
+    Man,
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
     Vm(Box<vm::Args>),
 }
@@ -64,6 +67,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Run(args) => run::main(&workspace, args),
         Task::Test(args) => test::main(&workspace, args),
         Task::Bench(args) => bench::main(&workspace, args),
+        Task::Man => man::main(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::main(&workspace, args),
     }
 }
