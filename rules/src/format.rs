@@ -22,26 +22,25 @@ pub fn format(text: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     let source = Source { name: None, text: text.to_vec() };
-    source.lines().flat_map(|line| [format_line(&line), b"\n".to_vec()].concat()).collect()
+    source.lines().flat_map(|line| ended(format_line(&line))).collect()
+}
+
+/// With a line end, before which one carriage return counts for nothing: if the line ends with one of its own, there are two.
+fn ended(mut line: Vec<u8>) -> Vec<u8> {
+    let end: &[u8] = if line.ends_with(b"\r") { b"\r\n" } else { b"\n" };
+    line.extend_from_slice(end);
+    line
 }
 
 fn format_line(line: &Arc<Line>) -> Vec<u8> {
-    let text = trimmed(&line.text, b" ");
-    if text.starts_with(b"#") {
-        return trimmed(text, b" \t").to_vec();
+    let blank = line.text.iter().take_while(|byte| **byte == b' ').count();
+    let text = line.text.get(blank..).unwrap_or_default();
+    if text.is_empty() || text.starts_with(b"#") {
+        return text.trim_ascii_end().to_vec();
     }
-    let Ok(Some(statement)) = parse_line(line) else { return text.to_vec() };
+    let Ok(Some(statement)) = parse_line(line) else { return line.text.clone() };
     let formatted = words(&statement).join(&b' ');
-    if means_the_same(line, &formatted) { formatted } else { text.to_vec() }
-}
-
-fn trimmed<'a>(text: &'a [u8], blanks: &[u8]) -> &'a [u8] {
-    let start = text.iter().position(|byte| *byte != b' ').unwrap_or(text.len());
-    let end = text.iter().rposition(|byte| !blanks.contains(byte)).map_or(start, |last| last + 1);
-    // A space behind a backslash is part of the word.
-    let escaped = text.get(..end).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
-    let end = if escaped && text.get(end) == Some(&b' ') { end + 1 } else { end };
-    text.get(start..end).unwrap_or_default()
+    if means_the_same(line, &formatted) { formatted } else { line.text.clone() }
 }
 
 /// Whether both lines ask for the same on any host.
@@ -232,8 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn carriage_returns_inside_lines_stay_there() {
+        for text in ["\r\r\n", "-k  x\r \n", "-w /a  -k x\r\r\n", "#\r\r\n"] {
+            assert_eq!(formatted(&formatted(text)), formatted(text), "{text:?}");
+        }
+        assert_eq!(formatted("-w /a  -k x\r\r\n"), "-w /a -k x\r\r\n");
+    }
+
+    #[test]
     fn what_is_wrong_is_left_alone() {
-        for text in ["-a always,exit -F  uid", "-w\t/a  -p w", "-a always,exit  -S opne", "-e  7", "-w /a\\  -p  w q"] {
+        for text in
+            ["-a always,exit -F  uid", "-w\t/a  -p w", "-a always,exit  -S opne", "-e  7", " -w /a\\  -p  w q "]
+        {
             assert_eq!(formatted(text), format!("{text}\n"));
         }
     }

@@ -10,7 +10,8 @@
 //! 3. `-F` splits at the leftmost operator, so that a path may hold one; auditctl refuses `path=/a!=b`.
 //! 4. More names are understood: kernel names where auditctl has its own (`pread64`), socket families, file types by the
 //!    number that `-l` prints, and system calls newer than 3.0.9 in both dialects.
-//! 5. A second, different `arch` is an error, as is `-S` with no name in it; auditctl loads both, and they never match.
+//! 5. A second, different `arch` is an error, as are `-S` with no name in it, `-i` and `-c` behind a rule, and words behind
+//!    `--loginuid-immutable`; auditctl takes them, and then nothing matches, or the words are forgotten.
 //! 6. `-S` numbers from 2032 up, which the kernel takes for classes of calls, and `-F field_compare=` by number are errors.
 //! 7. Rules with a perm alone, or with perm before path, list in full; auditctl prints ` -p wa-w /etc/passwd`.
 //! 8. A path that is not there yet gets a warning; [`MissingPaths::Refuse`] makes it auditctl's error.

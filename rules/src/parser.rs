@@ -77,7 +77,8 @@ impl<'a> Parser<'a> {
         let message = match self.parts.first().map(|part| part.flag) {
             Some(Flag::DeleteAll) => "Wrong number of options for Delete all request",
             Some(Flag::List) => "Only -k or -i options are allowed",
-            Some(Flag::Status) => "Too many options for status command",
+            Some(Flag::Status) if self.words.len() > 2 => "Too many options for status command",
+            Some(Flag::Status) => "Only -i option is allowed",
             _ => "parameter passed without an option given",
         };
         let error = self.fail(word.span, Code::StrayWord, message);
@@ -141,7 +142,10 @@ impl<'a> Parser<'a> {
     fn argument(&mut self, option: &Word, row: &OptionRow, argument: Option<Word>) {
         let Some(argument) = argument else {
             let name = option.text();
-            let message = format!("Option {name} is invalid");
+            let message = match self.parts.first().map(|part| part.flag) {
+                Some(Flag::DeleteAll) => "Wrong number of options for Delete all request".to_owned(),
+                _ => format!("Option {name} is invalid"),
+            };
             self.fail(option.span, Code::MissingArgument, message).hint = Some(format!("{name} takes an argument"));
             return;
         };

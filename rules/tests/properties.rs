@@ -76,7 +76,8 @@ fn fields(list: FilterList) -> impl Strategy<Value = Vec<Field>> {
 fn usable(field: Field, list: FilterList) -> bool {
     let elsewhere = matches!(field, Field::Arch | Field::Key | Field::Errno);
     let excludable = list != FilterList::Exclude
-        || !matches!(field, Field::Pers | Field::SaddrFam | Field::ObjUid | Field::ObjGid | Field::Perm);
+        || field.value_kind() == ValueKind::Text
+        || matches!(field, Field::Pid | Field::Uid | Field::Gid | Field::Auid | Field::Msgtype | Field::Exe);
     let on_filesystem = list != FilterList::Filesystem || field == Field::Fstype;
     !elsewhere && excludable && on_filesystem && field.lists().contains(&list)
 }
@@ -146,7 +147,7 @@ fn valid(mut rule: Rule) -> Rule {
     let object =
         |test: &Test| matches!(test.field(), Some(Field::Path | Field::Dir | Field::Exe | Field::Perm | Field::Fstype));
     let called = matches!(rule.list, FilterList::Exit | FilterList::IoUring) && rule.syscalls != Syscalls::OfPerm;
-    if !called && !rule.tests.iter().any(object) {
+    if rule.list == FilterList::Exclude || (!called && !rule.tests.iter().any(object)) {
         rule.keys.clear();
     }
     rule

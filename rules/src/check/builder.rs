@@ -226,6 +226,9 @@ impl Builder<'_> {
     }
 
     fn key_option(&mut self, part: &Part, word: &Word) {
+        if self.takes_key() && self.list == Some(FilterList::Exclude) {
+            return self.error(part.span, Code::WrongList, fields::EXCLUDE_FIELDS);
+        }
         if self.takes_key() {
             return self.key(word);
         }

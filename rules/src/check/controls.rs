@@ -7,12 +7,44 @@ use crate::lexer::Word;
 
 use super::values;
 
+/// Options with which auditctl stops reading the line, or which it wants by themselves.
+pub(super) fn not_alone(statement: &Statement) -> Option<Diagnostic> {
+    let error =
+        |part: &Part, message: &str| Diagnostic::error(&statement.line, part.span, Code::BadCombination, message);
+    let (first, rest) = statement.parts.split_first()?;
+    if let Some(part) = statement.parts.iter().find(|part| part.flag == Flag::Message && !rest.is_empty()) {
+        return Some(error(part, "The -m option must be only the only option and takes 1 parameter"));
+    }
+    let reads = statement.parts.iter().find(|part| part.flag == Flag::ReadFile);
+    if let Some(part) = reads.filter(|_| !rest.is_empty() || statement.line.origin.file.is_some()) {
+        return Some(error(part, "Error - nested rule files not supported"));
+    }
+    let ends = |part: &Part| matches!(part.flag, Flag::IgnoreErrors | Flag::ContinueOnError | Flag::Version);
+    let end = statement.parts.iter().position(ends).filter(|_| !is_head(first.flag))?;
+    if let Some(after) = statement.parts.get(end + 1) {
+        return Some(error(after, "parameter passed without an option given"));
+    }
+    let drops = |part: &&Part| {
+        matches!(part.flag, Flag::Append | Flag::Prepend | Flag::Delete | Flag::Watch | Flag::RemoveWatch)
+    };
+    let part = statement.parts.get(end).filter(|_| statement.parts.iter().any(|part| drops(&part)))?;
+    let hint = "auditctl reads nothing behind it, and forgets the rule before it";
+    Some(error(part, "this option stands on a line of its own").hint(hint))
+}
+
 /// `-D`, `-l`, `-s` with the options that may go with them.
 pub(super) fn query(statement: &Statement) -> (Vec<Command>, Vec<Diagnostic>) {
     let (first, rest) = match statement.parts.split_first() {
         Some((first, rest)) if is_head(first.flag) => (first, rest),
-        _ => return refuse(statement, None, DELETE_ALL_COUNT),
+        Some((first, _)) if first.flag == Flag::Key => return refuse(statement, Some(first), KEY_NEEDS),
+        _ => return refuse(statement, None, "parameter passed without an option given"),
     };
+    if first.flag == Flag::Status && crate::lexer::words(&statement.line.text).len() > 2 {
+        return refuse(statement, rest.first(), "Too many options for status command");
+    }
+    if first.flag == Flag::List && rest.len() > 1 {
+        return refuse(statement, rest.get(1), "Wrong number of options for list request");
+    }
     if first.flag == Flag::DeleteAll && crate::lexer::words(&statement.line.text).len() == 2 {
         return refuse(statement, rest.first(), DELETE_ALL_COUNT);
     }
@@ -42,6 +74,7 @@ const fn is_head(flag: Flag) -> bool {
     matches!(flag, Flag::DeleteAll | Flag::List | Flag::Status)
 }
 
+const KEY_NEEDS: &str = "key option needs a watch or syscall given prior to it";
 const DELETE_ALL_COUNT: &str = "Wrong number of options for Delete all request";
 
 const fn refusal(head: Flag) -> &'static str {

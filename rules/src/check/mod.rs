@@ -25,7 +25,9 @@ pub enum MissingPaths {
 
 /// What a line asks for; nothing if it has an error. Warnings come either way.
 pub(crate) fn check(statement: &Statement, host: &dyn Host, missing: MissingPaths) -> (Vec<Command>, Vec<Diagnostic>) {
-    let (mut commands, mut diagnostics) = if is_query(statement) {
+    let (mut commands, mut diagnostics) = if let Some(error) = controls::not_alone(statement) {
+        (Vec::new(), vec![error])
+    } else if is_query(statement) {
         controls::query(statement)
     } else {
         let (mut commands, mut diagnostics) = controls::settings(statement);

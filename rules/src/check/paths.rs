@@ -59,8 +59,13 @@ impl Builder<'_> {
         match field {
             Field::Dir => {
                 let tree = TreePath::new(value.bytes.clone());
-                if self.host.path_kind(&tree) != PathKind::Directory {
-                    self.missing(value, "the directory does not exist");
+                match self.host.path_kind(&tree) {
+                    PathKind::Directory => {}
+                    PathKind::Missing => self.missing(value, "the directory does not exist"),
+                    PathKind::Other => {
+                        self.warn(value.span, Code::BadPath, "dir is for directories, and this is none");
+                        self.advise("use path= for a file");
+                    }
                 }
                 self.push(Test::Dir(tree), &expression.whole);
             }
