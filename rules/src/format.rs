@@ -240,8 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_left_alone() {
-        for text in
-            ["-a always,exit -F  uid", "-w\t/a  -p w", "-a always,exit  -S opne", "-e  7", " -w /a\\  -p  w q "]
+        for text in ["-a always,exit -F  uid", "-w\t/a  -p w", "-a always,exit  -S opne", "-e  7", " -w /a\\  -p  w q "]
         {
             assert_eq!(formatted(text), format!("{text}\n"));
         }

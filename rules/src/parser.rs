@@ -102,6 +102,13 @@ impl<'a> Parser<'a> {
             let letter = word.bytes[index];
             let Some(row) = OPTIONS.iter().find(|row| row.short == Some(letter)) else {
                 self.unknown(word, &format!("-{}", char::from(letter)));
+                let other =
+                    if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+                if OPTIONS.iter().any(|row| row.short == Some(other))
+                    && let Some(error) = self.errors.last_mut()
+                {
+                    error.hint.get_or_insert_with(|| format!("did you mean `-{}`?", char::from(other)));
+                }
                 return;
             };
             if row.takes == Takes::Nothing {
@@ -263,6 +270,13 @@ mod tests {
             messages("-F uid= -F gid="),
             ["-F missing value after operation for uid", "-F missing value after operation for gid"]
         );
+    }
+
+    #[test]
+    fn a_letter_in_the_other_case_is_suggested() {
+        let hint = |text: &str| parse(text).unwrap_err().remove(0).hint;
+        assert_eq!(hint("-S open -K x"), Some("did you mean `-k`?".to_owned()));
+        assert_eq!(hint("-x"), None);
     }
 
     #[test]
