@@ -1,7 +1,9 @@
 //! `perm`: which system calls count as reading, writing, executing, changing attributes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::BitOr;
+use std::sync::LazyLock;
 
 use crate::{Arch, syscalls};
 
@@ -100,6 +102,14 @@ pub fn access_test(arch: Arch, number: u16) -> AccessTest {
 /// Of those, [`access_test`] says which need a look at their arguments.
 #[must_use]
 pub fn perm_class(perm: Perm, arch: Arch) -> Vec<u16> {
+    static CLASSES: LazyLock<BTreeMap<(Arch, u8), Vec<u16>>> = LazyLock::new(|| {
+        let perms = (0..=Perm::ALL.0).map(Perm);
+        perms.flat_map(|perm| Arch::ALL.map(|arch| ((arch, perm.0), resolved_class(perm, arch)))).collect()
+    });
+    CLASSES.get(&(arch, perm.0)).cloned().unwrap_or_default()
+}
+
+fn resolved_class(perm: Perm, arch: Arch) -> Vec<u16> {
     let names = perm.each().flat_map(|one| match one {
         Perm::READ => [READ, OPEN, &[]],
         Perm::WRITE => [WRITE, OPEN, SOCKETCALL],
