@@ -4,7 +4,7 @@
 
 use tables::{Arch, Field, FilterList, Op, Perm, perm_class};
 
-use crate::rule::{Rule, Syscalls, Test};
+use crate::rule::{Rule, Syscalls, Test, success_holds};
 
 /// Whether every event that matches `later` matches `earlier` too.
 pub(crate) fn covers(earlier: &Rule, later: &Rule) -> bool {
@@ -18,12 +18,12 @@ pub(crate) fn covers(earlier: &Rule, later: &Rule) -> bool {
 pub(crate) fn contradiction(tests: &[Test]) -> Option<(usize, usize)> {
     for (second, test) in tests.iter().enumerate() {
         let Test::Number { field, op, value } = *test else { continue };
-        if field != Field::Success && never_holds(op, value) {
+        if never_holds(field, op, value) {
             return Some((second, second));
         }
         let earlier = tests.iter().take(second).position(|earlier| match *earlier {
             Test::Number { field: other, op: earlier_op, value: earlier_value } => {
-                other == field && is_scalar(field) && are_disjoint((earlier_op, earlier_value), (op, value))
+                other == field && exclude_each_other(field, (earlier_op, earlier_value), (op, value))
             }
             _ => false,
         });
@@ -34,8 +34,18 @@ pub(crate) fn contradiction(tests: &[Test]) -> Option<(usize, usize)> {
     None
 }
 
+fn exclude_each_other(field: Field, one: (Op, u32), other: (Op, u32)) -> bool {
+    match field {
+        Field::Success => {
+            let both = |outcome| success_holds(one.0, one.1, outcome) && success_holds(other.0, other.1, outcome);
+            !OUTCOMES.into_iter().any(both)
+        }
+        _ => is_scalar(field) && are_disjoint(one, other),
+    }
+}
+
 /// Group tests ask the supplementary groups too, and those of objects ask each object of an event: two of them can hold by
-/// different groups or objects. For `success` the kernel looks at the value and ignores the operator.
+/// different groups or objects.
 const fn is_scalar(field: Field) -> bool {
     !matches!(
         field,
@@ -47,13 +57,18 @@ const fn is_scalar(field: Field) -> bool {
             | Field::Devminor
             | Field::Inode
             | Field::Filetype
-            | Field::Success
     )
 }
 
-const fn never_holds(op: Op, value: u32) -> bool {
+fn never_holds(field: Field, op: Op, value: u32) -> bool {
+    if field == Field::Success {
+        return OUTCOMES.into_iter().all(|outcome| !success_holds(op, value, outcome));
+    }
     matches!((op, value), (Op::Less, 0) | (Op::Greater, u32::MAX) | (Op::BitMask, 0))
 }
+
+/// How a call may end: whether it succeeds.
+const OUTCOMES: [bool; 2] = [true, false];
 
 /// Values that satisfy an ordered test, both ends included; `None` for tests that are no interval.
 const fn interval(op: Op, value: u32) -> Option<(u32, u32)> {
@@ -82,14 +97,23 @@ fn implies(given: &Test, test: &Test) -> bool {
         (Test::Number { field, op, value }, Test::Number { field: tested, op: needed, value: bound })
             if field == tested =>
         {
-            let no_number = matches!(field, Field::Gid | Field::Egid | Field::Success);
-            (op, value) == (needed, bound) || (!no_number && number_implies((*op, *value), (*needed, *bound)))
+            let (given, needed) = ((*op, *value), (*needed, *bound));
+            match field {
+                Field::Gid | Field::Egid => given == needed,
+                Field::Success => success_implies(given, needed),
+                _ => given == needed || number_implies(given, needed),
+            }
         }
         (Test::Perm(given), Test::Perm(tested)) => tested.contains(*given),
         // A slash at the end changes nothing.
         (Test::Dir(given), Test::Dir(tested)) => given[..] == tested[..],
         _ => given == test,
     }
+}
+
+fn success_implies(given: (Op, u32), needed: (Op, u32)) -> bool {
+    let implied = |outcome| !success_holds(given.0, given.1, outcome) || success_holds(needed.0, needed.1, outcome);
+    OUTCOMES.into_iter().all(implied)
 }
 
 fn number_implies((op, value): (Op, u32), (needed, bound): (Op, u32)) -> bool {
@@ -164,6 +188,8 @@ mod tests {
             ("-F perm=rwa -F path=/a", "-F path=/a -F perm=w"),
             ("-F dir=/srv", "-F dir=/srv/ -F uid=0"),
             ("-F arch!=b64 -S 5", "-F arch=b32 -S 5"),
+            ("-F success!=0", "-F success=1"),
+            ("-F success=2", "-F success=1"),
             ("-S 87,263,82", "-F arch=b64 -S unlink"),
             ("-F arch=b64 -S execve,execveat -F path=/a", "-F arch=b64 -F path=/a -F perm=x"),
             ("-F arch=b64 -S unlink", "-F arch=b64 -S unlink,chmod -F perm=w"),
@@ -178,7 +204,7 @@ mod tests {
             ("-F auid>=1000", "-F auid>=999"),
             ("-F auid>=1000 -F uid=0", "-F auid>=1000"),
             ("-F gid>=100", "-F gid=200"),
-            ("-F success!=0", "-F success=1"),
+            ("-F success!=1", "-F success=1"),
             ("-F path=/a -F perm=w", "-F path=/a -F perm=wa"),
             ("-F dir=/srv", "-F path=/srv/a"),
             ("-F arch=b64 -S 5", "-S 5"),
@@ -197,6 +223,9 @@ mod tests {
         assert_eq!(at("-F uid=0 -F uid!=0"), Some((0, 1)));
         assert_eq!(at("-F exit<0"), Some((0, 0)));
         assert_eq!(at("-F auid>=1000 -F auid!=unset"), None);
+        assert_eq!(at("-F success>0"), Some((0, 0)));
+        assert_eq!(at("-F success=0 -F success!=0"), Some((0, 1)));
+        assert_eq!(at("-F success=2"), None);
         assert_eq!(at("-F gid=1 -F gid=2"), None);
         assert_eq!(at("-F obj_uid=1 -F obj_uid=2"), None);
     }

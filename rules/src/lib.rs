@@ -48,6 +48,7 @@ pub use plan::Plan;
 pub use print::Dialect;
 pub use rule::{
     Action, Arch, CompareField, Field, FilterList, Op, Origin, Perm, Rule, Syscalls, Test, TreePath, Written,
+    success_holds,
 };
 pub use ruleset::{Listing, RuleSet};
 pub use source::{Line, Source, Span};

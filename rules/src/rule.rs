@@ -117,6 +117,16 @@ impl Test {
     }
 }
 
+/// Whether `success op value` holds for a call that ended so. The kernel compares how the call ended, 1 for success and 2 for
+/// failure, with 1 for any value but 0, and with 2 for 0 (`AUDIT_SUCCESS` in `kernel/auditsc.c`; seen on 6.1): so `success=2`
+/// is `success=1`, and `success>0` never holds.
+#[must_use]
+pub const fn success_holds(op: Op, value: u32, succeeded: bool) -> bool {
+    let outcome = if succeeded { 1 } else { 2 };
+    let wanted = if value == 0 { 2 } else { 1 };
+    op.holds(outcome, wanted)
+}
+
 /// Where the parts of a rule stand in its line, for diagnostics of later stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {

@@ -353,14 +353,20 @@ fn never_matches(rule: &Rule) -> Option<Diagnostic> {
         let span = written.test(index);
         String::from_utf8_lossy(written.line.text.get(span.start..span.end).unwrap_or_default()).into_owned()
     };
-    let message = if first == second {
+    let is_of = |field: Field| rule.tests.get(second).and_then(Test::field) == Some(field);
+    let message = if first == second && is_of(Field::Success) {
+        format!("{} never holds: write success=1 or success=0", text(first))
+    } else if first == second {
         format!("{} never holds: the kernel compares unsigned numbers of 32 bits", text(first))
     } else {
         format!("{} never holds together with {}", text(second), text(first))
     };
     let warning = Diagnostic::warning(&written.line, written.test(second), Code::NeverMatches, message);
-    let is_exit = rule.tests.get(second).and_then(Test::field) == Some(Field::Exit);
-    Some(if is_exit && first == second { warning.hint("write success=0 for calls that failed") } else { warning })
+    Some(if is_of(Field::Exit) && first == second {
+        warning.hint("write success=0 for calls that failed")
+    } else {
+        warning
+    })
 }
 
 /// List and action in either order, with exactly one comma. No action for `possible`; the piece that is neither, if
