@@ -10,6 +10,12 @@ pub const SLOTS: u32 = 2;
 pub const BLOOM_WORDS: usize = 256;
 /// Directories that an object lies below which are matched without a helper; deeper ones by a slower loop.
 pub const NEAR_LEVELS: u32 = 16;
+/// Tests of who acts and of results that are decided one by one, per slot.
+pub const MAX_SUBJECT_TESTS: u32 = 512;
+/// The same of objects: one bit each in a word of the task context.
+pub const MAX_OBJECT_TESTS: u32 = 64;
+/// Steps of the search for a supplementary group: 2^16 = `NGROUPS_MAX`.
+pub const GROUP_STEPS: u32 = 16;
 /// Syscall numbers per ABI that rules may name.
 pub const MAX_SYSCALLS: u32 = 1024;
 /// Bitmaps per slot.

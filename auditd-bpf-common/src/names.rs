@@ -10,6 +10,10 @@ pub const SYSCALLS: &str = "SYSCALLS";
 pub const ROWS: &str = "ROWS";
 /// [`crate::plan_rows::Interval`] by slot.
 pub const INTERVALS: &str = "INTERVALS";
+/// [`crate::plan_rows::SingleTest`]s of who acts and of results, by slot.
+pub const SUBJECT_TESTS: &str = "SUBJECT_TESTS";
+/// [`crate::plan_rows::SingleTest`]s of objects, by slot.
+pub const OBJECT_TESTS: &str = "OBJECT_TESTS";
 /// [`crate::plan_rows::ObjectValue`] by [`crate::plan_rows::ObjectKey`].
 pub const OBJECTS: &str = "OBJECTS";
 /// Row number by [`crate::plan_rows::NameKey`].
@@ -36,3 +40,5 @@ pub const TRACEPOINT_SYS_EXIT: &str = "tracepoint_sys_exit";
 pub const SYS_EXIT: (&str, &str) = ("raw_syscalls", "sys_exit");
 /// Program that returns the 32-bit word at an address of the kernel, its first argument.
 pub const RAW_READ_WORD: &str = "raw_read_word";
+/// Program at the start of calls that do not return.
+pub const FENTRY_EXIT: &str = "fentry_exit";

@@ -39,6 +39,7 @@ macro_rules! kernel_fields {
             TASK_FILES = "task_struct.files";
             TASK_SIGNAL = "task_struct.signal";
             TASK_REAL_PARENT = "task_struct.real_parent";
+            TASK_PERSONALITY = "task_struct.personality";
             TASK_TGID = "task_struct.tgid";
             TASK_COMM = "task_struct.comm";
             FS_ROOT = "fs_struct.root";
@@ -59,6 +60,9 @@ macro_rules! kernel_fields {
             CRED_EGID = "cred.egid.val";
             CRED_SGID = "cred.sgid.val";
             CRED_FSGID = "cred.fsgid.val";
+            CRED_GROUP_INFO = "cred.group_info";
+            GROUP_INFO_NGROUPS = "group_info.ngroups";
+            GROUP_INFO_GID = "group_info.gid";
             BPRM_FILE = "linux_binprm.file";
             REGS_DI = "pt_regs.di";
             REGS_SI = "pt_regs.si";

@@ -27,12 +27,103 @@ pub mod field {
     }
     fields! {
         PID = 0; PPID = 1; UID = 2; EUID = 3; SUID = 4; FSUID = 5; AUID = 6; GID = 7; EGID = 8; SGID = 9; FSGID = 10;
-        SESSION = 11; EXIT = 12; SUCCESS = 13; A0 = 14; A1 = 15; A2 = 16; A3 = 17;
+        SESSION = 11; EXIT = 12; SUCCESS = 13; A0 = 14; A1 = 15; A2 = 16; A3 = 17; PERS = 18; LOGINUID_SET = 19;
     }
     /// Number of fields.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 20;
     /// Fields known only when the call has returned.
     pub const RESULT: u32 = 1 << EXIT | 1 << SUCCESS;
+}
+
+/// What a [`SingleTest`] looks at: an ordered [`field`] by its number, or one of these.
+pub mod operand {
+    /// The real group, or any supplementary one.
+    pub const GROUPS_GID: u32 = 32;
+    /// The effective group, or any supplementary one.
+    pub const GROUPS_EGID: u32 = 33;
+    /// Family of the socket address that the call was given.
+    pub const SADDR_FAM: u32 = 34;
+    /// Owner of an object.
+    pub const OBJ_UID: u32 = 40;
+    /// Group of an object.
+    pub const OBJ_GID: u32 = 41;
+    /// Major number of the device that an object is on.
+    pub const DEVMAJOR: u32 = 42;
+    /// Minor number of the device that an object is on.
+    pub const DEVMINOR: u32 = 43;
+    /// Inode number of an object.
+    pub const INODE: u32 = 44;
+    /// Type of an object, as in its mode.
+    pub const FILETYPE: u32 = 45;
+    /// The test's own value: a right side only.
+    pub const VALUE: u32 = 63;
+
+    /// Whether it belongs to an object, and not to who acts.
+    #[must_use]
+    pub const fn is_object(operand: u32) -> bool {
+        OBJ_UID <= operand && operand <= FILETYPE
+    }
+
+    /// Whether it is known only when the call has returned.
+    #[must_use]
+    pub const fn is_result(operand: u32) -> bool {
+        operand == super::field::EXIT || operand == super::field::SUCCESS || operand == SADDR_FAM
+    }
+}
+
+/// How a [`SingleTest`] compares, both sides unsigned 32 bits (`audit_comparator` in `kernel/auditfilter.c`).
+pub mod operator {
+    /// `=`
+    pub const EQUAL: u32 = 0;
+    /// `!=`
+    pub const NOT_EQUAL: u32 = 1;
+    /// `<`
+    pub const LESS: u32 = 2;
+    /// `<=`
+    pub const LESS_OR_EQUAL: u32 = 3;
+    /// `>`
+    pub const GREATER: u32 = 4;
+    /// `>=`
+    pub const GREATER_OR_EQUAL: u32 = 5;
+    /// `&`
+    pub const BIT_MASK: u32 = 6;
+    /// `&=`
+    pub const BIT_TEST: u32 = 7;
+
+    /// Whether the comparison holds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(operator: u32, left: u32, right: u32) -> bool {
+        match operator {
+            EQUAL => left == right,
+            NOT_EQUAL => left != right,
+            LESS => left < right,
+            LESS_OR_EQUAL => left <= right,
+            GREATER => left > right,
+            GREATER_OR_EQUAL => left >= right,
+            BIT_MASK => left & right != 0,
+            _ => left & right == right,
+        }
+    }
+}
+
+/// A test that is decided by itself, because its values fall into no intervals: bits, supplementary groups, two fields
+/// compared with each other, anything of an object. Rules that share it share its row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SingleTest {
+    /// An [`operand`].
+    pub left: u32,
+    /// One of [`operator`].
+    pub operator: u32,
+    /// An [`operand`], or [`operand::VALUE`].
+    pub right: u32,
+    /// The value, if it is that.
+    pub value: u32,
+    /// Row of rules with this test; of an object, those that want it of the very object that their path or inode is.
+    pub row: u32,
+    /// Of an object: row of rules with this test that any object may meet.
+    pub any_row: u32,
 }
 
 /// What holds for a slot as a whole.
@@ -51,6 +142,14 @@ pub struct Header {
     pub tests_exe: u32,
     /// 1 if any rule tests `dir`.
     pub tests_dir: u32,
+    /// Number of [`SingleTest`]s of who acts.
+    pub subject_tests: u32,
+    /// Number of those of the result, which stand behind them.
+    pub result_tests: u32,
+    /// Number of those of objects, in a table of their own.
+    pub object_tests: u32,
+    /// Row of rules whose object is told by its inode number alone.
+    pub inode_row: u32,
     /// Bits of [`bloom_bit`] of every inode in the object table: most that are met are in none, and cost no look-up.
     pub bloom: [u64; BLOOM_WORDS],
     /// Row by access of an open: index is the perm bits (read 4, write 2).
@@ -103,6 +202,8 @@ pub mod class {
     pub const OPENAT2: u8 = 2;
     /// `execve`, `execveat`: ids change before the call ends, arguments are read from the new image.
     pub const EXEC: u8 = 3;
+    /// `fork`, `clone` and their like: the child returns as well, with 0, from a call that it never made.
+    pub const FORK: u8 = 4;
 }
 
 /// From `start` up to the next interval's start, `row` holds.
@@ -184,14 +285,14 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
-    assert!(size_of::<Header>() == 14 * 4 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
+    assert!(size_of::<Header>() == 18 * 4 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
     assert!(size_of::<SyscallEntry>() == 24);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SyscallEntry};
+    use super::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry};
     // SAFETY: all are repr(C), Copy, made of integers, and without padding (sizes asserted above).
     unsafe impl aya::Pod for Row {}
     // SAFETY: as above.
@@ -200,6 +301,8 @@ mod pod {
     unsafe impl aya::Pod for SyscallEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Interval {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SingleTest {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ObjectKey {}
     // SAFETY: as above.

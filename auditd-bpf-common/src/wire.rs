@@ -2,7 +2,7 @@
 //! samples of kind [`kind::CHUNK`] and a last one of kind [`kind::EVENT`]; `tid` and `start` tie them together.
 
 /// Changes with any change of layout or meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Kinds of samples.
 pub mod kind {
@@ -66,6 +66,10 @@ pub struct EventHeader {
     pub chunk: u32,
     /// Bytes of sections that follow.
     pub payload_len: u32,
+    /// 0 if the call does not return: then `exit` says nothing.
+    pub has_result: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// What could not be captured whole.
@@ -181,7 +185,7 @@ pub struct TargetTask {
 }
 
 const _: () = {
-    assert!(size_of::<EventHeader>() == 224);
+    assert!(size_of::<EventHeader>() == 232);
     assert!(size_of::<SectionHead>() == 4);
     assert!(size_of::<Object>() == 32 && size_of::<TargetTask>() == 32);
 };

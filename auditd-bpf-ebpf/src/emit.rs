@@ -105,7 +105,7 @@ fn output(context: &mut TaskContext) -> bool {
 
 /// Fills in who acted, and how it ended.
 #[inline(always)]
-pub fn fill_header(context: &mut TaskContext, subject: Subject, generation: u32, rule: u32, exit: i64) {
+pub fn fill_header(context: &mut TaskContext, subject: Subject, generation: u32, rule: u32, exit: Option<i64>) {
     let task = subject.task.object();
     let header = &mut context.header;
     (header.pid, header.tid) = kernel::pid_tid();
@@ -114,7 +114,8 @@ pub fn fill_header(context: &mut TaskContext, subject: Subject, generation: u32,
     header.ppid = subject.ppid();
     header.generation = generation;
     header.rule = rule;
-    header.exit = exit;
+    header.exit = exit.unwrap_or(0);
+    header.has_result = exit.is_some() as u32;
     header.auid = subject.auid();
     header.session = subject.session();
     header.uids = [

@@ -4,6 +4,7 @@ use crate::{
     kernel::{self, field},
     maps::{ACTIVE, EXES, HEADERS, INTERVALS, ROWS, SYSCALLS, count},
     task::Subject,
+    tests::{tests_met_by_any, tests_of_subject},
 };
 use auditd_bpf_common::{
     counters,
@@ -96,6 +97,17 @@ impl Tables {
     pub fn narrow_result(self, rules: &mut Rules, exit: i64) {
         self.narrow_field(rules, ordered::EXIT, exit as u32);
         self.narrow_field(rules, ordered::SUCCESS, !kernel::is_error(exit) as u32);
+        if self.header.result_tests != 0 {
+            tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, exit, rules);
+        }
+    }
+
+    /// Keeps the rules whose tests of objects some object met; `met` has a bit for each test.
+    #[inline(always)]
+    pub fn narrow_tests_met(self, rules: &mut Rules, met: u64) {
+        if self.header.object_tests != 0 {
+            tests_met_by_any(self.slot, met, rules);
+        }
     }
 
     /// Keeps the rules that the acting task satisfies.
@@ -110,6 +122,10 @@ impl Tables {
             self.narrow_field(rules, ordered::SGID, field(subject.cred, &kernel::CRED_SGID));
             self.narrow_field(rules, ordered::FSGID, field(subject.cred, &kernel::CRED_FSGID));
             self.narrow_field(rules, ordered::SESSION, subject.session());
+            self.narrow_field(rules, ordered::LOGINUID_SET, (subject.auid() != u32::MAX) as u32);
+            self.narrow_field(rules, ordered::PERS, subject.personality());
+            self.narrow_field(rules, ordered::GID, field(subject.cred, &kernel::CRED_GID));
+            self.narrow_field(rules, ordered::EGID, field(subject.cred, &kernel::CRED_EGID));
             self.narrow_field(rules, ordered::PID, kernel::pid_tid().0);
             self.narrow_field(rules, ordered::PPID, subject.ppid());
             self.narrow_field(rules, ordered::A0, argument(0) as u32);
@@ -120,6 +136,14 @@ impl Tables {
         if self.header.tests_exe != 0 {
             let (dev, ino) = subject.exe();
             rules_narrow_exe(self.slot, dev, ino, rules);
+        }
+    }
+
+    /// Keeps the rules whose single tests the acting task satisfies. Done once, at the end of the call: hooks have no stack for it.
+    #[inline(always)]
+    pub fn narrow_subject_tests(self, rules: &mut Rules) {
+        if self.header.subject_tests != 0 {
+            tests_of_subject(self.slot, 0, self.header.subject_tests, 0, rules);
         }
     }
 
@@ -206,6 +230,16 @@ extern "C" fn rules_narrow(slot: u32, number: u32, rules: *mut Rules) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn rules_exclude(slot: u32, number: u32, rules: *mut Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
+    let Some(row) = row(slot, number) else { return 0 };
+    each_word(words_in_use(slot), |i| rules.words[i] &= !row.words[i]);
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn rules_candidates(slot: u32, number: u32, rules: *mut Rules, met: *mut Rules, alone: u32) -> i32 {
     // SAFETY: as in `rules_load`.
     let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
@@ -249,12 +283,6 @@ extern "C" fn rules_narrow_exe(slot: u32, dev: u32, ino: u64, rules: *mut Rules)
     rules_narrow(slot, row, rules)
 }
 
-struct Search {
-    low: u32,
-    count: u32,
-    value: u32,
-}
-
 /// Row of the last interval that starts at or below the value; the first one starts at 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -263,30 +291,25 @@ extern "C" fn rules_narrow_field(slot: u32, index: u32, value: u32, rules: *mut 
     if index as usize >= ordered::COUNT {
         return 0;
     }
-    let [first, length] = header.intervals[index as usize];
-    let mut search = Search { low: slot * MAX_INTERVALS + first, count: length, value };
-    kernel::repeat(SEARCH_STEPS, search_step, &mut search);
-    if let Some(interval) = INTERVALS.get(search.low)
+    let [first, mut count] = header.intervals[index as usize];
+    let mut low = slot * MAX_INTERVALS + first;
+    for _ in 0..SEARCH_STEPS {
+        if count <= 1 {
+            break;
+        }
+        let half = count / 2;
+        let Some(middle) = INTERVALS.get(low + half) else { break };
+        if middle.start <= value {
+            low += half;
+            count -= half;
+        } else {
+            count = half;
+        }
+    }
+    if let Some(interval) = INTERVALS.get(low)
         && interval.row != ROW_ALL
     {
         rules_narrow(slot, interval.row, rules);
-    }
-    0
-}
-
-unsafe extern "C" fn search_step(_: u32, search: *mut Search) -> i64 {
-    // SAFETY: the state of `rules_narrow_field`, checked by the verifier.
-    let search = unsafe { &mut *search };
-    if search.count <= 1 {
-        return 1;
-    }
-    let half = search.count / 2;
-    let Some(middle) = INTERVALS.get(search.low + half) else { return 1 };
-    if middle.start <= search.value {
-        search.low += half;
-        search.count -= half;
-    } else {
-        search.count = half;
     }
     0
 }

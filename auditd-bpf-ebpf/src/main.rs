@@ -21,6 +21,7 @@ mod path;
 mod record;
 mod syscall;
 mod task;
+mod tests;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

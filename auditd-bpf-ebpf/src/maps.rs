@@ -3,8 +3,11 @@
 use crate::task::TaskContext;
 use auditd_bpf_common::{
     counters,
-    limits::{MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECTS, MAX_ROWS, MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT},
-    plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SyscallEntry},
+    limits::{
+        MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS,
+        RING_BYTES, SLOTS, STAGE_COUNT,
+    },
+    plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry},
     wire::EventHeader,
 };
 use aya_ebpf::{
@@ -27,6 +30,10 @@ pub static SYSCALLS: Array<SyscallEntry, { (SLOTS * 2 * MAX_SYSCALLS) as usize }
 pub static ROWS: Array<Row, { (SLOTS * MAX_ROWS) as usize }> = Array::new();
 #[btf_map]
 pub static INTERVALS: Array<Interval, { (SLOTS * MAX_INTERVALS) as usize }> = Array::new();
+#[btf_map]
+pub static SUBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_SUBJECT_TESTS) as usize }> = Array::new();
+#[btf_map]
+pub static OBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_OBJECT_TESTS) as usize }> = Array::new();
 #[btf_map]
 pub static OBJECTS: HashMap<ObjectKey, ObjectValue, MAX_OBJECTS, NO_PREALLOC> = HashMap::new();
 #[btf_map]

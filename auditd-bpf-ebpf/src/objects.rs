@@ -11,13 +11,23 @@ use auditd_bpf_common::{
     plan_rows::{NameKey, ObjectKey, ROW_NONE, hash_step},
 };
 
+/// Where matching begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// At the object's own inode.
+    Itself,
+    /// At its directory: it may have no inode. Kernels before 6.15 are sure that a dentry has one, drop any check for it from
+    /// the program, and would crash (`BTF_TYPE_SAFE_TRUSTED(struct dentry)` in `kernel/bpf/verifier.c`).
+    Directory,
+}
+
 /// Adds the rules that an object satisfies, and tells if there may be any. A function of its own, not global: it takes a typed
 /// pointer, and inlined once per object it would take its callers' stack.
 ///
 /// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
 /// kernel's `audit_tree`.
 #[inline(never)]
-pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object) -> bool {
+pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object, from: Level) -> bool {
     let Some(tables) = Tables::of_slot(slot) else { return false };
     let dev: u32 = M::load(M::load::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
     // A rule on a path looks at the object and its directory.
@@ -27,14 +37,15 @@ pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object) -> 
         if level >= levels {
             return found != 0;
         }
-        let inode: Object = M::load(at, &kernel::DENTRY_D_INODE);
-        let ino: u64 = if inode.is_null() { 0 } else { M::load(inode, &kernel::INODE_I_INO) };
-        if tables.may_know(dev, ino) {
-            found |= match level {
-                0 => objects_meet_itself(slot, dev, ino, rules),
-                1 => objects_meet_parent(slot, dev, ino, M::address(dentry), rules),
-                _ => objects_meet_above(slot, dev, ino, rules),
-            };
+        if level != 0 || from == Level::Itself {
+            let ino: u64 = M::load(M::load::<Object>(at, &kernel::DENTRY_D_INODE), &kernel::INODE_I_INO);
+            if tables.may_know(dev, ino) {
+                found |= match level {
+                    0 => objects_meet_itself(slot, dev, ino, rules),
+                    1 => objects_meet_parent(slot, dev, ino, M::address(dentry), rules),
+                    _ => objects_meet_above(slot, dev, ino, rules),
+                };
+            }
         }
         let parent: Object = M::load(at, &kernel::DENTRY_D_PARENT);
         if parent == at {

@@ -31,7 +31,7 @@ pub fn append_path(context: &mut TaskContext, path: u64) {
 /// Appends a path that is one name below the preceding parent object.
 #[inline(always)]
 pub fn append_below_parent(context: &mut TaskContext, dentry: Object) {
-    let whole = append_name(context, dentry as u64);
+    let whole = Names::of(dentry as u64).append(context);
     end(context, if whole { path_end::BELOW_PARENT } else { path_end::LOST });
 }
 
@@ -45,6 +45,8 @@ struct Walk {
     context: *mut TaskContext,
     dentry: u64,
     mount: u64,
+    /// Root of the mount.
+    mount_root: u64,
 }
 
 /// Global in BPF's sense: the verifier checks it once, for any arguments.
@@ -59,13 +61,18 @@ extern "C" fn path_walk(context: *mut TaskContext, dentry: u64, mount: u64) -> i
     let deleted = kernel::probe::<u64>(dentry, &kernel::DENTRY_D_HASH_PPREV) == 0
         && kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != dentry;
     context.walk_end = u64::from(path_end::LOST);
-    let mut walk = Walk { context, dentry, mount };
+    let mut walk = Walk { context, dentry, mount, mount_root: root_of(mount) };
     kernel::repeat(WALK_STEPS, walk_step, &mut walk);
     let mark = if deleted { path_end::DELETED } else { 0 };
     // SAFETY: the context passed in.
     let context = unsafe { &mut *walk.context };
     end(context, context.walk_end as u8 | mark);
     0
+}
+
+#[inline(always)]
+fn root_of(mount: u64) -> u64 {
+    if mount == 0 { 0 } else { kernel::probe(mount, &kernel::VFSMOUNT_MNT_ROOT) }
 }
 
 unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
@@ -77,7 +84,7 @@ unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
         context.walk_end = u64::from(path_end::ROOT);
         return 1;
     }
-    if walk.mount != 0 && walk.dentry == kernel::probe::<u64>(walk.mount, &kernel::VFSMOUNT_MNT_ROOT) {
+    if walk.mount != 0 && walk.dentry == walk.mount_root {
         let mount = walk.mount - u64::from(kernel::MOUNT_MNT.load());
         let above: u64 = kernel::probe(mount, &kernel::MOUNT_MNT_PARENT);
         if above == mount || above == 0 {
@@ -86,34 +93,61 @@ unsafe extern "C" fn walk_step(_: u32, walk: *mut Walk) -> i64 {
         }
         walk.dentry = kernel::probe(mount, &kernel::MOUNT_MNT_MOUNTPOINT);
         walk.mount = above + u64::from(kernel::MOUNT_MNT.load());
+        walk.mount_root = root_of(walk.mount);
         return 0;
     }
-    let parent: u64 = kernel::probe(walk.dentry, &kernel::DENTRY_D_PARENT);
-    if parent == 0 {
+    let names = Names::of(walk.dentry);
+    if names.parent == 0 {
         return 1;
     }
-    if parent == walk.dentry && walk.mount == 0 {
+    if names.parent == walk.dentry && walk.mount == 0 {
         context.walk_end = u64::from(path_end::FILE_SYSTEM);
         return 1;
     }
-    if !append_name(context, walk.dentry) {
+    if !names.append(context) {
         return 1;
     }
-    if parent == walk.dentry {
+    if names.parent == walk.dentry {
         // A file that was never in a directory: memfd, pipe, socket. Its name is all there is.
         context.walk_end = u64::from(path_end::OUTSIDE);
         return 1;
     }
-    walk.dentry = parent;
+    walk.dentry = names.parent;
     0
 }
 
-/// Appends the name of a dentry.
-#[inline(always)]
-fn append_name(context: &mut TaskContext, dentry: u64) -> bool {
-    let name: u64 = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
-    let length = kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1);
-    emit::append(context, section::COMPONENT, 0, length, |to| kernel::copy_kernel(to, length, name))
+/// `d_parent` and `d_name` of a dentry, as they lie in it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Names {
+    parent: u64,
+    hash: u32,
+    length: u32,
+    name: u64,
+}
+
+impl Names {
+    /// With one copy where they lie side by side: then the verifier finds the other way dead.
+    #[inline(always)]
+    fn of(dentry: u64) -> Self {
+        let parent = kernel::DENTRY_D_PARENT.load();
+        if kernel::DENTRY_D_NAME_LEN.load() == parent + 12 && kernel::DENTRY_D_NAME_NAME.load() == parent + 16 {
+            return kernel::probe(dentry, &kernel::DENTRY_D_PARENT);
+        }
+        Self {
+            parent: kernel::probe(dentry, &kernel::DENTRY_D_PARENT),
+            hash: 0,
+            length: kernel::probe(dentry, &kernel::DENTRY_D_NAME_LEN),
+            name: kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME),
+        }
+    }
+
+    /// Appends the name.
+    #[inline(always)]
+    fn append(self, context: &mut TaskContext) -> bool {
+        let length = self.length & (NAME_BYTES as u32 - 1);
+        emit::append(context, section::COMPONENT, 0, length, |to| kernel::copy_kernel(to, length, self.name))
+    }
 }
 
 #[inline(always)]

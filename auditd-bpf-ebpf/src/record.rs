@@ -4,13 +4,15 @@ use crate::{
     call::{Call, Moment},
     emit,
     filter::{each_word, no_rules},
-    kernel::{self, Memory, Object, Typed, field},
-    objects::match_object,
+    kernel::{self, Memory, Object, Probed, Typed, field},
+    objects::{Level, match_object},
     path,
-    task::{self, Context, TaskContext},
+    task::{self, Context, Created, TaskContext},
+    tests::tests_of_object,
 };
 use auditd_bpf_common::{
     hooks,
+    limits::CHUNK_BYTES,
     plan_rows::{ROW_NONE, class},
     wire::{self, name_type, section},
 };
@@ -22,6 +24,8 @@ pub enum Met {
     Whole { role: u8, dentry: Object, mount: Object },
     /// One name below the preceding directory.
     Below { role: u8, dentry: Object },
+    /// The same, for a name that is about to come: it has no inode, or one that is about to be replaced.
+    New { dentry: Object },
     /// The same, for a name that an inode of another name is about to get.
     Becomes { role: u8, dentry: Object, inode_of: Object },
     /// No object after all.
@@ -42,16 +46,30 @@ impl Met {
         Self::Whole { role, dentry, mount }
     }
 
+    /// A name in the preceding directory that goes.
+    #[inline(always)]
+    pub fn gone(dentry: Object) -> Self {
+        Self::Below { role: name_type::DELETE, dentry }
+    }
+
+    /// A name in the preceding directory that comes.
+    #[inline(always)]
+    pub fn new(dentry: Object) -> Self {
+        Self::New { dentry }
+    }
+
     /// An object of which the hook tells no mount.
     #[inline(always)]
     pub fn without_mount(dentry: Object) -> Self {
         Self::Whole { role: name_type::NORMAL, dentry, mount: core::ptr::null() }
     }
 
+    /// The dentry, and where to begin to match it.
     #[inline(always)]
-    fn dentry(self) -> Option<Object> {
+    fn dentry(self) -> Option<(Object, Level)> {
         match self {
-            Self::Whole { dentry, .. } | Self::Below { dentry, .. } | Self::Becomes { dentry, .. } => Some(dentry),
+            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some((dentry, Level::Itself)),
+            Self::New { dentry } | Self::Becomes { dentry, .. } => Some((dentry, Level::Directory)),
             Self::Nothing => None,
         }
     }
@@ -69,11 +87,15 @@ pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
 /// Records objects of a call. `access`: perm bits of an open.
 #[inline(always)]
 pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32, moment: Moment, objects: [Met; N]) {
+    if call.tables.header.object_tests != 0 {
+        tested_objects_of::<M, N>(call, hook, access, moment, objects);
+        return;
+    }
     no_rules!(met);
     let mut found = false;
     each(&objects, |object| {
-        if let Some(dentry) = object.dentry() {
-            found |= match_object::<M>(call.tables.slot, met, dentry);
+        if let Some((dentry, from)) = object.dentry() {
+            found |= match_object::<M>(call.tables.slot, met, dentry, from);
         }
     });
     let alone = call.alone_row(moment);
@@ -89,6 +111,42 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     context.access = access;
     each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
     each(&objects, |object| append_object::<M>(context, object));
+}
+
+/// The same where rules test more of objects than path and dir. What each of them meets is kept in the context, which is begun
+/// in any case: there is no room for it on the stack.
+#[inline(always)]
+fn tested_objects_of<M: Memory, const N: usize>(
+    call: &Call,
+    hook: u32,
+    access: u32,
+    moment: Moment,
+    objects: [Met; N],
+) {
+    let Some(context) = task::begin(call) else { return };
+    if context.header.hook == hooks::MAY_OPEN {
+        context.forget_objects();
+    }
+    each(&objects, |object| {
+        if let Some((dentry, from)) = object.dentry() {
+            meet_tests::<M>(call, context, dentry, from);
+        }
+    });
+    let alone = call.alone_row(moment);
+    if call.may_match(&mut context.object_rules, access, alone) {
+        note_hook(context, hook);
+        context.access = access;
+        each(&objects, |object| append_object::<M>(context, object));
+    }
+}
+
+#[inline(never)]
+fn meet_tests<M: Memory>(call: &Call, context: &mut TaskContext, dentry: Object, from: Level) {
+    let tables = call.tables;
+    tables.load(&mut context.own_rules, tables.header.inode_row);
+    match_object::<M>(tables.slot, &mut context.own_rules, dentry, from);
+    tests_of_object(tables.slot, context, inode_address::<M>(dentry));
+    each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
 }
 
 /// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
@@ -137,6 +195,7 @@ fn append_object<M: Memory>(context: &mut TaskContext, object: Met) {
     match object {
         Met::Whole { role, dentry, mount } => append_whole::<M>(context, dentry, mount, role),
         Met::Below { role, dentry } => append_below::<M>(context, dentry, dentry, role),
+        Met::New { dentry } => append_new::<M>(context, dentry),
         Met::Becomes { role, dentry, inode_of } => append_below::<M>(context, dentry, inode_of, role),
         Met::Nothing => {}
     }
@@ -156,20 +215,63 @@ fn append_below<M: Memory>(context: &mut TaskContext, dentry: Object, inode_of: 
     path::append_below_parent(context, dentry);
 }
 
+#[inline(never)]
+fn append_new<M: Memory>(context: &mut TaskContext, dentry: Object) {
+    context.objects += 1;
+    emit::append_value(context, section::OBJECT, name_type::CREATE, &wire::Object::default());
+    let offset = context.header.payload_len.wrapping_sub(size_of::<wire::Object>() as u32);
+    let parent = M::load::<u64>(dentry, &kernel::DENTRY_D_PARENT);
+    context.created = Created { dentry: M::address(dentry), parent, offset, chunk: context.header.chunk };
+    path::append_below_parent(context, dentry);
+}
+
 #[inline(always)]
 fn append_inode<M: Memory>(context: &mut TaskContext, dentry: Object, role: u8) {
     context.objects += 1;
-    let inode: Object = M::load(dentry, &kernel::DENTRY_D_INODE);
-    let mut value = wire::Object::default();
-    if !inode.is_null() {
-        value.ino = M::load(inode, &kernel::INODE_I_INO);
-        value.dev = M::load(M::load::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
-        value.mode = u32::from(M::load::<u16>(inode, &kernel::INODE_I_MODE));
-        value.uid = M::load(inode, &kernel::INODE_I_UID);
-        value.gid = M::load(inode, &kernel::INODE_I_GID);
-        value.rdev = M::load(inode, &kernel::INODE_I_RDEV);
-    }
+    let value = described::<M>(M::load(dentry, &kernel::DENTRY_D_INODE));
     emit::append_value(context, section::OBJECT, role, &value);
+}
+
+/// Address of a dentry's inode, 0 for none: asked of the memory itself, see [`Level::Directory`].
+#[inline(always)]
+pub fn inode_address<M: Memory>(dentry: Object) -> u64 {
+    kernel::probe(M::address(dentry), &kernel::DENTRY_D_INODE)
+}
+
+#[inline(always)]
+fn described<M: Memory>(inode: Object) -> wire::Object {
+    wire::Object {
+        ino: M::load(inode, &kernel::INODE_I_INO),
+        dev: M::load(M::load::<Object>(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV),
+        mode: u32::from(M::load::<u16>(inode, &kernel::INODE_I_MODE)),
+        uid: M::load(inode, &kernel::INODE_I_UID),
+        gid: M::load(inode, &kernel::INODE_I_GID),
+        rdev: M::load(inode, &kernel::INODE_I_RDEV),
+        _pad: 0,
+    }
+}
+
+/// Fills in the inode of what was created, unless its part of the event is on its way already. Nobody holds the dentry any
+/// more: it is believed if it still lies where it was.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn record_created(context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let Created { dentry, parent, offset, chunk } = context.created;
+    if dentry == 0 || chunk != context.header.chunk || offset as usize > CHUNK_BYTES {
+        return 0;
+    }
+    let inode: u64 = kernel::probe(dentry, &kernel::DENTRY_D_INODE);
+    if inode == 0 || kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != parent {
+        return 0;
+    }
+    let value = described::<Probed>(inode as Object);
+    // Again, on the very register that is added: the compiler checked a copy of it, which older verifiers do not connect.
+    let offset = core::hint::black_box(offset as usize).min(CHUNK_BYTES);
+    // SAFETY: offset <= CHUNK_BYTES, and APPEND_BYTES, more than an object has, lie behind that.
+    unsafe { context.payload.as_mut_ptr().add(offset).cast::<wire::Object>().write_unaligned(value) };
+    0
 }
 
 /// Access of an open by its flags, as `ACC_MODE` in `include/linux/fs.h`, in audit's perm bits.

@@ -17,8 +17,8 @@ use auditd_bpf_common::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{fexit, tracepoint},
-    programs::{FExitContext, RawTracePointContext, TracePointContext},
+    macros::{fentry, fexit, tracepoint},
+    programs::{FEntryContext, FExitContext, RawTracePointContext, TracePointContext},
 };
 
 /// Loaded once per syscall function, so kept small: only calls that a rule may still match go on to [`fexit_complete`]. A
@@ -59,6 +59,10 @@ fn is_candidate(registers: Object, exit: i64) -> bool {
         return true;
     }
     let Some(entry) = entry else { return false };
+    if entry.class == class::FORK && exit == 0 {
+        // A child, which made no call.
+        return false;
+    }
     let alone = if kernel::is_error(exit) { entry.alone_row } else { entry.alone_success_row };
     if alone == ROW_NONE {
         return false;
@@ -101,8 +105,21 @@ extern "C" fn raw_read_word(ctx: *mut core::ffi::c_void) -> u32 {
     kernel::probe_at(RawTracePointContext::new(ctx).arg(0))
 }
 
+/// At the start of calls that do not return.
+#[fentry]
+pub fn fentry_exit(ctx: FEntryContext) -> u32 {
+    end(ctx.arg(0), None);
+    0
+}
+
 #[inline(always)]
 fn complete(registers: Object, exit: i64) {
+    end(registers, Some(exit));
+}
+
+/// Decides about a call that ends, with its result if it has one.
+#[inline(always)]
+fn end(registers: Object, exit: Option<i64>) {
     let task = Task::current();
     let (number, abi, context) = task::ended(task, registers);
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
@@ -117,7 +134,7 @@ fn decide(
     registers: Object,
     number: u32,
     abi: u32,
-    exit: i64,
+    exit: Option<i64>,
     mut begun: Option<task::Context>,
 ) -> Option<task::Context> {
     if kernel::pid_tid().0 == DAEMON_PID.load() {
@@ -137,7 +154,10 @@ fn decide(
             None
         }
     };
-    tables.narrow_result(rules, exit);
+    tables.narrow_tests_met(rules, begun.as_ref().map_or(0, |context| context.tests_met));
+    if let Some(exit) = exit {
+        tables.narrow_result(rules, exit);
+    }
     if !tables.any(rules) {
         return begun;
     }
@@ -153,6 +173,7 @@ fn decide(
     }
     let subject = Subject::of(task);
     tables.narrow_subject(rules, subject, |index| context.header.args[index]);
+    tables.narrow_subject_tests(rules);
     if let Some(rule) = tables.first(rules)
         && !tables.is_never(rule)
     {
@@ -195,6 +216,9 @@ pub fn argument(args: &[u64; 6], index: u8) -> u64 {
 extern "C" fn event_details(context: *mut TaskContext, class: u8, path_arg: u8, dirfd_arg: u8, second: u32) -> i32 {
     // SAFETY: null or the current task's context, as the verifier proves at each call.
     let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    if !kernel::is_error(context.header.exit) {
+        record::record_created(context);
+    }
     if context.objects == 0 && path_arg != NO_ARG {
         let address = argument(&context.header.args, path_arg);
         user_name(context, 0, address, descriptor(context, dirfd_arg));

@@ -12,6 +12,7 @@ use auditd_bpf_common::{
     plan_rows::class,
     wire::EventHeader,
 };
+use aya_ebpf::Global;
 
 /// One task's call in progress. `header` and `payload` are the sample under construction, sent as they lie.
 #[repr(C)]
@@ -30,11 +31,32 @@ pub struct TaskContext {
     /// Of the walk in progress: dentry and mount of the task's root, and how the walk ended. Here for want of stack.
     pub root: [u64; 2],
     pub walk_end: u64,
+    /// What is being created.
+    pub created: Created,
+    /// Bit per test of objects that some object met.
+    pub tests_met: u64,
+    /// 1 + family of the socket address that the call was given, 0 for none.
+    pub address_family: u64,
+    /// Rules that the object being looked at satisfies: used only where rules test objects beyond path and dir.
+    pub own_rules: Rules,
     /// Rules that the objects satisfy.
     pub object_rules: Rules,
     /// Not begun while `header.start` is 0.
     pub header: EventHeader,
     pub payload: [u8; CHUNK_BYTES + APPEND_BYTES],
+}
+
+/// A name that had no inode yet when a hook was shown it. Its inode is looked for when the call ends.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Created {
+    /// Address of the dentry; 0 for none.
+    pub dentry: u64,
+    /// Its parent, by which it is known again.
+    pub parent: u64,
+    /// Where in the payload its object lies, and in which sample of the event.
+    pub offset: u32,
+    pub chunk: u32,
 }
 
 /// Reference to the current task's context: the map value lives as long as the task does.
@@ -60,6 +82,15 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)
+}
+
+/// Family of the socket address that the call in progress was given, negative for none.
+#[inline(always)]
+pub fn address_family(task: Task) -> i64 {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    unsafe { TASKS.get(task.raw()).as_ref() }
+        .filter(|context| context.header.start != 0)
+        .map_or(-1, |context| context.address_family as i64 - 1)
 }
 
 /// Whether a hook noted objects of the call.
@@ -104,6 +135,9 @@ impl TaskContext {
     #[inline(always)]
     pub fn forget_objects(&mut self) {
         self.header.hook = 0;
+        self.created.dentry = 0;
+        self.tests_met = 0;
+        self.address_family = 0;
         self.header.chunk = 0;
         self.header.payload_len = 0;
         self.header.incomplete = 0;
@@ -151,6 +185,18 @@ impl Subject {
     #[inline(always)]
     pub fn auid(self) -> u32 {
         field(self.task.object(), &kernel::TASK_LOGINUID)
+    }
+
+    /// Personality.
+    #[inline(always)]
+    pub fn personality(self) -> u32 {
+        field(self.task.object(), &kernel::TASK_PERSONALITY)
+    }
+
+    /// An id of the credentials.
+    #[inline(always)]
+    pub fn id(self, offset: &Global<u32>) -> i64 {
+        i64::from(field::<u32>(self.cred, offset))
     }
 
     /// Session id.

@@ -17,6 +17,8 @@ pub enum Treatment {
     OpenHow,
     /// The image is replaced before the call ends.
     Exec,
+    /// The call returns twice, in the caller and in its child.
+    Fork,
 }
 
 /// A path among the arguments.
@@ -73,6 +75,10 @@ const fn exec(names: &'static [&'static str], paths: &'static [PathArgument]) ->
     Objects { names, hooks: EXEC, paths, flags: None, treatment: Treatment::Exec, files: true }
 }
 
+const fn fork(names: &'static [&'static str]) -> Objects {
+    Objects { names, hooks: &[], paths: &[], flags: None, treatment: Treatment::Fork, files: false }
+}
+
 const OPEN: &[&str] = &["file_open", "may_open"];
 /// The second sees a file that may not be executed, and no other.
 const EXEC: &[&str] = &["bprm_check_security", "may_open"];
@@ -124,6 +130,7 @@ const OBJECTS: &[Objects] = &[
     file(&["readlinkat"], &["inode_readlink"], &[below(0, 1)]),
     exec(&["execve"], &[at(0)]),
     exec(&["execveat"], &[below(0, 1)]),
+    fork(&["fork", "vfork", "clone", "clone3"]),
     file(&["mount"], &["sb_mount"], &[at(1)]),
     file(&["finit_module"], &["kernel_read_file"], &[]),
     other(&["connect"], &["socket_connect"]),

@@ -98,22 +98,22 @@ one_path! {
 
 /// Hooks that are shown a directory and a name in it that comes or goes.
 macro_rules! directory_and_name {
-    ($($program:ident, $hook:literal, $number:ident, $role:ident;)+) => {
+    ($($program:ident, $hook:literal, $number:ident, $name:expr;)+) => {
         $(#[lsm(hook = $hook)]
         pub fn $program(ctx: LsmContext) -> i32 {
             let directory = Met::at(name_type::PARENT, ctx.arg(0));
-            record::objects(hooks::$number, [directory, Met::Below { role: name_type::$role, dentry: ctx.arg(1) }]);
+            record::objects(hooks::$number, [directory, $name(ctx.arg(1))]);
             0
         })+
     };
 }
 
 directory_and_name! {
-    lsm_path_unlink, "path_unlink", PATH_UNLINK, DELETE;
-    lsm_path_rmdir, "path_rmdir", PATH_RMDIR, DELETE;
-    lsm_path_mkdir, "path_mkdir", PATH_MKDIR, CREATE;
-    lsm_path_mknod, "path_mknod", PATH_MKNOD, CREATE;
-    lsm_path_symlink, "path_symlink", PATH_SYMLINK, CREATE;
+    lsm_path_unlink, "path_unlink", PATH_UNLINK, Met::gone;
+    lsm_path_rmdir, "path_rmdir", PATH_RMDIR, Met::gone;
+    lsm_path_mkdir, "path_mkdir", PATH_MKDIR, Met::new;
+    lsm_path_mknod, "path_mknod", PATH_MKNOD, Met::new;
+    lsm_path_symlink, "path_symlink", PATH_SYMLINK, Met::new;
 }
 
 #[lsm(hook = "path_link")]
@@ -129,15 +129,11 @@ pub fn lsm_path_link(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_rename")]
 pub fn lsm_path_rename(ctx: LsmContext) -> i32 {
     let old_directory = Met::at(name_type::PARENT, ctx.arg(0));
-    let old = Met::Below { role: name_type::DELETE, dentry: ctx.arg(1) };
+    let old = Met::gone(ctx.arg(1));
     let new_directory = Met::at(name_type::PARENT, ctx.arg(2));
     let new_dentry: Object = ctx.arg(3);
     let new = Met::Becomes { role: name_type::CREATE, dentry: new_dentry, inode_of: ctx.arg(1) };
-    let replaced = if field::<Object>(new_dentry, &kernel::DENTRY_D_INODE).is_null() {
-        Met::Nothing
-    } else {
-        Met::Below { role: name_type::DELETE, dentry: new_dentry }
-    };
+    let replaced = if record::inode_address::<Typed>(new_dentry) == 0 { Met::Nothing } else { Met::gone(new_dentry) };
     record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, replaced, new]);
     0
 }

@@ -20,6 +20,7 @@ pub fn lsm_socket_bind(ctx: LsmContext) -> i32 {
 fn address(hook: u32, address: u64, length: u32) {
     if let Some(context) = record::plain(hook) {
         let length = length.min(SOCKADDR_BYTES as u32);
+        context.address_family = u64::from(kernel::probe_at::<u16>(address)) + 1;
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
     }
 }

@@ -121,7 +121,7 @@ impl Decoder {
             arch: arch.audit_arch(),
             syscall: header.syscall,
             args: header.args,
-            exit: Some(header.exit),
+            exit: (header.has_result != 0).then_some(header.exit),
             hook: self.hook(header.hook),
             pid: header.pid,
             tid: header.tid,

@@ -154,6 +154,8 @@ fn header(r: &mut Reader<'_>) -> Option<EventHeader> {
         tty: r.array()?,
         chunk: r.u32()?,
         payload_len: r.u32()?,
+        has_result: r.u32()?,
+        _pad: r.u32()?,
     })
 }
 
@@ -209,8 +211,8 @@ mod tests {
         assert_eq!(Sample::parse(&[]).unwrap_err(), SampleError::Short(0));
         let cut = Sample::parse(&bytes[..HEADER_BYTES + 3]).unwrap_err();
         assert_eq!(cut, SampleError::Length { claimed: 7, present: 3 });
-        let other = sample(&EventHeader { schema: 2, ..header }, &[]);
-        assert_eq!(Sample::parse(&other).unwrap_err(), SampleError::Schema(2));
+        let other = sample(&EventHeader { schema: 77, ..header }, &[]);
+        assert_eq!(Sample::parse(&other).unwrap_err(), SampleError::Schema(77));
         let other = sample(&EventHeader { kind: 77, ..header }, &[]);
         assert_eq!(Sample::parse(&other).unwrap_err(), SampleError::Kind(77));
     }

@@ -35,6 +35,8 @@ pub(super) fn event_header() -> EventHeader {
         tty: [0; 32],
         chunk: 0,
         payload_len: 0,
+        has_result: 1,
+        _pad: 0,
     };
     header.comm[..3].copy_from_slice(b"cat");
     header.tty[..4].copy_from_slice(b"pts0");
@@ -55,7 +57,7 @@ pub(super) fn sample(header: &EventHeader, payload: &[u8]) -> Vec<u8> {
         };
     }
     numbers!(kind schema start time tid pid ppid generation rule abi syscall hook exit auid session);
-    numbers!(exe_dev incomplete exe_ino chunk);
+    numbers!(exe_dev incomplete exe_ino chunk has_result);
     arrays!(args uids gids comm tty);
     put(offset_of!(EventHeader, payload_len), &(payload.len() as u32).to_ne_bytes());
     bytes.extend(payload);

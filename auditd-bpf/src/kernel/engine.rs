@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use auditd_bpf_common::{counters, hooks, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
-use rules::Plan;
+use rules::{Plan, plan};
 use tables::{Arch, syscalls};
 
-use super::left_out::times_left_out;
 use super::object::{Attached, Object, ObjectError, Settings};
 use super::preemption::preempts;
 use super::tables::{Tables, TablesError};
+use super::unpreempted::unpreempted;
 use crate::identity::Identities;
 
 /// What every 32-bit call goes through (`arch/x86/entry/syscall_32.c`). Attaching there costs every 32-bit call a little and
@@ -40,6 +40,8 @@ enum Place {
     Function(&'static str),
     /// The function behind a system call.
     Syscall(String),
+    /// The function behind a system call that does not return.
+    NoReturn(String),
     /// The end of every system call.
     AllCalls,
 }
@@ -62,6 +64,12 @@ pub struct Engine {
     tables: Tables,
     links: HashMap<Place, Attached>,
     call_ends: CallEnds,
+    /// Whether rules were ever in force.
+    in_force: bool,
+    /// [`Engine::times_left_out`] before that.
+    left_out_before: u64,
+    /// What was left out of programs that are no longer attached.
+    left_out_gone: u64,
     /// Whether [`B32_CALLS`] may be tried.
     b32_together: bool,
     events: RingBuf<MapData>,
@@ -84,7 +92,18 @@ impl Engine {
         let tables = Tables::new(&mut object, settings.name_seed)?;
         let events = object.take(names::EVENTS)?;
         let counters = object.take(names::COUNTERS)?;
-        Ok(Self { object, tables, links: HashMap::new(), call_ends, b32_together: true, events, counters })
+        Ok(Self {
+            object,
+            tables,
+            links: HashMap::new(),
+            call_ends,
+            in_force: false,
+            left_out_before: 0,
+            left_out_gone: 0,
+            b32_together: true,
+            events,
+            counters,
+        })
     }
 
     /// Puts a plan in force: attaches what it needs beyond what is attached, swaps the tables, detaches what it no longer
@@ -94,8 +113,13 @@ impl Engine {
     /// If the kernel refuses a program or a table; then the plan before stays in force.
     pub fn apply(&mut self, plan: &Plan, identities: &Identities) -> Result<(u32, Vec<(Arch, u16)>), EngineError> {
         let (places, missing) = self.attach_all(plan)?;
-        let generation = self.tables.install(plan, identities)?;
-        self.links.retain(|place, _| places.contains(place));
+        let generation = self.in_tables(|tables| tables.install(plan, identities))?;
+        let gone = self.links.extract_if(|place, _| !places.contains(place)).map(|(_, attached)| attached.left_out());
+        self.left_out_gone += gone.sum::<u64>();
+        if !self.in_force {
+            self.in_force = true;
+            self.left_out_before = self.times_left_out();
+        }
         Ok((generation, missing))
     }
 
@@ -110,7 +134,7 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses a write.
     pub fn refresh(&mut self, identities: &Identities) -> Result<(), EngineError> {
-        Ok(self.tables.refresh(identities)?)
+        Ok(self.in_tables(|tables| tables.refresh(identities))?)
     }
 
     /// Number of attached programs.
@@ -125,7 +149,7 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses the write.
     pub fn withdraw(&mut self) -> Result<(), EngineError> {
-        Ok(self.tables.withdraw()?)
+        Ok(self.in_tables(Tables::withdraw)?)
     }
 
     /// Hands every waiting sample to `consume`.
@@ -146,10 +170,14 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses the read.
     pub fn counters(&self) -> Result<Vec<(u32, &'static str, u64)>, MapError> {
-        counters::COUNTERS
-            .iter()
-            .map(|(slot, name)| Ok((*slot, *name, self.counters.get(slot, 0)?.iter().sum())))
-            .collect()
+        let read = || {
+            let each = counters::COUNTERS.iter();
+            each.map(|(slot, name)| Ok((*slot, *name, self.counters.get(slot, 0)?.iter().sum()))).collect()
+        };
+        match self.call_ends {
+            CallEnds::PerCall => read(),
+            CallEnds::AllCalls => unpreempted(read),
+        }
     }
 
     /// Attaches what a plan needs and is not attached yet. Some kernels (7.3) let nothing attach to the function that all
@@ -176,14 +204,30 @@ impl Engine {
     /// is missing.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.links.values().filter_map(|attached| times_left_out(attached.program.as_fd()).ok()).sum()
+        self.times_left_out().saturating_sub(self.left_out_before)
+    }
+
+    /// Touches the tables, on a kernel that preempts without being preempted.
+    fn in_tables<T>(&mut self, act: impl FnOnce(&mut Tables) -> T) -> T {
+        match self.call_ends {
+            CallEnds::PerCall => act(&mut self.tables),
+            CallEnds::AllCalls => unpreempted(|| act(&mut self.tables)),
+        }
+    }
+
+    fn times_left_out(&self) -> u64 {
+        self.left_out_gone + self.links.values().map(Attached::left_out).sum::<u64>()
     }
 
     fn places(&self, plan: &Plan) -> Places {
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
         let mut missing = Vec::new();
-        if self.call_ends == CallEnds::AllCalls {
+        for (arch, number) in plan.syscalls.keys().filter(|(arch, number)| plan::never_returns(*arch, *number)) {
+            let function = syscalls::kernel_symbols(*arch, *number).into_iter().find(|name| types.has_function(name));
+            places.extend(function.map(Place::NoReturn));
+        }
+        if self.call_ends == CallEnds::AllCalls || plan.all_calls {
             places.extend((!plan.syscalls.is_empty()).then_some(Place::AllCalls));
             return (places, missing);
         }
@@ -192,7 +236,9 @@ impl Engine {
         if b32_together {
             places.insert(Place::Syscall(B32_CALLS.to_owned()));
         }
-        for (arch, number) in plan.syscalls.keys().filter(|call| call.0 != Arch::B32 || !b32_together) {
+        let alone = |call: &&(Arch, u16)| call.0 != Arch::B32 || !b32_together;
+        let returns = |call: &&(Arch, u16)| !plan::never_returns(call.0, call.1);
+        for (arch, number) in plan.syscalls.keys().filter(alone).filter(returns) {
             // The likeliest that this kernel has.
             let function = syscalls::kernel_symbols(*arch, *number).into_iter().find(|name| types.has_function(name));
             if function.is_none() {
@@ -221,6 +267,7 @@ impl Engine {
                 CallEnds::AllCalls => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
             },
             Place::Syscall(function) => self.object.attach_syscall(function),
+            Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),
             Place::AllCalls => self.object.attach_all_calls(),
         }
     }

@@ -6,3 +6,4 @@ mod left_out;
 pub mod object;
 pub mod preemption;
 pub mod tables;
+mod unpreempted;

@@ -8,12 +8,14 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
     programs::{
-        FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun, TracePoint,
+        FEntry, FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun,
+        TracePoint,
         links::{FdLink, LinkError},
     },
 };
 
 use super::btf::{BtfError, KernelTypes};
+use super::left_out::times_left_out;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
 
@@ -198,7 +200,23 @@ impl Object {
         Ok(Attached { _link: link, program: fd })
     }
 
-    /// Attaches a program to the start of a function.
+    /// Attaches a program to the start of a function, which may be one of many that it is attached to.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_fentry(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
+        let fentry: &mut FEntry = named(&mut self.ebpf, program, function)?;
+        let link = fentry
+            .load(function, &self.btf)
+            .and_then(|()| fentry.attach())
+            .and_then(|id| fentry.take_link(id))
+            .map_err(refused(program, function))?;
+        let fd = fentry.fd().and_then(own).map_err(refused(program, function))?;
+        fentry.unload().map_err(refused(program, function))?;
+        Ok(Attached { _link: link.into(), program: fd })
+    }
+
+    /// Attaches a program to the start of a function, where the kernel never leaves it out.
     ///
     /// # Errors
     /// If the kernel refuses it.
@@ -311,8 +329,14 @@ impl Object {
 /// An attached program. Dropping it detaches.
 pub struct Attached {
     _link: FdLink,
-    /// The loaded program.
-    pub program: OwnedFd,
+    program: OwnedFd,
+}
+
+impl Attached {
+    /// How often the kernel left the program out; 0 where it does not tell.
+    pub fn left_out(&self) -> u64 {
+        times_left_out(self.program.as_fd()).unwrap_or(0)
+    }
 }
 
 fn own(program: &ProgramFd) -> Result<OwnedFd, ProgramError> {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use auditd_bpf_common::{
     hooks,
-    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, WORDS},
+    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, WORDS},
     names,
     plan_rows::{
-        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SyscallEntry, class,
-        field,
+        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
+        SyscallEntry, class, field,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -51,6 +51,8 @@ pub struct Tables {
     syscalls: Array<MapData, SyscallEntry>,
     rows: Array<MapData, Row>,
     intervals: Array<MapData, Interval>,
+    subject_tests: Array<MapData, SingleTest>,
+    object_tests: Array<MapData, SingleTest>,
     objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
     names: BpfHashMap<MapData, NameKey, u32>,
     exes: BpfHashMap<MapData, ObjectKey, u32>,
@@ -100,6 +102,8 @@ impl Tables {
             syscalls: object.take(names::SYSCALLS)?,
             rows: object.take(names::ROWS)?,
             intervals: object.take(names::INTERVALS)?,
+            subject_tests: object.take(names::SUBJECT_TESTS)?,
+            object_tests: object.take(names::OBJECT_TESTS)?,
             objects: object.take(names::OBJECTS)?,
             names: object.take(names::NAMES)?,
             exes: object.take(names::EXES)?,
@@ -127,6 +131,10 @@ impl Tables {
             exe_default_row: self.row(slot, &identities.other_exes)?,
             tests_exe: u32::from(!plan.exes.is_empty()),
             tests_dir: u32::from(!plan.trees.is_empty()),
+            subject_tests: plan.single_tests.subject.len() as u32,
+            result_tests: plan.single_tests.result.len() as u32,
+            object_tests: plan.single_tests.object.len() as u32,
+            inode_row: self.row(slot, &plan.inodes)?,
             never: plan.never,
             ..EMPTY_HEADER
         };
@@ -134,6 +142,7 @@ impl Tables {
             header.perm_rows[index] = self.row(slot, perm)?;
         }
         self.fill_intervals(slot, plan, &mut header)?;
+        self.fill_single_tests(slot, &plan.single_tests)?;
         self.fill_identities(slot, identities)?;
         header.bloom = self.slots[slot as usize].bloom();
         self.headers.set(slot, header, 0).map_err(write(names::HEADERS))?;
@@ -239,6 +248,24 @@ impl Tables {
         Ok(())
     }
 
+    fn fill_single_tests(&mut self, slot: u32, tests: &plan::SingleTests) -> Result<(), TablesError> {
+        for (index, test) in (slot * MAX_SUBJECT_TESTS..).zip(tests.subject.iter().chain(&tests.result)) {
+            let test = self.single_test(slot, test)?;
+            self.subject_tests.set(index, test, 0).map_err(write(names::SUBJECT_TESTS))?;
+        }
+        for (index, test) in (slot * MAX_OBJECT_TESTS..).zip(&tests.object) {
+            let test = self.single_test(slot, test)?;
+            self.object_tests.set(index, test, 0).map_err(write(names::OBJECT_TESTS))?;
+        }
+        Ok(())
+    }
+
+    fn single_test(&mut self, slot: u32, test: &plan::SingleTest) -> Result<SingleTest, TablesError> {
+        let plan::SingleTest { left, operator, right, value, rules, any_rules } = test;
+        let (row, any_row) = (self.row(slot, rules)?, self.row(slot, any_rules)?);
+        Ok(SingleTest { left: *left, operator: *operator, right: *right, value: *value, row, any_row })
+    }
+
     fn fill_identities(&mut self, slot: u32, identities: &Identities) -> Result<(), TablesError> {
         let mut objects = HashMap::new();
         for (id, ObjectRules { path, dir, has_names }) in &identities.objects {
@@ -270,6 +297,10 @@ const EMPTY_HEADER: Header = Header {
     exe_default_row: ROW_NONE,
     tests_exe: 0,
     tests_dir: 0,
+    subject_tests: 0,
+    result_tests: 0,
+    object_tests: 0,
+    inode_row: ROW_NONE,
     bloom: [0; BLOOM_WORDS],
     perm_rows: [ROW_NONE; 8],
     intervals: [[0, 0]; field::COUNT],
@@ -324,6 +355,7 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
             Treatment::Open => class::OPEN,
             Treatment::OpenHow => class::OPENAT2,
             Treatment::Exec => class::EXEC,
+            Treatment::Fork => class::FORK,
         },
         path_arg: path(0),
         dirfd_arg: dirfd(0),

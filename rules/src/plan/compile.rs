@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use auditd_bpf_common::limits::MAX_RULES;
+use auditd_bpf_common::limits::{MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use tables::{Action, Field, FilterList, Op, Perm};
 
-use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, syscalls};
+use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
 use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
@@ -26,7 +26,24 @@ pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
         let message = format!("too many rules: at most {MAX_RULES} can be decided in the kernel");
         errors.push(Diagnostic::error(&written.line, written.head, Code::Limit, message));
     }
+    errors.extend(rules.first().filter(|_| errors.is_empty()).and_then(|first| too_many_tests(first, &rules)));
     if errors.is_empty() { Ok(assemble(rules)) } else { Err(errors) }
+}
+
+fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnostic> {
+    let tests = single_tests::compile(rules);
+    let subject = tests.subject.len() + tests.result.len();
+    let (count, limit, what) = if tests.object.len() > MAX_OBJECT_TESTS as usize {
+        (tests.object.len(), MAX_OBJECT_TESTS, "of objects")
+    } else if subject > MAX_SUBJECT_TESTS as usize {
+        (subject, MAX_SUBJECT_TESTS, "of bits, groups and pairs of fields")
+    } else {
+        return None;
+    };
+    let written = &first.rule.written;
+    let message =
+        format!("the rules have {count} different tests {what}: at most {limit} can be decided in the kernel");
+    Some(Diagnostic::error(&written.line, written.head, Code::Limit, message))
 }
 
 fn planned(index: usize, rule: Rule) -> PlannedRule {
@@ -68,10 +85,6 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
             refusals.push(refuse(written.test(index), problem));
         }
     }
-    if refusals.is_empty() && syscalls::named_by(rule).is_empty() {
-        let message = "the rule names every system call, and tests neither perm, path nor dir".to_owned();
-        refusals.push(refuse(written.head, message).hint("name the system calls with -S"));
-    }
     refusals
 }
 
@@ -83,16 +96,13 @@ fn refusable(rule: &Rule) -> String {
 
 fn unsupported_test(test: &Test) -> Option<String> {
     match test {
-        Test::Number { field, op, .. } => match intervals::ordered_field(*field) {
-            None => Some(format!("field {} is not supported by this release", field.name())),
-            Some(_) if matches!(op, Op::BitMask | Op::BitTest) => {
-                Some(format!("operator {} is not supported by this release", op.symbol()))
-            }
-            Some(_) => None,
-        },
-        Test::Path(_) | Test::Dir(_) | Test::Exe { .. } | Test::Perm(_) => None,
-        Test::Text { field, .. } => Some(format!("field {} is not supported by this release", field.name())),
-        Test::Compare { .. } => Some("comparison of fields (-C) is not supported by this release".to_owned()),
+        Test::Number { field, op, .. } if !single_tests::is_decidable(*field, *op) => {
+            Some(format!("field {} is not supported by this release", field.name()))
+        }
+        Test::Text { field, .. } => {
+            Some(format!("field {} is not supported by this release: it reads no security labels", field.name()))
+        }
+        _ => None,
     }
 }
 
@@ -112,6 +122,9 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         syscalls: planned_calls(&rules),
         hooks: BTreeSet::new(),
         intervals: intervals::compile(&rules),
+        single_tests: single_tests::compile(&rules),
+        inodes: NO_RULES,
+        all_calls: rules.iter().any(|planned| syscalls::names_all(&planned.rule)),
         perms: [NO_RULES; 8],
         no_object: NO_RULES,
         success: NO_RULES,
@@ -147,6 +160,10 @@ fn add_objects(plan: &mut Plan, index: usize, rule: &Rule) {
             }
             Test::Dir(tree) => {
                 insert(plan.trees.entry(tree.to_vec()).or_insert(NO_RULES), index);
+                tests_object = true;
+            }
+            Test::Number { field: Field::Inode, .. } => {
+                insert(&mut plan.inodes, index);
                 tests_object = true;
             }
             Test::Exe { equal, path } => {

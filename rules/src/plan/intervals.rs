@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use auditd_bpf_common::plan_rows::{Row, field};
 use tables::{Field, Op};
 
-use super::{NO_RULES, PlannedRule, insert};
+use super::{NO_RULES, PlannedRule, insert, single_tests};
 use crate::Test;
 
 /// The kernel side's number of a field, if it holds a number that is compared in order.
@@ -18,6 +18,8 @@ pub(super) const fn ordered_field(name: Field) -> Option<u32> {
         Field::Suid => field::SUID,
         Field::Fsuid => field::FSUID,
         Field::Auid => field::AUID,
+        Field::Gid => field::GID,
+        Field::Egid => field::EGID,
         Field::Sgid => field::SGID,
         Field::Fsgid => field::FSGID,
         Field::SessionId => field::SESSION,
@@ -27,6 +29,7 @@ pub(super) const fn ordered_field(name: Field) -> Option<u32> {
         Field::A1 => field::A1,
         Field::A2 => field::A2,
         Field::A3 => field::A3,
+        Field::Pers => field::PERS,
         _ => return None,
     })
 }
@@ -34,7 +37,9 @@ pub(super) const fn ordered_field(name: Field) -> Option<u32> {
 /// The tests of ordered fields of one rule.
 fn tests(planned: &PlannedRule) -> impl Iterator<Item = (u32, Op, u32)> + '_ {
     planned.rule.tests.iter().filter_map(|test| match *test {
-        Test::Number { field, op, value } => ordered_field(field).map(|field| (field, op, value)),
+        Test::Number { field, op, value } if !single_tests::is_single(field, op) => {
+            ordered_field(field).map(|field| (field, op, value))
+        }
         _ => None,
     })
 }

@@ -5,6 +5,7 @@
 
 mod compile;
 mod intervals;
+mod single_tests;
 mod syscalls;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,9 @@ use auditd_bpf_common::plan_rows::Row;
 use tables::{Arch, Objects};
 
 use crate::{Diagnostic, Rule, RuleSet};
+
+pub use single_tests::{SingleTest, SingleTests};
+pub use syscalls::never_returns;
 
 /// A rule set, compiled.
 #[derive(Clone, Debug)]
@@ -27,6 +31,12 @@ pub struct Plan {
     pub hooks: BTreeSet<&'static str>,
     /// For each ordered field in use (a `plan_rows::field` number): rows by ascending start, the first at 0.
     pub intervals: BTreeMap<u32, Vec<(u32, Row)>>,
+    /// Tests that are decided one by one.
+    pub single_tests: SingleTests,
+    /// Rules whose object is told by its inode number alone.
+    pub inodes: Row,
+    /// Whether any rule names every system call.
+    pub all_calls: bool,
     /// Rules whose perm test holds, by the access of an open (read 4, write 2).
     pub perms: [Row; 8],
     /// Rules that test no object.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use tables::{AccessTest, Arch, Objects, Perm, access_test, all_objects, objects, perm_class, syscalls};
+use auditd_bpf_common::limits::MAX_SYSCALLS;
+use tables::{AccessTest, Arch, Field, Objects, Perm, access_test, all_objects, objects, perm_class, syscalls};
 
 use crate::{Rule, Syscalls, Test};
 
@@ -12,13 +13,34 @@ pub(super) fn objects_of((arch, number): (Arch, u16)) -> Option<&'static Objects
 }
 
 /// Every call, of every ABI, that can satisfy the rule by its number: named with `-S`, in the class of its perm, and where
-/// the rule tests a path, acting on files. Empty for a rule that any call at all could match.
+/// the rule tests objects, acting on files.
 pub(super) fn named_by(rule: &Rule) -> Vec<(Arch, u16)> {
     [Arch::B64, Arch::B32]
         .into_iter()
         .filter(|arch| has_arch(rule, *arch))
         .flat_map(|arch| of_arch(rule, arch))
         .collect()
+}
+
+/// Whether any call at all can satisfy the rule by its number.
+pub(super) fn names_all(rule: &Rule) -> bool {
+    let is_open = matches!(rule.syscalls, Syscalls::All | Syscalls::OfPerm);
+    is_open && !tests_files(rule) && !rule.tests.iter().any(|test| matches!(test, Test::Perm(_)))
+}
+
+/// Whether the rule can match only calls that act on files.
+fn tests_files(rule: &Rule) -> bool {
+    rule.tests.iter().any(|test| match test {
+        Test::Path(_) | Test::Dir(_) => true,
+        Test::Number { field, .. } => is_of_file(*field),
+        Test::Compare { pair, .. } => is_of_file(pair.left()) || is_of_file(pair.right()),
+        _ => false,
+    })
+}
+
+const fn is_of_file(field: Field) -> bool {
+    use Field::{Devmajor, Devminor, Filetype, Inode, ObjGid, ObjUid};
+    matches!(field, Devmajor | Devminor | Inode | Filetype | ObjUid | ObjGid)
 }
 
 fn has_arch(rule: &Rule, arch: Arch) -> bool {
@@ -30,16 +52,23 @@ fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
         Test::Perm(perm) => Some(*perm),
         _ => None,
     });
-    let tests_files = rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Dir(_)));
     let class = perm.map(|perm| class_of(perm, arch));
     let numbers: BTreeSet<u16> = match (&rule.syscalls, class) {
         (Syscalls::Set(numbers), None) => numbers.iter().copied().collect(),
         (Syscalls::Set(numbers), Some(class)) => numbers.iter().copied().filter(|n| class.contains(n)).collect(),
         (Syscalls::All | Syscalls::OfPerm, Some(class)) => class,
-        (Syscalls::All | Syscalls::OfPerm, None) if tests_files => file_calls(arch),
-        (Syscalls::All | Syscalls::OfPerm, None) => BTreeSet::new(),
+        (Syscalls::All | Syscalls::OfPerm, None) if tests_files(rule) => file_calls(arch),
+        (Syscalls::All | Syscalls::OfPerm, None) => (0..MAX_SYSCALLS as u16).collect(),
     };
-    numbers.into_iter().map(|number| (arch, number)).collect()
+    let tests_result = rule.tests.iter().any(|test| matches!(test.field(), Some(Field::Exit | Field::Success)));
+    let numbers = numbers.into_iter().filter(|number| !(tests_result && never_returns(arch, *number)));
+    numbers.map(|number| (arch, number)).collect()
+}
+
+/// Whether a call has no result: no test of one holds for it.
+#[must_use]
+pub fn never_returns(arch: Arch, number: u16) -> bool {
+    matches!(syscalls::name(arch, number), Some("exit" | "exit_group"))
 }
 
 /// The perm's class without `socketcall`, which is in it by its arguments: the bind that it wraps acts on no file.

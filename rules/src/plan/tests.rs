@@ -59,11 +59,9 @@ fn rules_about_failures_need_no_hook_behind_the_checks() {
 #[test]
 fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
     for (rule, part) in [
-        ("-a always,exit -F arch=b64 -S open -F gid=0", "gid=0"),
-        ("-a always,exit -F arch=b64 -S open -F a1&3", "a1&3"),
-        ("-a always,exit -F arch=b64 -S open -C uid!=euid", "uid!=euid"),
-        ("-a never,task", "never,task"),
-        ("-a always,exit -F uid=0", "always,exit"),
+        ("-a always,exit -F arch=b64 -S open -F subj_type=a_t", "subj_type=a_t"),
+        ("-a always,exit -F arch=b64 -S open -F obj_user=a_u", "obj_user=a_u"),
+        ("-a never,user -F uid=0", "never,user"),
         ("-a deny,exit -F arch=b64 -S unlink -F path=/a", "deny,exit"),
     ] {
         let errors = compile(&format!("-w /etc/passwd -p w\n{rule}\n")).expect_err(rule);

@@ -1,0 +1,216 @@
+//! Tests that are decided one by one.
+
+use crate::{
+    filter::{Rules, rules_exclude},
+    kernel::{self, Object, Task},
+    maps::{HEADERS, OBJECT_TESTS, SUBJECT_TESTS},
+    task::{self, Subject, TaskContext},
+};
+use auditd_bpf_common::{
+    limits::{GROUP_STEPS, MAX_OBJECT_TESTS, MAX_SUBJECT_TESTS},
+    plan_rows::{ROW_NONE, SingleTest, field, operand, operator},
+};
+
+/// An operand that has no value: then no test of it holds.
+const NO_VALUE: i64 = -1;
+
+struct SubjectTests {
+    slot: u32,
+    first: u32,
+    exit: i64,
+    rules: *mut Rules,
+}
+
+/// Keeps the rules whose tests of who acts hold: `count` tests from `first`. `exit` is used by those of the result.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tests_of_subject(slot: u32, first: u32, count: u32, exit: i64, rules: *mut Rules) -> i32 {
+    if rules.is_null() {
+        return 0;
+    }
+    let mut tests = SubjectTests { slot, first, exit, rules };
+    kernel::repeat(count.min(MAX_SUBJECT_TESTS), subject_step, &mut tests);
+    0
+}
+
+unsafe extern "C" fn subject_step(index: u32, tests: *mut SubjectTests) -> i64 {
+    // SAFETY: the state of `tests_of_subject`, checked by the verifier.
+    let tests = unsafe { &mut *tests };
+    let Some(test) = SUBJECT_TESTS.get(tests.slot * MAX_SUBJECT_TESTS + tests.first + index) else { return 1 };
+    if !subject_test_holds(test, tests.exit) {
+        rules_exclude(tests.slot, test.row, tests.rules);
+    }
+    0
+}
+
+#[inline(always)]
+fn subject_test_holds(test: &SingleTest, exit: i64) -> bool {
+    let cred = if test.left == operand::GROUPS_GID || test.left == operand::GROUPS_EGID {
+        let is_member = tests_is_member(test.left, test.value) != 0;
+        return is_member == (test.operator == operator::EQUAL);
+    } else {
+        tests_operand(test.left, exit)
+    };
+    let right = if test.right == operand::VALUE { i64::from(test.value) } else { tests_operand(test.right, exit) };
+    cred != NO_VALUE && right != NO_VALUE && operator::holds(test.operator, cred as u32, right as u32)
+}
+
+/// Value of an operand of who acts, of the call and of its result.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
+    let task = Task::current();
+    let subject = Subject::of(task);
+    let argument = |index| i64::from(kernel::argument(task.registers(), task.abi(), index) as u32);
+    match what {
+        field::PID => i64::from(kernel::pid_tid().0),
+        field::PPID => i64::from(subject.ppid()),
+        field::AUID => i64::from(subject.auid()),
+        field::LOGINUID_SET => i64::from(subject.auid() != u32::MAX),
+        field::SESSION => i64::from(subject.session()),
+        field::PERS => i64::from(subject.personality()),
+        field::UID => subject.id(&kernel::CRED_UID),
+        field::EUID => subject.id(&kernel::CRED_EUID),
+        field::SUID => subject.id(&kernel::CRED_SUID),
+        field::FSUID => subject.id(&kernel::CRED_FSUID),
+        field::GID => subject.id(&kernel::CRED_GID),
+        field::EGID => subject.id(&kernel::CRED_EGID),
+        field::SGID => subject.id(&kernel::CRED_SGID),
+        field::FSGID => subject.id(&kernel::CRED_FSGID),
+        field::A0 => argument(0),
+        field::A1 => argument(1),
+        field::A2 => argument(2),
+        field::A3 => argument(3),
+        field::EXIT => i64::from(exit as u32),
+        field::SUCCESS => i64::from(!kernel::is_error(exit)),
+        operand::SADDR_FAM => task::address_family(task),
+        _ => NO_VALUE,
+    }
+}
+
+struct GroupSearch {
+    groups: u64,
+    low: u32,
+    count: u32,
+    wanted: u32,
+}
+
+/// Whether a group is the task's own or one of its supplementary ones (`audit_filter_rules` in `kernel/auditsc.c`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tests_is_member(what: u32, wanted: u32) -> i32 {
+    let subject = Subject::of(Task::current());
+    let own = if what == operand::GROUPS_GID { &kernel::CRED_GID } else { &kernel::CRED_EGID };
+    if subject.id(own) as u32 == wanted {
+        return 1;
+    }
+    let info: u64 = kernel::field(subject.cred, &kernel::CRED_GROUP_INFO);
+    let groups = info + u64::from(kernel::GROUP_INFO_GID.load());
+    let count: u32 = kernel::probe(info, &kernel::GROUP_INFO_NGROUPS);
+    // Kept in ascending order (`groups_sort`).
+    let mut search = GroupSearch { groups, low: 0, count, wanted };
+    kernel::repeat(GROUP_STEPS + 1, group_step, &mut search);
+    (search.count != 0 && kernel::probe_at::<u32>(search.groups + u64::from(search.low) * 4) == wanted) as i32
+}
+
+unsafe extern "C" fn group_step(_: u32, search: *mut GroupSearch) -> i64 {
+    // SAFETY: the state of `tests_is_member`, checked by the verifier.
+    let search = unsafe { &mut *search };
+    if search.count <= 1 {
+        return 1;
+    }
+    let half = search.count / 2;
+    if kernel::probe_at::<u32>(search.groups + u64::from(search.low + half) * 4) <= search.wanted {
+        search.low += half;
+        search.count -= half;
+    } else {
+        search.count = half;
+    }
+    0
+}
+
+struct ObjectTests {
+    slot: u32,
+    context: *mut TaskContext,
+    inode: u64,
+}
+
+/// Notes which tests an object meets, and keeps of the rules that its path or inode satisfies (`own_rules`) those whose tests
+/// it meets.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tests_of_object(slot: u32, context: *mut TaskContext, inode: u64) -> i32 {
+    if context.is_null() {
+        return 0;
+    }
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    let mut tests = ObjectTests { slot, context, inode };
+    kernel::repeat(header.object_tests.min(MAX_OBJECT_TESTS), object_step, &mut tests);
+    0
+}
+
+unsafe extern "C" fn object_step(index: u32, tests: *mut ObjectTests) -> i64 {
+    // SAFETY: the state of `tests_of_object`, checked by the verifier.
+    let tests = unsafe { &mut *tests };
+    // SAFETY: the context passed to `tests_of_object`.
+    let context = unsafe { &mut *tests.context };
+    let Some(test) = OBJECT_TESTS.get(tests.slot * MAX_OBJECT_TESTS + index) else { return 1 };
+    let inode = tests.inode as Object;
+    let side = |what| {
+        if operand::is_object(what) { object_operand(inode, what) } else { tests_operand(what, 0) }
+    };
+    let right = if test.right == operand::VALUE { i64::from(test.value) } else { side(test.right) };
+    if inode.is_null() || !operator::holds(test.operator, side(test.left) as u32, right as u32) {
+        rules_exclude(tests.slot, test.row, &raw mut context.own_rules);
+    } else {
+        context.tests_met |= 1 << (index & 63);
+    }
+    0
+}
+
+#[inline(always)]
+fn object_operand(inode: Object, what: u32) -> i64 {
+    /// `S_IFMT`
+    const TYPE: u16 = 0o170_000;
+    /// `MINORBITS` in `include/linux/kdev_t.h`.
+    const MINOR_BITS: u32 = 20;
+    let inode = inode as u64;
+    let device = || kernel::probe::<u32>(kernel::probe(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
+    i64::from(match what {
+        operand::OBJ_UID => kernel::probe(inode, &kernel::INODE_I_UID),
+        operand::OBJ_GID => kernel::probe(inode, &kernel::INODE_I_GID),
+        operand::DEVMAJOR => device() >> MINOR_BITS,
+        operand::DEVMINOR => device() & ((1 << MINOR_BITS) - 1),
+        operand::INODE => kernel::probe::<u64>(inode, &kernel::INODE_I_INO) as u32,
+        _ => u32::from(kernel::probe::<u16>(inode, &kernel::INODE_I_MODE) & TYPE),
+    })
+}
+
+struct UnmetTests {
+    slot: u32,
+    rules: *mut Rules,
+    met: u64,
+}
+
+/// Keeps the rules whose tests some object met.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tests_met_by_any(slot: u32, met: u64, rules: *mut Rules) -> i32 {
+    if rules.is_null() {
+        return 0;
+    }
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    let mut tests = UnmetTests { slot, rules, met };
+    kernel::repeat(header.object_tests.min(MAX_OBJECT_TESTS), unmet_step, &mut tests);
+    0
+}
+
+unsafe extern "C" fn unmet_step(index: u32, tests: *mut UnmetTests) -> i64 {
+    // SAFETY: the state of `tests_met_by_any`, checked by the verifier.
+    let tests = unsafe { &mut *tests };
+    let Some(test) = OBJECT_TESTS.get(tests.slot * MAX_OBJECT_TESTS + index) else { return 1 };
+    if tests.met >> (index & 63) & 1 == 0 && test.any_row != ROW_NONE {
+        rules_exclude(tests.slot, test.any_row, tests.rules);
+    }
+    0
+}
