@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{Body, DaemonEvent, Event, Loss, RuleRef};
+use output::event::{Body, DaemonEvent, Event, Loss, RuleRef, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
@@ -176,7 +176,7 @@ impl Daemon {
             pipeline,
         };
         daemon.put_in_force()?;
-        daemon.tell("DAEMON_START", "start", vec![("ver", env!("CARGO_PKG_VERSION").to_owned())]);
+        daemon.tell("DAEMON_START", "start", vec![("ver".into(), env!("CARGO_PKG_VERSION").to_owned())]);
         tracing::info!(
             "ready: {} rules, {} programs attached, node {}, ring buffer {} KiB{}",
             daemon.plan.rules.len(),
@@ -272,7 +272,7 @@ impl Daemon {
             }
         }
         let state = if loaded.is_ok() { "changed" } else { "no-change" };
-        self.tell("DAEMON_CONFIG", "reconfigure", vec![("state", state.to_owned())]);
+        self.tell("DAEMON_CONFIG", "reconfigure", vec![("state".into(), state.to_owned())]);
     }
 
     /// What the rules' paths are now.
@@ -309,7 +309,7 @@ impl Daemon {
         for (cause, total) in totals {
             let reported = self.reported.insert(cause, total).unwrap_or(0);
             if total > reported {
-                losses.push(Loss { cause, count: total - reported });
+                losses.push(Loss { cause: cause.into(), count: total - reported });
             }
         }
         if !losses.is_empty() {
@@ -320,11 +320,11 @@ impl Daemon {
         }
     }
 
-    fn tell(&self, record_type: &'static str, op: &'static str, details: Vec<(&'static str, String)>) {
+    fn tell(&self, record_type: &'static str, op: &'static str, details: Vec<(Word, String)>) {
         let own = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
         self.push(Body::Daemon(DaemonEvent {
-            record_type,
-            op,
+            record_type: record_type.into(),
+            op: op.into(),
             auid: own("/proc/self/loginuid").unwrap_or(output::UNSET),
             pid: std::process::id(),
             uid: nix::unistd::getuid().as_raw(),
@@ -370,7 +370,7 @@ fn rule_refs(plan: &Plan) -> Vec<RuleRef> {
             number: planned.number,
             text: planned.text.as_str().into(),
             keys: planned.rule.keys.clone().into(),
-            action: planned.rule.action.name(),
+            action: planned.rule.action.name().into(),
         })
         .collect()
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::format::Format;
+use crate::format::{Content, Format, NativeStyle, Node};
 
 /// One `[[output]]` table. Keys that its type does not have are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -61,7 +61,7 @@ impl OutputConfig {
 pub struct FileConfig {
     /// `path`: the file, absolute. Its directory is created (mode 0700) where it is missing; the file has mode 0600.
     pub path: PathBuf,
-    /// `format`: `json` (default) or `text`.
+    /// `format`: `json` (default), `text` or `native`.
     pub format: Format,
     /// `compression`: `gzip` (default), `zstd` or `none`.
     pub compression: Compression,
@@ -79,7 +79,7 @@ pub struct FileConfig {
 pub struct SyslogConfig {
     /// `target`: `unix:/path` (default `unix:/dev/log`) or `udp://host:port`.
     pub target: SyslogTarget,
-    /// `format`: `json` (default) or `text`.
+    /// `format`: `json` (default), `text` or `native`; then each line is a message.
     pub format: Format,
     /// `facility`: default `authpriv`, which most systems keep away from ordinary users.
     pub facility: Facility,
@@ -95,7 +95,7 @@ pub struct SyslogConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawStdoutConfig")]
 pub struct StdoutConfig {
-    /// `format`: `text` (default) or `json`.
+    /// `format`: `text` (default), `json` or `native`.
     pub format: Format,
     /// `queue` and `queue_bytes`.
     pub limits: QueueLimits,
@@ -237,7 +237,9 @@ syslog_numbers! {
 #[serde(deny_unknown_fields)]
 struct RawFileConfig {
     path: PathBuf,
-    format: Option<Format>,
+    format: Option<FormatName>,
+    enriched: Option<bool>,
+    with_node: Option<bool>,
     #[serde(default)]
     compression: Compression,
     flush_events: Option<NonZeroU64>,
@@ -250,7 +252,9 @@ struct RawFileConfig {
 #[serde(deny_unknown_fields)]
 struct RawSyslogConfig {
     target: Option<SyslogTarget>,
-    format: Option<Format>,
+    format: Option<FormatName>,
+    enriched: Option<bool>,
+    with_node: Option<bool>,
     facility: Option<Facility>,
     severity: Option<Severity>,
     alert_severity: Option<Severity>,
@@ -261,9 +265,40 @@ struct RawSyslogConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStdoutConfig {
-    format: Option<Format>,
+    format: Option<FormatName>,
+    enriched: Option<bool>,
+    with_node: Option<bool>,
     queue: Option<NonZeroUsize>,
     queue_bytes: Option<NonZeroUsize>,
+}
+
+/// `format`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FormatName {
+    Json,
+    Text,
+    Native,
+}
+
+/// A format with its keys, which the others do not have.
+fn format(name: FormatName, enriched: Option<bool>, with_node: Option<bool>) -> Result<Format, String> {
+    let other = match name {
+        FormatName::Native => {
+            let content = if enriched.unwrap_or(true) { Content::Enriched } else { Content::Raw };
+            let node = if with_node.unwrap_or(false) { Node::Named } else { Node::Left };
+            return Ok(Format::Native(NativeStyle { content, node }));
+        }
+        FormatName::Json => Format::Json,
+        FormatName::Text => Format::Text,
+    };
+    let given = [("enriched", enriched), ("with_node", with_node)];
+    match given.iter().find(|(_, value)| value.is_some()) {
+        Some((key, _)) => {
+            Err(format!("`{key}` belongs to format = \"native\"; the other formats always have names and node"))
+        }
+        None => Ok(other),
+    }
 }
 
 fn limits(events: Option<NonZeroUsize>, bytes: Option<NonZeroUsize>) -> QueueLimits {
@@ -281,7 +316,7 @@ impl TryFrom<RawFileConfig> for FileConfig {
         }
         Ok(Self {
             path: raw.path,
-            format: raw.format.unwrap_or(Format::Json),
+            format: format(raw.format.unwrap_or(FormatName::Json), raw.enriched, raw.with_node)?,
             compression: raw.compression,
             flush_events: raw.flush_events.unwrap_or(THOUSAND),
             flush_after: Duration::from_millis(raw.flush_ms.unwrap_or(THOUSAND).get()),
@@ -290,22 +325,27 @@ impl TryFrom<RawFileConfig> for FileConfig {
     }
 }
 
-impl From<RawSyslogConfig> for SyslogConfig {
-    fn from(raw: RawSyslogConfig) -> Self {
-        Self {
+impl TryFrom<RawSyslogConfig> for SyslogConfig {
+    type Error = String;
+
+    fn try_from(raw: RawSyslogConfig) -> Result<Self, String> {
+        Ok(Self {
             target: raw.target.unwrap_or_else(|| SyslogTarget::Unix(PathBuf::from("/dev/log"))),
-            format: raw.format.unwrap_or(Format::Json),
+            format: format(raw.format.unwrap_or(FormatName::Json), raw.enriched, raw.with_node)?,
             facility: raw.facility.unwrap_or(Facility::Authpriv),
             severity: raw.severity.unwrap_or(Severity::Info),
             alert_severity: raw.alert_severity.unwrap_or(Severity::Warning),
             limits: limits(raw.queue, raw.queue_bytes),
-        }
+        })
     }
 }
 
-impl From<RawStdoutConfig> for StdoutConfig {
-    fn from(raw: RawStdoutConfig) -> Self {
-        Self { format: raw.format.unwrap_or(Format::Text), limits: limits(raw.queue, raw.queue_bytes) }
+impl TryFrom<RawStdoutConfig> for StdoutConfig {
+    type Error = String;
+
+    fn try_from(raw: RawStdoutConfig) -> Result<Self, String> {
+        let format = format(raw.format.unwrap_or(FormatName::Text), raw.enriched, raw.with_node)?;
+        Ok(Self { format, limits: limits(raw.queue, raw.queue_bytes) })
     }
 }
 
@@ -343,6 +383,21 @@ mod tests {
             "type='syslog'\ntarget='udp://h'\nfacility='local7'\nseverity='notice'\nalert_severity='crit'\nqueue=1";
         let Ok(OutputConfig::Syslog(syslog)) = parse(syslog) else { panic!("no syslog") };
         assert_eq!((syslog.facility as u8, syslog.severity as u8, syslog.alert_severity as u8), (23, 5, 2));
+    }
+
+    #[test]
+    fn native_has_keys_that_others_have_not() {
+        let format = |keys: &str| match parse(&format!("type='stdout'\n{keys}")) {
+            Ok(OutputConfig::Stdout(stdout)) => Ok(stdout.format),
+            Ok(other) => panic!("{other:?}"),
+            Err(message) => Err(message),
+        };
+        assert_eq!(format("format='native'"), Ok(Format::Native(NativeStyle::default())));
+        let raw = NativeStyle { content: Content::Raw, node: Node::Named };
+        assert_eq!(format("format='native'\nenriched=false\nwith_node=true"), Ok(Format::Native(raw)));
+        let message = format("format='json'\nenriched=true").unwrap_err();
+        assert!(message.contains("`enriched` belongs to format = \"native\""), "{message}");
+        assert!(format("with_node=false").is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Sink for Memory {
     fn write(&mut self, record: &Record<'_>, events: u64) {
         assert!(self.stalled.is_none(), "written to while stalled");
         let mut line = Vec::new();
-        Format::Json.write_line(record, &mut line);
+        Format::Json.write_lines(record, &mut line);
         self.waiting.push((line, events));
         self.retry();
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::QueueLimits;
 use crate::counters::{Cause, Meter};
-use crate::event::{Body, Bytes, Event, PathItem, SyscallEvent, Target};
+use crate::event::{Body, Bytes, Event, Message, Part, PathItem, SyscallEvent, Target};
 
 /// How many entries the worker takes at once: enough to make the lock cheap, and few beside the queue itself.
 const BATCH: usize = 128;
@@ -224,13 +224,21 @@ pub(crate) fn size(event: &Event) -> usize {
     let own = match &event.body {
         Body::Syscall(call) => {
             let argv = call.argv.iter().flatten().map(|argument| argument.len() + size_of::<Bytes>()).sum::<usize>();
-            let paths = call.paths.iter().map(|item| item.path.len() + size_of::<PathItem>()).sum::<usize>();
-            let names = [&call.exe, &call.cwd, &call.sockaddr].into_iter().flatten().map(Vec::len).sum::<usize>();
-            size_of::<SyscallEvent>() + argv + paths + names + call.targets.len() * size_of::<Target>()
+            let name = |item: &PathItem| item.path.as_ref().map_or(0, Vec::len);
+            let paths = call.paths.iter().map(|item| name(item) + size_of::<PathItem>()).sum::<usize>();
+            let names = [&call.exe, &call.cwd, &call.sockaddr, &call.proctitle];
+            let names = names.into_iter().flatten().map(Vec::len).sum::<usize>();
+            let parts = call.targets.len() * size_of::<Target>() + call.parts.len() * size_of::<Part>();
+            size_of::<SyscallEvent>() + argv + paths + names + parts + messages(&call.messages)
         }
+        Body::Messages(all) => messages(all),
         Body::Lost(_) | Body::Daemon(_) => 0,
     };
     size_of::<Event>() + own
+}
+
+fn messages(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.text.len() + size_of::<Message>()).sum()
 }
 
 #[cfg(test)]

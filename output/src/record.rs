@@ -26,11 +26,13 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// auditd's name for this type of record. `LOST` is our own: auditd has no record of losses.
-    pub fn record_type(&self) -> &'static str {
+    pub fn record_type(&self) -> &str {
         match &self.event.body {
+            Body::Syscall(call) if call.uring_op.is_some() => "URINGOP",
             Body::Syscall(_) => "SYSCALL",
             Body::Lost(_) => "LOST",
-            Body::Daemon(daemon) => daemon.record_type,
+            Body::Daemon(daemon) => &daemon.record_type,
+            Body::Messages(messages) => messages.first().map_or("UNKNOWN", |message| &message.record_type),
         }
     }
 

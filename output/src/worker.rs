@@ -111,7 +111,7 @@ impl Worker {
     /// Puts losses into the stream, as a record that stands for no pushed event.
     fn tell_losses(&mut self) {
         let losses: Vec<Loss> =
-            self.meter.take_unreported().map(|(cause, count)| Loss { cause: cause.name(), count }).collect();
+            self.meter.take_unreported().map(|(cause, count)| Loss { cause: cause.name().into(), count }).collect();
         if losses.is_empty() {
             return;
         }

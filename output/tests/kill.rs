@@ -41,8 +41,8 @@ fn start(path: &Path) -> Pipeline {
 
 fn event(serial: u64) -> Arc<Event> {
     let body = Body::Daemon(DaemonEvent {
-        record_type: "DAEMON_CONFIG",
-        op: "reconfigure",
+        record_type: "DAEMON_CONFIG".into(),
+        op: "reconfigure".into(),
         auid: 0,
         pid: 1,
         uid: 0,

@@ -204,7 +204,8 @@ impl<'a> Collector<'a> {
     fn object(&mut self, name_type: NameType, object: wire::Object, path: KernelPath) {
         let wire::Object { ino, dev, mode, uid, gid, rdev, _pad } = object;
         let inode = (object != wire::Object::default()).then_some(Inode { ino, dev, mode, uid, gid, rdev });
-        let item = PathItem { path: path.to_bytes(), name_type, source: PathSource::Kernel, inode };
+        let (name, source) = (Some(path.to_bytes()), PathSource::Kernel);
+        let item = PathItem { path: name, name_type, source, inode, ..PathItem::default() };
         self.collected.paths.push(item);
         if name_type == NameType::Parent {
             self.parent = Some(path);
@@ -231,7 +232,7 @@ impl<'a> Collector<'a> {
             return self.malformed();
         };
         let comm = until_nul(&comm).to_vec();
-        self.collected.targets.push(Target { pid, auid, uid, session, comm });
+        self.collected.targets.push(Target { pid, auid, uid, session, comm, ..Target::default() });
     }
 
     fn finish(mut self) -> Collected {
@@ -247,8 +248,8 @@ impl<'a> Collector<'a> {
             if !path.starts_with(b"/") && base.is_unknown() {
                 self.mark(incomplete::PATH);
             }
-            let (name_type, source) = (NameType::Unknown, PathSource::User);
-            self.collected.paths.push(PathItem { path, name_type, source, inode: None });
+            let (path, name_type, source) = (Some(path), NameType::Unknown, PathSource::User);
+            self.collected.paths.push(PathItem { path, name_type, source, ..PathItem::default() });
         }
         self.collected.argv = self.argv.as_deref().map(split_arguments);
         self.collected

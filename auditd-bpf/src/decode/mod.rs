@@ -22,7 +22,7 @@ use std::sync::Arc;
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
 use output::Serials;
-use output::event::{Body, Event, Ids, SyscallEvent, Verdict};
+use output::event::{Body, Event, Ids, SyscallEvent, Verdict, Word};
 use tables::Arch;
 
 use assemble::Assembler;
@@ -120,11 +120,11 @@ impl Decoder {
             verdict: Verdict::Allow,
             arch: arch.audit_arch(),
             syscall: header.syscall,
-            args: header.args,
+            args: header.args.into(),
             exit: (header.has_result != 0).then_some(header.exit),
             hook: self.hook(header.hook),
             pid: header.pid,
-            tid: header.tid,
+            tid: Some(header.tid),
             ppid: header.ppid,
             ids: ids(header),
             session: header.session,
@@ -138,15 +138,16 @@ impl Decoder {
             sockaddr,
             targets,
             incomplete: words(header.incomplete | incomplete),
+            ..SyscallEvent::default()
         }
     }
 
-    fn hook(&mut self, number: u32) -> Option<&'static str> {
+    fn hook(&mut self, number: u32) -> Option<Word> {
         let name = hooks::name(number);
         if name.is_none() && number != 0 {
             self.counters.unknown_hooks += 1;
         }
-        name
+        name.map(Word::Borrowed)
     }
 }
 
@@ -156,8 +157,8 @@ fn ids(header: &EventHeader) -> Ids {
     Ids { auid: header.auid, uid, euid, suid, fsuid, gid, egid, sgid, fsgid }
 }
 
-fn words(bits: u32) -> Vec<&'static str> {
-    INCOMPLETE.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, word)| *word).collect()
+fn words(bits: u32) -> Vec<Word> {
+    INCOMPLETE.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, word)| Word::Borrowed(*word)).collect()
 }
 
 #[cfg(test)]

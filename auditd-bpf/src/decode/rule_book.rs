@@ -36,7 +36,7 @@ impl RuleBook {
             number: rule.saturating_add(1),
             text: format!("(rule {} of generation {generation}, not known any more)", u64::from(rule) + 1).into(),
             keys: [].into(),
-            action: "always",
+            action: "always".into(),
         }
     }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn rule(number: u32, text: &str) -> RuleRef {
-        RuleRef { number, text: text.into(), keys: [b"k".to_vec()].into(), action: "always" }
+        RuleRef { number, text: text.into(), keys: [b"k".to_vec()].into(), action: "always".into() }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::ser::Formatter;
 use super::SCHEMA_VERSION;
 use crate::address::Address;
 use crate::escape::Escaped;
-use crate::event::{Body, Bytes, DaemonEvent, Inode, Loss, PathItem, SyscallEvent, Target};
+use crate::event::{Body, Bytes, DaemonEvent, FileCaps, Inode, Loss, Message, PathItem, SyscallEvent, Target, Word};
 use crate::record::{Record, UNSET};
 
 /// Appends the record, without a newline.
@@ -59,6 +59,7 @@ impl Serialize for Record<'_> {
             Body::Syscall(call) => self.syscall(call, &mut map)?,
             Body::Lost(losses) => lost(losses, &mut map)?,
             Body::Daemon(daemon) => self.daemon(daemon, &mut map)?,
+            Body::Messages(messages) => map.serialize_entry("records", &List(messages.iter()))?,
         }
         map.end()
     }
@@ -67,9 +68,11 @@ impl Serialize for Record<'_> {
 impl Record<'_> {
     fn syscall<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("keys", &List(call.rule.keys.iter().map(|key| Escaped(key))))?;
-        map.serialize_entry("rule", &*call.rule.text)?;
-        map.serialize_entry("rule_number", &call.rule.number)?;
-        map.serialize_entry("action", call.rule.action)?;
+        if call.rule.number != 0 {
+            map.serialize_entry("rule", &*call.rule.text)?;
+            map.serialize_entry("rule_number", &call.rule.number)?;
+            map.serialize_entry("action", &call.rule.action)?;
+        }
         map.serialize_entry("verdict", call.verdict.name())?;
         self.call(call, map)?;
         self.task(call, map)?;
@@ -85,6 +88,14 @@ impl Record<'_> {
         if !call.targets.is_empty() {
             map.serialize_entry("targets", &List(call.targets.iter().map(|target| Acted { record: self, target })))?;
         }
+        entry(map, "proctitle", call.proctitle.as_deref().map(Escaped))?;
+        if !call.parts.is_empty() {
+            map.serialize_entry("parts", &call.parts)?;
+        }
+        if !call.messages.is_empty() {
+            map.serialize_entry("records", &List(call.messages.iter()))?;
+        }
+        entry(map, "other_fields", call.other_fields.as_deref().map(Escaped))?;
         if !call.incomplete.is_empty() {
             map.serialize_entry("incomplete", &call.incomplete)?;
         }
@@ -93,27 +104,45 @@ impl Record<'_> {
 
     /// The call and its outcome.
     fn call<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
+        if let Some(op) = call.uring_op {
+            entry(map, "uring_op", tables::io_uring_op_name(op))?;
+            map.serialize_entry("uring_op_number", &op)?;
+        }
+        // A native record of an io_uring operation has no call.
+        if call.uring_op.is_none() || call.arch != 0 {
+            self.number_and_args(call, map)?;
+        }
+        entry(map, "success", call.success())?;
+        entry(map, "exit", call.exit)?;
+        entry(map, "errno", self.errno(call))?;
+        entry(map, "hook", call.hook.as_ref())
+    }
+
+    fn number_and_args<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
         entry(map, "syscall", self.names.syscall(call.arch, call.syscall))?;
         map.serialize_entry("syscall_number", &call.syscall)?;
         match self.names.arch(call.arch) {
             Some(name) => map.serialize_entry("arch", name)?,
             None => map.serialize_entry("arch", &Shown(format_args!("{:#x}", call.arch)))?,
         }
-        map.serialize_entry("args", &List(call.args.iter().map(|argument| Hex(*argument))))?;
-        entry(map, "success", call.success())?;
-        entry(map, "exit", call.exit)?;
-        entry(map, "errno", self.errno(call))?;
-        entry(map, "hook", call.hook)
+        if call.personality != 0 {
+            map.serialize_entry("personality", &Hex(call.personality.into()))?;
+        }
+        map.serialize_entry("args", &List(call.args.iter().map(|argument| Hex(*argument))))
     }
 
     /// Who did it.
     fn task<M: SerializeMap>(&self, call: &SyscallEvent, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("pid", &call.pid)?;
-        map.serialize_entry("tid", &call.tid)?;
+        entry(map, "tid", call.tid)?;
         map.serialize_entry("ppid", &call.ppid)?;
         let ids = &call.ids;
+        // Nor has it a login, or a program.
+        let whole = call.uring_op.is_none() || call.arch != 0;
+        if whole {
+            id(map, ("auid", "auid_name"), ids.auid, self.user(ids.auid).as_deref())?;
+        }
         let users = [
-            (("auid", "auid_name"), ids.auid),
             (("uid", "uid_name"), ids.uid),
             (("euid", "euid_name"), ids.euid),
             (("suid", "suid_name"), ids.suid),
@@ -131,9 +160,12 @@ impl Record<'_> {
         for (keys, gid) in groups {
             id(map, keys, gid, self.group(gid).as_deref())?;
         }
-        map.serialize_entry("session", &unless_unset(call.session))?;
+        if whole {
+            map.serialize_entry("session", &unless_unset(call.session))?;
+        }
+        entry(map, "subject", call.subject.as_deref().map(Escaped))?;
         entry(map, "tty", call.tty.as_deref().map(Escaped))?;
-        map.serialize_entry("comm", &Escaped(&call.comm))?;
+        entry(map, "comm", whole.then_some(Escaped(&call.comm)))?;
         entry(map, "exe", call.exe.as_deref().map(Escaped))?;
         if let Some((dev, inode)) = call.exe_id {
             map.serialize_entry("exe_dev", &Device(dev))?;
@@ -143,7 +175,7 @@ impl Record<'_> {
     }
 
     fn daemon<M: SerializeMap>(&self, daemon: &DaemonEvent, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("op", daemon.op)?;
+        map.serialize_entry("op", &daemon.op)?;
         map.serialize_entry("success", &daemon.success)?;
         map.serialize_entry("pid", &daemon.pid)?;
         id(map, ("auid", "auid_name"), daemon.auid, self.user(daemon.auid).as_deref())?;
@@ -236,11 +268,17 @@ struct Path<'a> {
 impl Serialize for Path<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("path", &Escaped(&self.item.path))?;
+        entry(&mut map, "path", self.item.path.as_deref().map(Escaped))?;
         map.serialize_entry("nametype", self.item.name_type.name())?;
         map.serialize_entry("source", self.item.source.name())?;
         if let Some(inode) = &self.item.inode {
             self.inode(inode, &mut map)?;
+        }
+        entry(&mut map, "label", self.item.label.as_deref().map(Escaped))?;
+        match &self.item.caps {
+            None => {}
+            Some(FileCaps::Unread) => map.serialize_entry("caps", "unread")?,
+            Some(FileCaps::Read(caps)) => map.serialize_entry("caps", caps)?,
         }
         map.end()
     }
@@ -253,7 +291,7 @@ impl Path<'_> {
         map.serialize_entry("mode", &Shown(format_args!("0{:o}", inode.mode)))?;
         id(map, ("ouid", "ouid_name"), inode.uid, self.record.user(inode.uid).as_deref())?;
         id(map, ("ogid", "ogid_name"), inode.gid, self.record.group(inode.gid).as_deref())?;
-        if is_device(inode.mode) {
+        if is_device(inode.mode) || inode.rdev != 0 {
             map.serialize_entry("rdev", &Device(inode.rdev))?;
         }
         Ok(())
@@ -277,6 +315,7 @@ impl Serialize for Acted<'_> {
         id(&mut map, ("auid", "auid_name"), self.target.auid, self.record.user(self.target.auid).as_deref())?;
         id(&mut map, ("uid", "uid_name"), self.target.uid, self.record.user(self.target.uid).as_deref())?;
         map.serialize_entry("session", &unless_unset(self.target.session))?;
+        entry(&mut map, "label", self.target.label.as_deref().map(Escaped))?;
         map.serialize_entry("comm", &Escaped(&self.target.comm))?;
         map.end()
     }
@@ -285,13 +324,22 @@ impl Serialize for Acted<'_> {
 impl Serialize for Loss {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("cause", self.cause)?;
+        map.serialize_entry("cause", &self.cause)?;
         map.serialize_entry("count", &self.count)?;
         map.end()
     }
 }
 
-struct Details<'a>(&'a [(&'static str, String)]);
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &self.record_type)?;
+        map.serialize_entry("text", &Escaped(&self.text))?;
+        map.end()
+    }
+}
+
+struct Details<'a>(&'a [(Word, String)]);
 
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

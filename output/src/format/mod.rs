@@ -3,33 +3,37 @@
 mod json;
 #[cfg(test)]
 mod json_tests;
+pub(crate) mod native;
 mod text;
 
-use serde::{Deserialize, Serialize};
-
 use crate::record::Record;
+
+pub use native::{Content, NativeStyle, Node};
 
 /// Version of the JSON records, as in `docs/records.md`. It grows when a key changes its meaning or goes; new keys
 /// come without notice.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// How records are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// One JSON object per line.
     Json,
     /// One line for people.
     Text,
+    /// Records as auditd writes them, several lines per event.
+    Native(NativeStyle),
 }
 
 impl Format {
-    /// Appends the record and a newline. The line itself contains none, nor anything that acts on a terminal.
-    pub fn write_line(self, record: &Record<'_>, line: &mut Vec<u8>) {
+    /// Appends the record, each of its lines with a newline; only `native` has more than one. The lines contain nothing that
+    /// acts on a terminal, except for labels and messages of others in `native`, which are auditd's own as they are.
+    pub fn write_lines(self, record: &Record<'_>, lines: &mut Vec<u8>) {
         match self {
-            Self::Json => json::write(record, line),
-            Self::Text => text::write(record, line),
+            Self::Json => json::write(record, lines),
+            Self::Text => text::write(record, lines),
+            Self::Native(style) => return native::write(record, style, lines),
         }
-        line.push(b'\n');
+        lines.push(b'\n');
     }
 }

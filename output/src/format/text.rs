@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 
 use crate::address::Address;
 use crate::escape::Printable;
-use crate::event::{Body, Bytes, DaemonEvent, Loss, NameType, SyscallEvent, Verdict};
+use crate::event::{Body, Bytes, DaemonEvent, Loss, Message, NameType, SyscallEvent, Verdict};
 use crate::record::{Record, UNSET};
 
 /// Longest object shown, in characters; an argument list can be longer than a screen.
@@ -20,6 +20,7 @@ pub(super) fn write(record: &Record<'_>, line: &mut Vec<u8>) {
         Body::Syscall(call) => syscall(record, call),
         Body::Lost(losses) => lost(losses),
         Body::Daemon(daemon) => self::daemon(record, daemon),
+        Body::Messages(messages) => self::messages(messages),
     };
     line.extend_from_slice(time.as_bytes());
     line.push(b' ');
@@ -28,8 +29,17 @@ pub(super) fn write(record: &Record<'_>, line: &mut Vec<u8>) {
 
 fn syscall(record: &Record<'_>, call: &SyscallEvent) -> String {
     let keys: Vec<_> = call.rule.keys.iter().map(|key| Printable(key).to_string()).collect();
-    let keys = if keys.is_empty() { format!("rule {}", call.rule.number) } else { keys.join(",") };
-    let name = record.names.syscall(call.arch, call.syscall).map_or_else(|| call.syscall.to_string(), str::to_owned);
+    let keys = match call.rule.number {
+        _ if !keys.is_empty() => keys.join(","),
+        0 => "no key".to_owned(),
+        number => format!("rule {number}"),
+    };
+    let name = match call.uring_op {
+        Some(op) => {
+            tables::io_uring_op_name(op).map_or_else(|| format!("io_uring:{op}"), |name| format!("io_uring:{name}"))
+        }
+        None => record.names.syscall(call.arch, call.syscall).map_or_else(|| call.syscall.to_string(), str::to_owned),
+    };
     let object = shorten(object(call));
     let space = if object.is_empty() { "" } else { " " };
     let who = who(record, call);
@@ -65,9 +75,9 @@ fn object(call: &SyscallEvent) -> String {
     }
     let named: Vec<_> = call.paths.iter().filter(|item| item.name_type != NameType::Parent).collect();
     if named.is_empty() {
-        return words(call.paths.iter().map(|item| &item.path));
+        return words(call.paths.iter().filter_map(|item| item.path.as_ref()));
     }
-    words(named.into_iter().map(|item| &item.path))
+    words(named.into_iter().filter_map(|item| item.path.as_ref()))
 }
 
 fn words<'a>(items: impl Iterator<Item = &'a Bytes>) -> String {
@@ -142,6 +152,12 @@ fn daemon(record: &Record<'_>, daemon: &DaemonEvent) -> String {
     text
 }
 
+/// Of several records the first says what happened.
+fn messages(messages: &[Message]) -> String {
+    let shown = messages.first().map(|message| format!("{} {}", message.record_type, Printable(&message.text)));
+    shorten(shown.unwrap_or_default())
+}
+
 /// Printable bytes, in quotes where a reader could not tell where they end.
 struct Word<'a>(&'a [u8]);
 
@@ -163,7 +179,7 @@ mod tests {
     fn line(body: Body) -> String {
         let event = samples::event(body);
         let mut line = Vec::new();
-        Format::Text.write_line(&samples::record(&event), &mut line);
+        Format::Text.write_lines(&samples::record(&event), &mut line);
         String::from_utf8(line).unwrap()
     }
 
@@ -203,7 +219,7 @@ mod tests {
     fn hostile_names_stay_on_their_line() {
         let mut call = samples::open_failed();
         call.comm = b"\x1b]0;pwned\x07".to_vec();
-        call.paths[0].path = b"/tmp/a\nb \x9b\xc2\x9b".to_vec();
+        call.paths[0].path = Some(b"/tmp/a\nb \x9b\xc2\x9b".to_vec());
         let text = line(Body::Syscall(Box::new(call)));
         assert!(!text.trim_end_matches('\n').chars().any(char::is_control), "{text:?}");
         assert!(text.contains(r#""/tmp/a\nb \x9b\u{9b}""#), "{text}");

@@ -170,7 +170,7 @@ impl Gathering {
 
 impl Sink for FileSink {
     fn write(&mut self, record: &Record<'_>, events: u64) {
-        self.format.write_line(record, &mut self.gathering.lines);
+        self.format.write_lines(record, &mut self.gathering.lines);
         self.gathering.records += 1;
         self.gathering.events += events;
         if self.gathering.since.is_none() {

@@ -60,7 +60,7 @@ impl<W: Write> StdoutSink<W> {
 
 impl<W: Write + Send> Sink for StdoutSink<W> {
     fn write(&mut self, record: &Record<'_>, events: u64) {
-        self.format.write_line(record, &mut self.lines);
+        self.format.write_lines(record, &mut self.lines);
         self.events += events;
         self.since.get_or_insert_with(Instant::now);
         if self.lines.len() >= BUFFER {
@@ -144,7 +144,7 @@ mod tests {
         sink.retry();
         assert!(sink.stalled_until().is_none());
         let mut expected = Vec::new();
-        Format::Text.write_line(&samples::record(&event), &mut expected);
+        Format::Text.write_lines(&samples::record(&event), &mut expected);
         assert_eq!(sink.writer.taken, expected);
         assert_eq!((meter.snapshot("").written, meter.snapshot("").errors), (1, 1));
     }

@@ -45,8 +45,8 @@ impl Framer {
     /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID SD MSG`.
     ///
     /// MSG is UTF-8 but does not begin with a byte order mark: RFC 5424 asks for one, and every JSON parser behind the
-    /// server chokes on it.
-    pub(super) fn frame(&self, record: &Record<'_>) -> Vec<u8> {
+    /// server chokes on it. A record of several lines is as many messages.
+    pub(super) fn frame(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
         let priority = if is_alert(record) { self.alert_priority } else { self.priority };
         // At most six digits are allowed; MSG has all nine.
         let time = record.time().to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -57,11 +57,11 @@ impl Framer {
             message = record.record_type(),
             data = structured_data(record),
         );
-        let mut message = header.into_bytes();
-        self.format.write_line(record, &mut message);
-        // The datagram, or the transport's own framing, is the end.
-        message.pop();
-        message
+        let mut lines = Vec::new();
+        self.format.write_lines(record, &mut lines);
+        // The datagram, or the transport's own framing, is the end of a message.
+        let lines = lines.strip_suffix(b"\n").unwrap_or(&lines);
+        lines.split(|byte| *byte == b'\n').map(|line| [header.as_bytes(), line].concat()).collect()
     }
 }
 
@@ -71,6 +71,7 @@ fn is_alert(record: &Record<'_>) -> bool {
         Body::Syscall(call) => call.verdict.refused(),
         Body::Lost(_) => true,
         Body::Daemon(daemon) => !daemon.success,
+        Body::Messages(_) => false,
     }
 }
 

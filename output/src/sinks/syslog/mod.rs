@@ -113,7 +113,12 @@ impl SyslogSink {
 
 impl Sink for SyslogSink {
     fn write(&mut self, record: &Record<'_>, events: u64) {
-        self.waiting.push_back(Message { bytes: self.framer.frame(record), events });
+        let messages = self.framer.frame(record);
+        let last = messages.len().saturating_sub(1);
+        // The event is written when its last message is.
+        let messages = messages.into_iter().enumerate();
+        self.waiting
+            .extend(messages.map(|(number, bytes)| Message { bytes, events: if number == last { events } else { 0 } }));
         self.send_waiting();
     }
 

@@ -55,7 +55,8 @@ fn receive(read: impl Fn(&mut [u8]) -> io::Result<usize>) -> u64 {
 }
 
 fn framed(body: Body) -> String {
-    String::from_utf8(Framer::new(&config("udp://h"), NODE).frame(&samples::record(&samples::event(body)))).unwrap()
+    let framer = Framer::new(&config("udp://h"), NODE);
+    String::from_utf8(framer.frame(&samples::record(&samples::event(body))).concat()).unwrap()
 }
 
 #[test]
