@@ -27,6 +27,9 @@ const OTHER_FAMILIES: [(u16, &str); 14] = [
     (44, "xdp"),
 ];
 
+/// Longest address (`struct sockaddr_storage`).
+pub(crate) const LONGEST: usize = 128;
+
 /// A decoded `sockaddr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address<'a> {
@@ -82,6 +85,24 @@ impl<'a> Address<'a> {
             _ => None,
         };
         known.unwrap_or(Self::Other { family: Some(family), bytes })
+    }
+
+    /// Bytes that decode to it, of the length that its kind has.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Inet { ip, port } => [&INET.to_ne_bytes()[..], &port.to_be_bytes(), &ip.octets(), &[0; 8]].concat(),
+            Self::Inet6 { ip, port, scope_id } => {
+                let head = [&INET6.to_ne_bytes()[..], &port.to_be_bytes(), &[0; 4]].concat();
+                [&head[..], &ip.octets(), &scope_id.to_ne_bytes()].concat()
+            }
+            Self::Path(path) => [&LOCAL.to_ne_bytes()[..], path, &[0]].concat(),
+            Self::Abstract(name) => [&LOCAL.to_ne_bytes()[..], &[0], name].concat(),
+            Self::Unnamed => LOCAL.to_ne_bytes().to_vec(),
+            Self::Netlink { port_id, groups } => {
+                [&NETLINK.to_ne_bytes()[..], &[0; 2], &port_id.to_ne_bytes(), &groups.to_ne_bytes()].concat()
+            }
+            Self::Other { bytes, .. } => bytes.to_vec(),
+        }
     }
 
     /// Name of the family; `unknown` where it has none here.

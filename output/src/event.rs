@@ -49,7 +49,7 @@ pub struct Message {
 }
 
 /// Losses of one cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct Loss {
     /// Name of the counter, as in `auditctl -s` and the docs.
     pub cause: Word,

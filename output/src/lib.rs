@@ -9,6 +9,7 @@
 //! | one record as one line | `format/` |
 //! | bounded queue per sink, with its losses | `queue`, `worker`, [`counters`] |
 //! | where lines end up | `sinks/` |
+//! | logs back into events | [`read`] |
 //! | `[[output]]` tables | [`config`] |
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ mod names;
 mod parts;
 pub mod pipeline;
 mod queue;
+pub mod read;
 mod record;
 mod serials;
 mod sinks;
@@ -40,5 +42,7 @@ pub use pipeline::Pipeline;
 pub use record::{Record, UNSET};
 pub use serials::Serials;
 
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod samples;

@@ -72,6 +72,9 @@ impl SyscallEvent {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Deny, Self::Kill, Self::WouldDeny];
+
     /// The verdict's word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -89,6 +92,9 @@ impl Verdict {
 }
 
 impl NameType {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Normal, Self::Parent, Self::Create, Self::Delete, Self::Unknown];
+
     /// audit's word for the role.
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,6 +108,9 @@ impl NameType {
 }
 
 impl PathSource {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Kernel, Self::User];
+
     /// Word for the origin of a path.
     pub const fn name(self) -> &'static str {
         match self {

@@ -82,3 +82,10 @@ pub(crate) mod optional_bytes {
         text.map(|text| unescape(&text).map_err(Error::custom)).transpose()
     }
 }
+
+/// `major:minor`, both hexadecimal, as `major << 20 | minor`.
+pub(crate) fn device(text: &str) -> Option<u32> {
+    let (major, minor) = text.split_once(':')?;
+    let number = |digits: &str, limit: u32| u32::from_str_radix(digits, 16).ok().filter(|number| *number < limit);
+    Some(number(major, 1 << 12)? << 20 | number(minor, 1 << 20)?)
+}

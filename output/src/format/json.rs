@@ -2,6 +2,7 @@
 //!
 //! Serialised straight from the event, key by key, so that nothing is built in between.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
@@ -11,7 +12,8 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
 use super::SCHEMA_VERSION;
-use crate::address::Address;
+use super::native::{self, FieldKind};
+use crate::address::{Address, LONGEST};
 use crate::escape::Escaped;
 use crate::event::{Body, Bytes, DaemonEvent, FileCaps, Inode, Loss, Message, PathItem, SyscallEvent, Target, Word};
 use crate::record::{Record, UNSET};
@@ -59,7 +61,7 @@ impl Serialize for Record<'_> {
             Body::Syscall(call) => self.syscall(call, &mut map)?,
             Body::Lost(losses) => lost(losses, &mut map)?,
             Body::Daemon(daemon) => self.daemon(daemon, &mut map)?,
-            Body::Messages(messages) => map.serialize_entry("records", &List(messages.iter()))?,
+            Body::Messages(messages) => self.messages(messages, &mut map)?,
         }
         map.end()
     }
@@ -83,7 +85,7 @@ impl Record<'_> {
             map.serialize_entry("paths", &List(call.paths.iter().map(|item| Path { record: self, item })))?;
         }
         if let Some(bytes) = &call.sockaddr {
-            map.serialize_entry("address", &Address::decode(bytes))?;
+            map.serialize_entry("address", &Sockaddr(bytes))?;
         }
         if !call.targets.is_empty() {
             map.serialize_entry("targets", &List(call.targets.iter().map(|target| Acted { record: self, target })))?;
@@ -93,7 +95,7 @@ impl Record<'_> {
             map.serialize_entry("parts", &call.parts)?;
         }
         if !call.messages.is_empty() {
-            map.serialize_entry("records", &List(call.messages.iter()))?;
+            self.messages(&call.messages, map)?;
         }
         entry(map, "other_fields", call.other_fields.as_deref().map(Escaped))?;
         if !call.incomplete.is_empty() {
@@ -172,6 +174,10 @@ impl Record<'_> {
             map.serialize_entry("exe_inode", &inode)?;
         }
         entry(map, "cwd", call.cwd.as_deref().map(Escaped))
+    }
+
+    fn messages<M: SerializeMap>(&self, messages: &[Message], map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("records", &List(messages.iter().map(|message| Told { record: self, message })))
     }
 
     fn daemon<M: SerializeMap>(&self, daemon: &DaemonEvent, map: &mut M) -> Result<(), M::Error> {
@@ -330,13 +336,36 @@ impl Serialize for Loss {
     }
 }
 
-impl Serialize for Message {
+/// A record of others: the ids in it have names too.
+struct Told<'a> {
+    record: &'a Record<'a>,
+    message: &'a Message,
+}
+
+impl Serialize for Told<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", &self.record_type)?;
-        map.serialize_entry("text", &Escaped(&self.text))?;
+        map.serialize_entry("type", &self.message.record_type)?;
+        map.serialize_entry("text", &Escaped(&self.message.text))?;
+        let names = self.record.names;
+        for (key, kind) in [("users", FieldKind::User), ("groups", FieldKind::Group)] {
+            let look_up = |id| if kind == FieldKind::User { names.user(id) } else { names.group(id) };
+            let ids: BTreeSet<u32> = native::ids(&self.message.text, kind).filter(|id| *id != UNSET).collect();
+            let named = ids.into_iter().filter_map(|id| Some(NamedId { id, name: look_up(id)?.to_string() }));
+            let named: Vec<_> = named.collect();
+            if !named.is_empty() {
+                map.serialize_entry(key, &named)?;
+            }
+        }
         map.end()
     }
+}
+
+/// An id that stands in the text of a record.
+#[derive(Serialize)]
+struct NamedId {
+    id: u32,
+    name: String,
 }
 
 struct Details<'a>(&'a [(Word, String)]);
@@ -347,10 +376,29 @@ impl Serialize for Details<'_> {
     }
 }
 
-impl Serialize for Address<'_> {
+/// A socket address, of which no byte gets lost.
+struct Sockaddr<'a>(&'a [u8]);
+
+impl Serialize for Sockaddr<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let address = Address::decode(self.0);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("family", self.family())?;
+        map.serialize_entry("family", address.family())?;
+        address.entries(&mut map)?;
+        let told = address.encode();
+        match self.0.strip_prefix(&*told) {
+            Some([]) => {}
+            Some(rest) if rest.iter().all(|byte| *byte == 0) && self.0.len() <= LONGEST => {
+                map.serialize_entry("length", &self.0.len())?;
+            }
+            _ => map.serialize_entry("hex", &Shown(HexBytes(self.0)))?,
+        }
+        map.end()
+    }
+}
+
+impl Address<'_> {
+    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         match self {
             Self::Inet { ip, port } => {
                 map.serialize_entry("ip", ip)?;
@@ -359,7 +407,7 @@ impl Serialize for Address<'_> {
             Self::Inet6 { ip, port, scope_id } => {
                 map.serialize_entry("ip", ip)?;
                 map.serialize_entry("port", port)?;
-                entry(&mut map, "scope_id", (*scope_id != 0).then_some(scope_id))?;
+                entry(map, "scope_id", (*scope_id != 0).then_some(scope_id))?;
             }
             Self::Path(path) => map.serialize_entry("path", &Escaped(path))?,
             Self::Abstract(name) => map.serialize_entry("abstract", &Escaped(name))?,
@@ -369,11 +417,11 @@ impl Serialize for Address<'_> {
                 map.serialize_entry("groups", groups)?;
             }
             Self::Other { family, bytes } => {
-                entry(&mut map, "family_number", *family)?;
+                entry(map, "family_number", *family)?;
                 map.serialize_entry("hex", &Shown(HexBytes(bytes)))?;
             }
         }
-        map.end()
+        Ok(())
     }
 }
 

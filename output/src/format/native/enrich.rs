@@ -42,6 +42,12 @@ pub(crate) fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The ids of a kind in a record.
+pub(crate) fn ids(text: &[u8], wanted: FieldKind) -> impl Iterator<Item = u32> {
+    let values = fields(text).filter(move |(name, _)| field_kind(name) == Some(wanted));
+    values.filter_map(|(_, value)| id(str::from_utf8(value).ok()?))
+}
+
 /// Appends the enrichment of the record that begins at `start`.
 pub(super) fn append(out: &mut Vec<u8>, start: usize, record: &Record<'_>) {
     // Arguments may be kilobytes, and have none.

@@ -26,6 +26,7 @@ use std::io::Write;
 use crate::event::{Body, DaemonEvent, Event, FileCaps, Loss, Message, NameType, Part, PathItem, SyscallEvent, Target};
 use crate::record::{Record, UNSET};
 
+pub(crate) use enrich::{FieldKind, field_kind, fields, id, ids, unhex};
 use value::{capability, one_line, quoted_detail, untrusted, yes_no};
 
 /// Between the fields of a record and its enrichment.
@@ -157,14 +158,7 @@ impl Writer<'_> {
     }
 
     fn lost(&mut self, losses: &[Loss]) {
-        self.line(LOST_TYPE, |out| {
-            let total: u64 = losses.iter().map(|loss| loss.count).sum();
-            put!(out, "op={LOST_OP} auid={UNSET} pid=0 uid=0 ses={UNSET} lost={total}");
-            for loss in losses {
-                put!(out, " {}={}", loss.cause, loss.count);
-            }
-            put!(out, " res=failed");
-        });
+        self.line(LOST_TYPE, |out| lost_fields(out, losses));
     }
 
     fn daemon(&mut self, daemon: &DaemonEvent) {
@@ -268,6 +262,15 @@ fn path(out: &mut Vec<u8>, number: usize, item: &PathItem) {
             put!(out, " cap_fe={effective} cap_fver={:x} cap_frootid={}", caps.version, caps.root.cast_signed());
         }
     }
+}
+
+pub(crate) fn lost_fields(out: &mut Vec<u8>, losses: &[Loss]) {
+    let total = losses.iter().fold(0_u64, |total, loss| total.saturating_add(loss.count));
+    put!(out, "op={LOST_OP} auid={UNSET} pid=0 uid=0 ses={UNSET} lost={total}");
+    for loss in losses {
+        put!(out, " {}={}", loss.cause, loss.count);
+    }
+    put!(out, " res=failed");
 }
 
 /// auditd's order of fields differs from type to type; ausearch wants auid before pid, each with a space behind it.

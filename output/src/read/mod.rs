@@ -1,0 +1,140 @@
+//! Logs back into events: `json` and `native` ones, ours and auditd's.
+//!
+//! | step | where |
+//! |---|---|
+//! | lines out of plain, gzip or zstd data | [`open`], `lines` |
+//! | a JSON record → event | `json` |
+//! | native records → events | `native` |
+//! | names that stood in the log | [`LogNames`] |
+//!
+//! Reading is tolerant: a line that is no record is told as a [`ReadError`], and the next one is read. Nothing that a line says
+//! is dropped: a native record that does not read as its type says is carried as its text.
+
+mod json;
+mod lines;
+mod names;
+mod native;
+
+use std::io::{self, BufRead};
+
+use crate::event::Event;
+use lines::Lines;
+
+pub use lines::open;
+pub use names::LogNames;
+
+/// An event with what its log says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the machine; empty where the log does not tell.
+    pub node: String,
+    /// The event.
+    pub event: Event,
+    /// Names beside its numbers.
+    pub names: LogNames,
+}
+
+/// What a log is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// auditd's records.
+    Native,
+}
+
+/// A line that is no record, or data that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct ReadError {
+    /// Number of the line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Reading or decompressing failed; nothing follows.
+    #[error("cannot read on: {0}")]
+    Io(#[from] io::Error),
+    /// It has more than 16 MiB.
+    #[error("longer than any record")]
+    TooLong,
+    /// It is not JSON, or a key has the wrong type.
+    #[error("not a JSON record: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value that has the right type and is not possible.
+    #[error("`{key}` cannot be `{value}`")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+    },
+    /// The record is of a later version.
+    #[error("schema {0} is not known to this release")]
+    Schema(u32),
+    /// It does not begin with `type=TYPE msg=audit(SECONDS.MILLIS:SERIAL): `.
+    #[error("not a native record")]
+    Native,
+}
+
+/// Reads the events of one log, in the order in which they begin.
+pub struct Reader<R> {
+    lines: Lines<R>,
+    format: Option<LogFormat>,
+    native: native::Assembler,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A log whose format the first line tells: JSON begins with a brace.
+    pub fn new(input: R) -> Self {
+        Self { lines: Lines::new(input), format: None, native: native::Assembler::default() }
+    }
+
+    /// A log of that format.
+    pub fn with_format(input: R, format: LogFormat) -> Self {
+        Self { format: Some(format), ..Self::new(input) }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<Option<Entry>, Problem> {
+        let first = if line.starts_with(b"{") { LogFormat::Json } else { LogFormat::Native };
+        match *self.format.get_or_insert(first) {
+            LogFormat::Json => json::entry(line).map(Some),
+            LogFormat::Native => self.native.line(line).map(|()| None),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Reader<R> {
+    type Item = Result<Entry, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.native.ready() {
+                return Some(Ok(entry));
+            }
+            let done = match self.lines.next() {
+                Ok(Some(line)) if line.iter().all(u8::is_ascii_whitespace) => Ok(None),
+                Ok(Some(line)) => self.line(&line),
+                Ok(None) => match self.native.rest() {
+                    None => return None,
+                    Some(entry) => Ok(Some(entry)),
+                },
+                Err(problem) => Err(problem),
+            };
+            let line = self.lines.number();
+            match done {
+                Ok(None) => {}
+                Ok(Some(entry)) => return Some(Ok(entry)),
+                Err(problem) => return Some(Err(ReadError { line, problem })),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
