@@ -42,3 +42,5 @@ pub const SYS_EXIT: (&str, &str) = ("raw_syscalls", "sys_exit");
 pub const RAW_READ_WORD: &str = "raw_read_word";
 /// Program at the start of calls that do not return.
 pub const FENTRY_EXIT: &str = "fentry_exit";
+/// Program that completes events, for functions that the kernel's type information leaves out.
+pub const KRETPROBE_SYSCALL: &str = "kretprobe_syscall";

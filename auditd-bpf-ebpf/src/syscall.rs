@@ -17,8 +17,8 @@ use auditd_bpf_common::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{fentry, fexit, tracepoint},
-    programs::{FEntryContext, FExitContext, RawTracePointContext, TracePointContext},
+    macros::{fentry, fexit, kretprobe, tracepoint},
+    programs::{FEntryContext, FExitContext, RawTracePointContext, RetProbeContext, TracePointContext},
 };
 
 /// Loaded once per syscall function, so kept small: only calls that a rule may still match go on to [`fexit_complete`]. A
@@ -103,6 +103,16 @@ pub fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
 #[unsafe(link_section = "raw_tp/sys_exit")]
 extern "C" fn raw_read_word(ctx: *mut core::ffi::c_void) -> u32 {
     kernel::probe_at(RawTracePointContext::new(ctx).arg(0))
+}
+
+/// For calls whose function the kernel's type information leaves out, as it does `fork` and `vfork` on 6.1 and 6.12.
+#[kretprobe]
+pub fn kretprobe_syscall(ctx: RetProbeContext) -> u32 {
+    let (registers, exit) = (Task::current().registers(), kernel::audit_exit(ctx.ret()));
+    if is_candidate(registers, exit) {
+        complete(registers, exit);
+    }
+    0
 }
 
 /// At the start of calls that do not return.

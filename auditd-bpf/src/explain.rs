@@ -32,12 +32,16 @@ pub enum CostClass {
     Object,
     /// Also a walk up the directories.
     Tree,
+    /// One program whenever any call of the system returns.
+    Every,
 }
 
 impl CostClass {
     fn of(planned: &PlannedRule) -> Self {
         let tests = |wanted: fn(&Test) -> bool| planned.rule.tests.iter().any(wanted);
-        if planned.hooks.is_empty() {
+        if planned.all_calls {
+            Self::Every
+        } else if planned.hooks.is_empty() {
             Self::Result
         } else if tests(|test| matches!(test, Test::Dir(_))) {
             Self::Tree
@@ -55,6 +59,7 @@ impl fmt::Display for CostClass {
             Self::Result => "result: these calls run one program when they return",
             Self::Hook => "hook: these calls run one program in each hook and one when they return",
             Self::Object => "object: as `hook`, and a look-up of the file in each hook",
+            Self::Every => "every: a program runs whenever any system call of any task returns",
             Self::Tree => "tree: as `hook`, and a walk up the directories of the file in each hook",
         })
     }
@@ -326,6 +331,10 @@ fn calls(planned: &PlannedRule) -> impl Iterator<Item = (&'static str, Option<&'
 
 fn names_by_arch(planned: &PlannedRule) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut names: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+    if planned.all_calls {
+        let arches = planned.syscalls.iter().map(|(arch, _)| (arch.name(), BTreeSet::from(["all"])));
+        return arches.collect();
+    }
     for (arch, number) in &planned.syscalls {
         names.entry(arch.name()).or_default().extend(tables::syscalls::name(*arch, *number));
     }

@@ -10,6 +10,7 @@ use tables::{Arch, syscalls};
 
 use super::object::{Attached, Object, ObjectError, Settings};
 use super::preemption::preempts;
+use super::symbols::Symbols;
 use super::tables::{Tables, TablesError};
 use super::unpreempted::unpreempted;
 use crate::identity::Identities;
@@ -40,6 +41,8 @@ enum Place {
     Function(&'static str),
     /// The function behind a system call.
     Syscall(String),
+    /// The same, of which the kernel's type information says nothing.
+    Untyped(String),
     /// The function behind a system call that does not return.
     NoReturn(String),
     /// The end of every system call.
@@ -64,6 +67,7 @@ pub struct Engine {
     tables: Tables,
     links: HashMap<Place, Attached>,
     call_ends: CallEnds,
+    symbols: Symbols,
     /// Whether rules were ever in force.
     in_force: bool,
     /// [`Engine::times_left_out`] before that.
@@ -97,6 +101,7 @@ impl Engine {
             tables,
             links: HashMap::new(),
             call_ends,
+            symbols: Symbols::default(),
             in_force: false,
             left_out_before: 0,
             left_out_gone: 0,
@@ -239,12 +244,14 @@ impl Engine {
         let alone = |call: &&(Arch, u16)| call.0 != Arch::B32 || !b32_together;
         let returns = |call: &&(Arch, u16)| !plan::never_returns(call.0, call.1);
         for (arch, number) in plan.syscalls.keys().filter(alone).filter(returns) {
+            let names = || syscalls::kernel_symbols(*arch, *number).into_iter();
             // The likeliest that this kernel has.
-            let function = syscalls::kernel_symbols(*arch, *number).into_iter().find(|name| types.has_function(name));
-            if function.is_none() {
+            let typed = names().find(|name| types.has_function(name)).map(Place::Syscall);
+            let place = typed.or_else(|| names().find(|name| self.symbols.has(name)).map(Place::Untyped));
+            if place.is_none() {
                 missing.push((*arch, *number));
             }
-            places.extend(function.map(Place::Syscall));
+            places.extend(place);
         }
         (places, missing)
     }
@@ -267,6 +274,7 @@ impl Engine {
                 CallEnds::AllCalls => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
             },
             Place::Syscall(function) => self.object.attach_syscall(function),
+            Place::Untyped(function) => self.object.attach_kprobe(names::KRETPROBE_SYSCALL, function),
             Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),
             Place::AllCalls => self.object.attach_all_calls(),
         }

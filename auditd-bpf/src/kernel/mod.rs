@@ -5,5 +5,6 @@ pub mod engine;
 mod left_out;
 pub mod object;
 pub mod preemption;
+mod symbols;
 pub mod tables;
 mod unpreempted;

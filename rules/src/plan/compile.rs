@@ -56,6 +56,7 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
         hooks: hooks.collect(),
         matches_success,
+        all_calls: syscalls::names_all(&rule),
         syscalls,
         rule,
     }
@@ -124,7 +125,7 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         intervals: intervals::compile(&rules),
         single_tests: single_tests::compile(&rules),
         inodes: NO_RULES,
-        all_calls: rules.iter().any(|planned| syscalls::names_all(&planned.rule)),
+        all_calls: rules.iter().any(|planned| planned.all_calls),
         perms: [NO_RULES; 8],
         no_object: NO_RULES,
         success: NO_RULES,

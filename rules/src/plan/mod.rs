@@ -68,6 +68,8 @@ pub struct PlannedRule {
     pub hooks: BTreeSet<&'static str>,
     /// Calls it names.
     pub syscalls: Vec<(Arch, u16)>,
+    /// Whether it names every call.
+    pub all_calls: bool,
     /// Whether it can match a call that succeeds.
     pub matches_success: bool,
 }
