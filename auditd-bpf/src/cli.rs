@@ -8,6 +8,7 @@ use rules::Dialect;
 
 use crate::check::{self, Output};
 use crate::config::{Config, DEFAULT_CONFIG};
+use crate::convert::{self, ConvertOptions};
 use crate::daemon;
 use crate::doctor;
 use crate::exit_code::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Explain(ExplainOptions),
     /// Print rules in one spelling, or write them back; comments and meaning stay
     Fmt(FmtOptions),
+    /// Write logs, ours or auditd's, in another format
+    Convert(ConvertOptions),
 }
 
 /// Options of `auditd-bpf daemon`.
@@ -128,6 +131,7 @@ pub fn main() -> std::process::ExitCode {
         }
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
+        Command::Convert(options) => convert::run(&options, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
@@ -246,6 +250,7 @@ mod tests {
             "check",
             "explain",
             "fmt",
+            "convert",
             "/etc/audit/auditd-bpf.toml",
             "AUDITD_BPF_LOG",
             "  6  an error in",

@@ -250,7 +250,8 @@ fn culprit(text: &str) -> Option<(usize, String)> {
     Some((at, if problem.contains(&key) { problem } else { format!("{key}: {problem}") }))
 }
 
-fn host_name() -> String {
+/// Name of this machine.
+pub(crate) fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 

@@ -9,12 +9,14 @@
 //! | names for the numbers in records | [`names`] |
 //! | can this host do it, and if not, why | [`doctor`] |
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
+//! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod daemon;
 pub mod decode;
 pub mod doctor;
