@@ -1,13 +1,15 @@
 //! The command line.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use rules::Dialect;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::auditctl;
+use crate::augenrules;
 use crate::check::{self, Output};
-use crate::config::{Config, DEFAULT_CONFIG};
+use crate::config::{Config, DEFAULT_CONFIG, DialectName};
 use crate::convert::{self, ConvertOptions};
 use crate::daemon;
 use crate::doctor;
@@ -42,6 +44,20 @@ enum Command {
     Fmt(FmtOptions),
     /// Write logs, ours or auditd's, in another format
     Convert(ConvertOptions),
+    /// Ask the running daemon, as auditctl does: rules, status, settings; also by the program name `auditctl`
+    #[command(disable_help_flag = true)]
+    Ctl(Words),
+    /// Merge /etc/audit/rules.d into /etc/audit/audit.rules; also by the program name `augenrules`
+    #[command(disable_help_flag = true)]
+    Augenrules(Words),
+}
+
+/// Arguments that another parser reads.
+#[derive(Debug, Args)]
+struct Words {
+    /// As for that program
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+    words: Vec<OsString>,
 }
 
 /// Options of `auditd-bpf daemon`.
@@ -104,14 +120,6 @@ struct FmtOptions {
     write: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DialectName {
-    #[value(name = "3")]
-    V3,
-    #[value(name = "4")]
-    V4,
-}
-
 /// The command line, for its man pages.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -121,6 +129,13 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(OsStr::to_str) {
+        Some("auditctl") => return run_auditctl(&arguments.collect::<Vec<_>>()),
+        Some("augenrules") => return run_augenrules(&name.to_string_lossy(), &arguments.collect::<Vec<_>>()),
+        _ => {}
+    }
     logging::start();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let done = match Cli::parse().command {
@@ -129,6 +144,14 @@ pub fn main() -> std::process::ExitCode {
             drop(out);
             return run_daemon(&options).into();
         }
+        Command::Ctl(words) => {
+            drop(out);
+            return run_auditctl(&words.words);
+        }
+        Command::Augenrules(words) => {
+            drop(out);
+            return run_augenrules("augenrules", &words.words);
+        }
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
         Command::Convert(options) => convert::run(&options, &mut out, &mut err),
@@ -136,6 +159,23 @@ pub fn main() -> std::process::ExitCode {
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
+}
+
+fn run_auditctl(arguments: &[OsString]) -> std::process::ExitCode {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let done = auditctl::run(arguments, &mut out, &mut err);
+    exit(done.and_then(|status| out.flush().map(|()| status)))
+}
+
+fn run_augenrules(name: &str, arguments: &[OsString]) -> std::process::ExitCode {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    let done = augenrules::run(name, arguments, &augenrules::Files::default(), &mut out, &mut err);
+    exit(done.and_then(|status| out.flush().map(|()| status)))
+}
+
+/// With a status of the original programs.
+fn exit(done: io::Result<u8>) -> std::process::ExitCode {
+    done.map_or_else(|error| cannot_answer(&error).into(), std::process::ExitCode::from)
 }
 
 fn run_daemon(options: &DaemonOptions) -> ExitCode {
@@ -200,15 +240,11 @@ fn exit_statuses() -> String {
 }
 
 impl CheckOptions {
-    const fn output(&self) -> Output {
-        let dialect = match self.dialect {
-            DialectName::V3 => Dialect::V3,
-            DialectName::V4 => Dialect::V4,
-        };
+    fn output(&self) -> Output {
         match (self.json, self.list, self.interpret) {
             (true, ..) => Output::Json,
-            (_, true, false) => Output::List(dialect),
-            (_, true, true) => Output::Interpreted(dialect),
+            (_, true, false) => Output::List(self.dialect.into()),
+            (_, true, true) => Output::Interpreted(self.dialect.into()),
             _ => Output::Findings,
         }
     }
@@ -226,6 +262,8 @@ impl FmtOptions {
 
 #[cfg(test)]
 mod tests {
+    use rules::Dialect;
+
     use super::*;
 
     fn check_options(arguments: &[&str]) -> Result<CheckOptions, clap::Error> {

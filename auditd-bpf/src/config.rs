@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auditd_bpf_common::limits::RING_BYTES;
+use clap::ValueEnum;
 use output::OutputConfig;
 use output::config::{Compression, FileConfig, QueueLimits};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use rules::Dialect;
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::control::DEFAULT_SOCKET;
 use crate::kernel::engine::CallEnds;
 use crate::rule_files::DEFAULT_RULES;
 
@@ -31,6 +34,13 @@ pub struct Config {
     pub rules: PathBuf,
     /// `node`: the name of this machine in records. Default: its host name.
     pub node: String,
+    /// `control_socket`: where auditctl and augenrules reach the daemon. Default `/run/auditd-bpf/control.sock`.
+    #[serde(deserialize_with = "absolute")]
+    pub control_socket: PathBuf,
+    /// `watch_rules`: read the rules again when they change on disk. Default false.
+    pub watch_rules: bool,
+    /// `dialect`: which auditctl `auditctl -l` prints like, `"3"` (3.0.9) or `"4"`. Default `"4"`.
+    pub dialect: DialectName,
     /// `[kernel]`.
     pub kernel: KernelConfig,
     /// `[[output]]` tables. Default: one gzip file of JSON lines, `/var/log/audit/audit.json.gz`.
@@ -63,6 +73,29 @@ pub enum CallEndsChoice {
     AllCalls,
 }
 
+/// Which auditctl to print like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+pub enum DialectName {
+    /// 3.0.9
+    #[serde(rename = "3")]
+    #[value(name = "3")]
+    V3,
+    /// 4.x
+    #[default]
+    #[serde(rename = "4")]
+    #[value(name = "4")]
+    V4,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::V3 => Self::V3,
+            DialectName::V4 => Self::V4,
+        }
+    }
+}
+
 /// Size of the ring buffer: a power of two within what the kernel and one large event ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
@@ -78,6 +111,9 @@ impl Default for Config {
         Self {
             rules: PathBuf::from(DEFAULT_RULES),
             node: host_name(),
+            control_socket: PathBuf::from(DEFAULT_SOCKET),
+            watch_rules: false,
+            dialect: DialectName::default(),
             kernel: KernelConfig::default(),
             outputs: vec![OutputConfig::File(FileConfig {
                 path: PathBuf::from("/var/log/audit/audit.json.gz"),
@@ -200,6 +236,14 @@ impl Config {
         }
     }
 
+    /// The default configuration file for others than the daemon: nothing if it is missing, unreadable or wrong, which is for
+    /// the daemon to say.
+    #[must_use]
+    pub fn peek() -> Option<Self> {
+        let text = fs::read_to_string(DEFAULT_CONFIG).ok()?;
+        toml::from_str(&text).ok()
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| malformed(path, text, &error))
     }
@@ -248,6 +292,11 @@ fn culprit(text: &str) -> Option<(usize, String)> {
     let at = key.span().start;
     let key = key.into_inner();
     Some((at, if problem.contains(&key) { problem } else { format!("{key}: {problem}") }))
+}
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() { Ok(path) } else { Err(D::Error::custom(format!("`{}` must be absolute", path.display()))) }
 }
 
 /// Name of this machine.
@@ -300,6 +349,8 @@ mod tests {
             ("[kernel]\npoll_ms = 5000", "a.toml:2:11: poll_ms must be from 1 to 1000"),
             ("[kernel]\n  ring_bytes = 1", "a.toml:2:3: unknown field `ring_bytes`"),
             ("node = ", "a.toml:1:8: "),
+            ("control_socket = 'x.sock'", "a.toml:1:18: `x.sock` must be absolute"),
+            ("dialect = '5'", "a.toml:1:11: unknown variant `5`"),
             ("node = 'ä' 'b'", "a.toml:1:12: "),
             ("[[output]]\ntype = 'kafka'", "a.toml:2:1: type: unknown variant `kafka`"),
             (

@@ -3,9 +3,12 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod requester;
+mod requests;
+
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +17,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{Body, DaemonEvent, Event, Loss, RuleRef, Word};
+use output::event::{Body, Event, Loss, RuleRef, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
 
 use crate::cli::DaemonOptions;
 use crate::config::Config;
+use crate::control::server::{ControlError, Server};
 use crate::decode::Decoder;
 use crate::doctor::{self, Refusal};
 use crate::exit_code::ExitCode;
@@ -32,6 +36,9 @@ use crate::kernel::object::Settings;
 use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
 use crate::names::HostNames;
 use crate::rule_files::{self, RuleFileError};
+use crate::rules_watch::RulesWatch;
+use crate::store::{Change, Store, What};
+use requester::Requester;
 
 /// How often losses are looked for, and reported if there are any.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,6 +46,10 @@ const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 const WITHDRAW_GRACE: Duration = Duration::from_millis(20);
 /// How long outputs may take to write what is left when the daemon ends.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `auditctl --signal` and service managers send.
+const SIGNALS: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCONT];
 
 /// Why the daemon does not start, or a reload is refused.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +69,9 @@ pub enum StartError {
     /// The kernel refuses a program or a table.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The operating system refuses something else.
     #[error("cannot {what}: {source}")]
     System {
@@ -79,7 +93,7 @@ impl StartError {
         match self {
             Self::Host(refusal) => refusal.exit_code(),
             Self::RuleFiles(_) | Self::Rules(_) => ExitCode::BadConfiguration,
-            Self::Output(_) | Self::System { .. } => ExitCode::Failure,
+            Self::Output(_) | Self::Control(_) | Self::System { .. } => ExitCode::Failure,
             Self::Engine(_) => ExitCode::UnfitHost,
         }
     }
@@ -95,43 +109,37 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
 /// If it cannot start, or cannot go on.
 pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     // First what is quick to tell.
-    let plan = load_plan(&config.rules)?;
+    let (store, changes) = Store::default().replaced(load_rules(&config.rules)?);
+    let plan = store.plan().map_err(StartError::Rules)?;
     if let Some(refusal) = doctor::probe().refusal() {
         return Err(refusal.into());
     }
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
+    // Before anything else is touched: another daemon may have it.
+    let control = Server::start(&config.control_socket)?;
     let names = Arc::new(HostNames::default());
     let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
-    let mut daemon = Daemon::start(config, plan, pipeline)?;
+    let mut daemon = Daemon::start(config, Loaded { store, plan }, pipeline, control)?;
+    daemon.record_messages(&changes);
     let ended = daemon.run(&signals);
     daemon.stop();
     ended
 }
 
-/// Reads, checks and compiles the rules; whatever is wrong with them is told at once.
-fn load_plan(rules: &PathBuf) -> Result<Plan, StartError> {
-    let sources = rule_files::read(std::slice::from_ref(rules)).map_err(StartError::RuleFiles)?;
+/// Reads and checks the rules; whatever is wrong with them is told at once.
+fn load_rules(rules: &Path) -> Result<RuleSet, StartError> {
+    let sources = rule_files::read(&[rules.to_path_buf()]).map_err(StartError::RuleFiles)?;
     let (ruleset, warnings) = rules::parse(&sources, &HostFacts).into_loadable().map_err(StartError::Rules)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    note_controls(&ruleset);
-    Plan::compile(&ruleset).map_err(StartError::Rules)
-}
-
-/// Control rules set the kernel's audit; this release has none of what they set, except deleting rules.
-fn note_controls(ruleset: &RuleSet) {
-    for control in ruleset.controls() {
-        if !matches!(control, rules::Control::DeleteAll { .. }) {
-            tracing::info!("accepted, without effect in this release: {control:?}");
-        }
-    }
+    Ok(ruleset)
 }
 
 fn take_signals() -> Result<SignalFd, StartError> {
     let mut mask = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in SIGNALS {
         mask.add(signal);
     }
     mask.thread_block().map_err(system("block signals"))?;
@@ -140,7 +148,13 @@ fn take_signals() -> Result<SignalFd, StartError> {
 
 struct Daemon {
     config: Config,
+    store: Store,
+    /// What of the store is in force.
     plan: Plan,
+    control: Server,
+    rules_watch: Option<RulesWatch>,
+    /// Losses before `--reset-lost`.
+    lost_before: u64,
     identities: Identities,
     engine: Engine,
     decoder: Decoder,
@@ -151,13 +165,20 @@ struct Daemon {
     losses_seen: Instant,
 }
 
+/// Rules that are to be put in force first.
+struct Loaded {
+    store: Store,
+    plan: Plan,
+}
+
 enum Asked {
     GoOn,
     End,
 }
 
 impl Daemon {
-    fn start(config: Config, plan: Plan, pipeline: Pipeline) -> Result<Self, StartError> {
+    fn start(config: Config, loaded: Loaded, pipeline: Pipeline, control: Server) -> Result<Self, StartError> {
+        let Loaded { store, plan } = loaded;
         let settings = Settings {
             daemon_pid: std::process::id(),
             name_seed: random_seed()?,
@@ -171,11 +192,15 @@ impl Daemon {
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
             reported: HashMap::new(),
             losses_seen: Instant::now(),
+            rules_watch: watch_rules(&config),
+            lost_before: 0,
             config,
+            store,
             plan,
+            control,
             pipeline,
         };
-        daemon.put_in_force()?;
+        daemon.attach()?;
         daemon.tell("DAEMON_START", "start", vec![("ver".into(), env!("CARGO_PKG_VERSION").to_owned())]);
         tracing::info!(
             "ready: {} rules, {} programs attached, node {}, ring buffer {} KiB{}",
@@ -191,8 +216,22 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Puts a store in force in place of the one before; if that cannot be done, the one before stays.
+    fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
+        let plan = store.plan().map_err(StartError::Rules)?;
+        let old = std::mem::replace(&mut self.plan, plan);
+        self.identities = Identities::look_up(&self.plan, &MountTable::read());
+        if let Err(error) = self.attach() {
+            self.plan = old;
+            self.identities = Identities::look_up(&self.plan, &MountTable::read());
+            return Err(error);
+        }
+        self.store = store;
+        Ok(())
+    }
+
     /// Puts `self.plan` in force. The rule book first: no event may come before its rule is known.
-    fn put_in_force(&mut self) -> Result<(), StartError> {
+    fn attach(&mut self) -> Result<(), StartError> {
         self.decoder.rules().insert(self.engine.next_generation(), rule_refs(&self.plan));
         let (_, missing) = self.engine.apply(&self.plan, &self.identities)?;
         for (arch, number) in missing.into_iter().filter(|call| named_explicitly(&self.plan, *call)) {
@@ -213,6 +252,10 @@ impl Daemon {
             if self.files.changed() || self.mounts_changed() {
                 self.refresh();
             }
+            self.serve();
+            if self.rules_watch.as_ref().is_some_and(RulesWatch::settled) {
+                self.reload(&Requester::own());
+            }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.report_losses();
             }
@@ -224,8 +267,11 @@ impl Daemon {
 
     /// Until it is time to look, or something asks for it sooner.
     fn wait(&self, signals: &SignalFd) -> Result<(), StartError> {
-        let mut fds =
-            vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.engine.wakeup(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.engine.wakeup(), PollFlags::POLLIN),
+            PollFd::new(self.control.wakeup(), PollFlags::POLLIN),
+        ];
         if let Some(mountinfo) = &self.mountinfo {
             fds.push(PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI));
         }
@@ -239,7 +285,12 @@ impl Daemon {
     fn obey(&mut self, signals: &SignalFd) -> Result<Asked, StartError> {
         while let Some(info) = signals.read_signal().map_err(system("receive a signal"))? {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGHUP) => self.reload(),
+                Ok(Signal::SIGHUP) => self.reload(&Requester::of(info.ssi_pid, info.ssi_uid)),
+                Ok(Signal::SIGUSR1) => {
+                    tracing::info!("SIGUSR1: nothing to rotate; a log that was moved is opened anew");
+                }
+                Ok(Signal::SIGUSR2) => tracing::info!("SIGUSR2: nothing to resume; outputs try again by themselves"),
+                Ok(Signal::SIGCONT) => self.log_state(),
                 _ => return Ok(Asked::End),
             }
         }
@@ -253,26 +304,6 @@ impl Daemon {
                 pipeline.push(Arc::new(event));
             }
         });
-    }
-
-    /// The rules again, from disk. What is wrong with them is told, and the old ones stay.
-    fn reload(&mut self) {
-        let old = self.plan.clone();
-        let loaded = load_plan(&self.config.rules).and_then(|plan| {
-            self.plan = plan;
-            self.identities = Identities::look_up(&self.plan, &MountTable::read());
-            self.put_in_force()
-        });
-        match &loaded {
-            Ok(()) => tracing::info!("reloaded: {} rules", self.plan.rules.len()),
-            Err(error) => {
-                tracing::error!("the rules in force stay: {error}");
-                self.plan = old;
-                self.identities = Identities::look_up(&self.plan, &MountTable::read());
-            }
-        }
-        let state = if loaded.is_ok() { "changed" } else { "no-change" };
-        self.tell("DAEMON_CONFIG", "reconfigure", vec![("state".into(), state.to_owned())]);
     }
 
     /// What the rules' paths are now.
@@ -295,8 +326,8 @@ impl Daemon {
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    fn report_losses(&mut self) {
-        self.losses_seen = Instant::now();
+    /// Events lost on the way to the outputs, by cause.
+    fn lost(&self) -> Vec<(&'static str, u64)> {
         let mut totals: Vec<(&'static str, u64)> = self.decoder.counters().losses().to_vec();
         match self.engine.counters() {
             Ok(all) => totals.extend(
@@ -305,8 +336,35 @@ impl Daemon {
             Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
         }
         totals.push(("call_end_not_seen", self.engine.left_out()));
+        totals
+    }
+
+    /// Events lost on the way to the outputs and by the output that lost most.
+    fn lost_total(&self) -> u64 {
+        let by_outputs = self.pipeline.counters().iter().map(output::SinkCounters::lost_total).max();
+        self.lost().into_iter().map(|(_, count)| count).sum::<u64>() + by_outputs.unwrap_or(0)
+    }
+
+    fn log_state(&self) {
+        tracing::info!("{} rules, {} programs attached", self.store.rules().len(), self.engine.attached());
+        for (_, name, count) in self.engine.counters().unwrap_or_default() {
+            tracing::info!("{name}: {count}");
+        }
+        for sink in self.pipeline.counters() {
+            tracing::info!(
+                "{}: {} events written, {} waiting, {} lost",
+                sink.sink,
+                sink.written,
+                sink.pending(),
+                sink.lost_total()
+            );
+        }
+    }
+
+    fn report_losses(&mut self) {
+        self.losses_seen = Instant::now();
         let mut losses = Vec::new();
-        for (cause, total) in totals {
+        for (cause, total) in self.lost() {
             let reported = self.reported.insert(cause, total).unwrap_or(0);
             if total > reported {
                 losses.push(Loss { cause: cause.into(), count: total - reported });
@@ -321,17 +379,14 @@ impl Daemon {
     }
 
     fn tell(&self, record_type: &'static str, op: &'static str, details: Vec<(Word, String)>) {
-        let own = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
-        self.push(Body::Daemon(DaemonEvent {
-            record_type: record_type.into(),
-            op: op.into(),
-            auid: own("/proc/self/loginuid").unwrap_or(output::UNSET),
-            pid: std::process::id(),
-            uid: nix::unistd::getuid().as_raw(),
-            session: own("/proc/self/sessionid").unwrap_or(output::UNSET),
-            success: true,
-            details,
-        }));
+        self.push(Body::Daemon(Requester::own().event(record_type, op, details)));
+    }
+
+    /// Messages in rule files; that their rules are in force, DAEMON_START says.
+    fn record_messages(&self, changes: &[Change]) {
+        let messages: Vec<_> =
+            changes.iter().filter(|change| matches!(change.what, What::Message(_))).cloned().collect();
+        self.record(&messages, &Requester::own());
     }
 
     fn push(&self, body: Body) {
@@ -355,6 +410,17 @@ impl Daemon {
             tracing::info!("{}: {} events written, {} lost", sink.sink, sink.written, sink.lost_total());
         }
     }
+}
+
+/// A watch on the rules, if the configuration asks for one. Without it the daemon is as good as one that was not asked.
+fn watch_rules(config: &Config) -> Option<RulesWatch> {
+    if !config.watch_rules {
+        return None;
+    }
+    let watch = RulesWatch::start(&config.rules);
+    let failed =
+        |error: &notify::Error| tracing::error!("changes of {} are not followed: {error}", config.rules.display());
+    watch.inspect_err(failed).ok()
 }
 
 fn named_explicitly(plan: &Plan, call: (Arch, u16)) -> bool {

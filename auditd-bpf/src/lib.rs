@@ -4,6 +4,9 @@
 //! |---|---|
 //! | command line, and which part does what it asks for | [`cli`] |
 //! | `auditd-bpf.toml` | [`config`] |
+//! | rules and settings in force, and what command lines make of them | [`store`] |
+//! | the control socket | [`control`] |
+//! | the program as `auditctl` and as `augenrules` | [`auditctl`], [`augenrules`] |
 //! | rule files: order, trust | [`rule_files`] |
 //! | users, groups and paths of this machine, for rules | [`host_facts`] |
 //! | names for the numbers in records | [`names`] |
@@ -13,9 +16,12 @@
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
+pub mod auditctl;
+pub mod augenrules;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod convert;
 pub mod daemon;
 pub mod decode;
@@ -31,4 +37,6 @@ mod logging;
 pub mod mounts;
 pub mod names;
 pub mod rule_files;
+mod rules_watch;
+pub mod store;
 mod version_order;

@@ -123,15 +123,24 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, RuleFileError> {
     Ok(names.into_iter().map(|name| path.join(name)).collect())
 }
 
-fn read_file(path: &Path) -> Result<Source, RuleFileError> {
+/// Reads one file that `auditctl -R` names.
+///
+/// # Errors
+/// If it is missing, unreadable, no regular file, or anybody could change it.
+pub fn read_one(path: &Path) -> Result<Source, RuleFileError> {
     let mut text = Vec::new();
+    open_trusted(path)?.read_to_end(&mut text).map_err(|source| RuleFileError::io(path, source))?;
+    Ok(Source { name: Some(path.to_path_buf()), text })
+}
+
+fn read_file(path: &Path) -> Result<Source, RuleFileError> {
     if path == Path::new(STDIN) {
+        let mut text = Vec::new();
         let read = io::stdin().lock().read_to_end(&mut text);
         read.map_err(|source| RuleFileError::io(Path::new(STDIN_NAME), source))?;
         return Ok(Source { name: Some(PathBuf::from(STDIN_NAME)), text });
     }
-    open_trusted(path)?.read_to_end(&mut text).map_err(|source| RuleFileError::io(path, source))?;
-    Ok(Source { name: Some(path.to_path_buf()), text })
+    read_one(path)
 }
 
 /// Opens a file that only trusted users can change. What is checked is the open file, so that it cannot be exchanged in

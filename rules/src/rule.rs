@@ -203,4 +203,11 @@ impl Rule {
             && self.errno == other.errno
             && self.dry_run == other.dry_run
     }
+
+    /// Whether the text stands anywhere in the keys, which auditctl joins: what `-D -k` and `-l -k` choose by.
+    #[must_use]
+    pub fn key_contains(&self, text: &[u8]) -> bool {
+        let key = self.keys.join(&1);
+        text.is_empty() || key.windows(text.len()).any(|window| window == text)
+    }
 }

@@ -58,6 +58,11 @@ impl RuleSet {
         self.controls.iter().map(|row| (&row.0, &row.1))
     }
 
+    /// Forgets the control rules, and hands them out: whoever keeps a set for long carries them out once.
+    pub fn take_controls(&mut self) -> Vec<Control> {
+        std::mem::take(&mut self.controls).into_iter().map(|row| row.0).collect()
+    }
+
     /// What `auditctl -l` prints.
     #[must_use]
     pub fn list_text(&self, dialect: Dialect) -> Vec<u8> {
@@ -72,7 +77,7 @@ impl RuleSet {
         }
         let print = if listing.interpret { print::interpreted } else { print::rule };
         let mut text = Vec::new();
-        for rule in self.rules().filter(|rule| listing.key.as_ref().is_none_or(|key| key_contains(rule, key))) {
+        for rule in self.rules().filter(|rule| listing.key.as_ref().is_none_or(|key| rule.key_contains(key))) {
             text.extend(print(rule, listing.dialect));
             text.push(b'\n');
         }
@@ -103,7 +108,7 @@ impl RuleSet {
             }
             Command::Control(control) => {
                 if let Control::DeleteAll { key } = &control {
-                    self.rules.retain(|rule| key.as_ref().is_some_and(|key| !key_contains(rule, key)));
+                    self.rules.retain(|rule| key.as_ref().is_some_and(|key| !rule.key_contains(key)));
                 }
                 self.controls.push((control, Arc::clone(line)));
             }
@@ -152,10 +157,4 @@ fn place(rule: &Rule) -> String {
         Some(file) => format!("{}:{}", file.display(), rule.origin.line),
         None => format!("`{}`", String::from_utf8_lossy(&rule.written.line.text)),
     }
-}
-
-/// auditctl joins the keys of a rule and looks for the text anywhere in that.
-fn key_contains(rule: &Rule, text: &[u8]) -> bool {
-    let key = rule.keys.join(&1);
-    text.is_empty() || key.windows(text.len()).any(|window| window == text)
 }

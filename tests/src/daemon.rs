@@ -72,9 +72,14 @@ impl Daemon {
         Ok(())
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).context("no such pid")?;
-        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal} to the daemon"))
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid(), signal).with_context(|| format!("cannot send {signal} to the daemon"))
     }
 }
 

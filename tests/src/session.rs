@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::child;
@@ -24,6 +26,7 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 /// A daemon on some rules.
 pub struct Session {
     daemon: Daemon,
+    rules: PathBuf,
     log: Log,
     fences: Fences,
 }
@@ -64,7 +67,7 @@ impl Session {
         let mut fences = Fences::default();
         fences.count(&log.records);
         fences.expected = fences.come;
-        Ok(Self { daemon, log, fences })
+        Ok(Self { daemon, rules, log, fences })
     }
 
     /// Waits until everything done so far is in the log.
@@ -98,6 +101,21 @@ impl Session {
     /// What the daemon wrote to its standard error.
     pub fn said(&self) -> String {
         self.daemon.said()
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> Pid {
+        self.daemon.pid()
+    }
+
+    /// The file with its rules.
+    pub fn rules(&self) -> &Path {
+        &self.rules
+    }
+
+    /// Has it read its rules again.
+    pub fn reload(&self) -> Result<()> {
+        self.daemon.signal(Signal::SIGHUP)
     }
 
     /// Ends the daemon with SIGTERM.

@@ -136,11 +136,13 @@ pub fn open_32(path: &LowText) -> i32 {
 pub enum BpfObjects {
     Programs,
     Links,
+    Maps,
 }
 
 /// Commands of bpf(2), `enum bpf_cmd` of include/uapi/linux/bpf.h.
 mod command {
     pub const PROG_GET_NEXT_ID: libc::c_long = 11;
+    pub const MAP_GET_NEXT_ID: libc::c_long = 12;
     pub const LINK_GET_NEXT_ID: libc::c_long = 31;
 }
 
@@ -156,6 +158,7 @@ fn bpf_ids(kind: BpfObjects) -> io::Result<Vec<u32>> {
     let next = match kind {
         BpfObjects::Programs => command::PROG_GET_NEXT_ID,
         BpfObjects::Links => command::LINK_GET_NEXT_ID,
+        BpfObjects::Maps => command::MAP_GET_NEXT_ID,
     };
     let mut ids = Vec::new();
     loop {

@@ -1,6 +1,7 @@
 //! All cases, one file per family.
 
 mod change;
+mod control;
 mod crash;
 mod exec;
 mod failure;
@@ -35,6 +36,7 @@ pub const SUPPORTED: &[Suite] = &[
             load::CASES,
         ],
     ),
+    Suite::Alone(control::CASES),
     Suite::Alone(crash::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),

@@ -1,0 +1,224 @@
+//! The program as `augenrules`: merges the rule files of a directory into the one that `auditctl -R` loads, byte for byte as
+//! the original script does.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::auditctl;
+use crate::control::client::{Client, socket_path};
+use crate::control::protocol::{Line, Run, Said, Text};
+use crate::rule_files::{self, DEFAULT_RULES};
+
+/// What is merged into what.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Directory of `*.rules`.
+    pub rules: PathBuf,
+    /// The merged file.
+    pub merged: PathBuf,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { rules: DEFAULT_RULES.into(), merged: "/etc/audit/audit.rules".into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Merge,
+    Check,
+    Load,
+}
+
+/// Does what the arguments say; `name` is what messages begin with. Returns the exit status.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub fn run(
+    name: &str,
+    arguments: &[OsString],
+    files: &Files,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let mut mode = Mode::Merge;
+    for argument in arguments {
+        mode = match argument.to_str() {
+            Some("--check") => Mode::Check,
+            Some("--load") => Mode::Load,
+            _ => {
+                writeln!(out, "Usage: {name} [--check|--load]")?;
+                return Ok(1);
+            }
+        };
+    }
+    Augenrules { name, mode, files, out, err }.run()
+}
+
+struct Augenrules<'a> {
+    name: &'a str,
+    mode: Mode,
+    files: &'a Files,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Augenrules<'_> {
+    fn run(mut self) -> io::Result<u8> {
+        if !self.files.rules.is_dir() {
+            self.say(&format!("No rules directory - {}", self.files.rules.display()))?;
+            self.load()?;
+            return Ok(1);
+        }
+        let sources = match rule_files::read(std::slice::from_ref(&self.files.rules)) {
+            Ok(sources) => sources,
+            Err(errors) => {
+                errors.iter().try_for_each(|error| writeln!(self.err, "{error}"))?;
+                return Ok(1);
+            }
+        };
+        let texts = sources.iter().map(|source| source.text.as_slice());
+        let merged = merge(&self.files.rules, texts);
+        if fs::read(&self.files.merged).is_ok_and(|present| present == merged) {
+            self.say("No change")?;
+            return self.unless_immutable(|_| Ok(()));
+        }
+        if self.mode == Mode::Check {
+            self.say("Rules have changed and should be updated")?;
+            return Ok(0);
+        }
+        self.unless_immutable(|files| replace(&files.merged, &merged))
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}: {text}", self.name)
+    }
+
+    /// Writes what is to be written, and loads.
+    fn unless_immutable(&mut self, write: impl FnOnce(&Files) -> io::Result<()>) -> io::Result<u8> {
+        if is_immutable() {
+            self.say("Audit system is in immutable mode - exiting with no changes")?;
+            return Ok(0);
+        }
+        if let Err(error) = write(self.files) {
+            writeln!(self.err, "{}: cannot write {}: {error}", self.name, self.files.merged.display())?;
+            return Ok(1);
+        }
+        self.load()
+    }
+
+    fn load(&mut self) -> io::Result<u8> {
+        if self.mode == Mode::Load { auditctl::load(&self.files.merged, self.out, self.err) } else { Ok(0) }
+    }
+}
+
+/// Whether a daemon runs whose rules are locked.
+fn is_immutable() -> bool {
+    let run = Run { file: None, lines: vec![Line { number: 1, text: Text(b"-s".to_vec()) }] };
+    let ran = Client::connect(&socket_path()).and_then(|mut client| client.run(run));
+    let answers = ran.map(|ran| ran.answers).unwrap_or_default();
+    answers.iter().any(|answer| matches!(answer.said, Said::Status { status, .. } if status.enabled == 2))
+}
+
+/// The merged file: the last bare `-D`, the last `-b` and the last `-f` come first, the last `-e` comes last, and an empty
+/// line stands for each that there is not; all else in order, without comments and empty lines.
+fn merge<'a>(directory: &Path, texts: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let (mut delete, mut backlog, mut failure, mut enabled) = (&b""[..], &b""[..], &b""[..], &b""[..]);
+    let mut rest = Vec::new();
+    for line in texts.flat_map(lines) {
+        let words = line.trim_ascii();
+        match words {
+            _ if line.is_empty() || words.starts_with(b"#") => {}
+            _ if words.starts_with(b"-e") => enabled = line,
+            b"-D" => delete = line,
+            _ if words.starts_with(b"-f") => failure = line,
+            _ if words.starts_with(b"-b") => backlog = line,
+            _ => rest.push(line),
+        }
+    }
+    let mut merged = format!("## This file is automatically generated from {}\n", directory.display()).into_bytes();
+    for line in [delete, backlog, failure].into_iter().chain(rest).chain([enabled]) {
+        merged.extend_from_slice(line);
+        merged.push(b'\n');
+    }
+    merged
+}
+
+/// Lines without their ends; a last one may have none.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Puts a file in place of another as a whole, and keeps the other beside it.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    if path.is_file() {
+        fs::copy(path, beside(".prev"))?;
+    }
+    let new = beside(".new");
+    // Left by a crash, perhaps with another mode.
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&new)?;
+    file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&new, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn augenrules(files: &Files, arguments: &[&str]) -> (u8, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let arguments: Vec<OsString> = arguments.iter().map(Into::into).collect();
+        let status = run("augenrules", &arguments, files, &mut out, &mut err).unwrap();
+        assert_eq!(String::from_utf8(err).unwrap(), "");
+        (status, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn control_rules_go_where_the_original_puts_them() {
+        let texts: [&[u8]; 2] = [
+            b"# comment\n-b 64\r\n\n -e 2\n-w /a -p w\n  # more\n-D\n",
+            b"-D -k x\n-b 8192\n-f 1\n-e 1\n--loginuid-immutable\n-w /b\\ c -p w",
+        ];
+        let merged = merge(Path::new("/etc/audit/rules.d"), texts.into_iter());
+        let expected = "## This file is automatically generated from /etc/audit/rules.d\n-D\n-b 8192\n-f 1\n-w /a -p w\n\
+                        -D -k x\n--loginuid-immutable\n-w /b\\ c -p w\n-e 1\n";
+        assert_eq!(String::from_utf8(merged).unwrap(), expected);
+        let nothing = merge(Path::new("/r"), [].into_iter());
+        assert_eq!(nothing, b"## This file is automatically generated from /r\n\n\n\n\n");
+    }
+
+    #[test]
+    fn check_tells_and_merging_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files { rules: dir.path().join("rules.d"), merged: dir.path().join("audit.rules") };
+        let no_directory = format!("augenrules: No rules directory - {}\n", files.rules.display());
+        assert_eq!(augenrules(&files, &[]), (1, no_directory));
+        fs::create_dir(&files.rules).unwrap();
+        fs::write(files.rules.join("10.rules"), "-D\n").unwrap();
+        fs::write(files.rules.join("9.rules"), "-w /first -p w\n").unwrap();
+        let changed = "augenrules: Rules have changed and should be updated\n";
+        assert_eq!(augenrules(&files, &["--check"]), (0, changed.to_owned()));
+        assert!(!files.merged.exists());
+        assert_eq!(augenrules(&files, &[]), (0, String::new()));
+        let merged = fs::read_to_string(&files.merged).unwrap();
+        assert!(merged.contains("\n-D\n\n\n-w /first -p w\n\n"), "{merged}");
+        assert_eq!(fs::metadata(&files.merged).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(augenrules(&files, &["--check"]), (0, "augenrules: No change\n".to_owned()));
+        fs::write(files.rules.join("11.rules"), "-b 1\n").unwrap();
+        assert_eq!(augenrules(&files, &[]).0, 0);
+        assert_eq!(fs::read_to_string(dir.path().join("audit.rules.prev")).unwrap(), merged);
+        assert_eq!(augenrules(&files, &["--what"]), (1, "Usage: augenrules [--check|--load]\n".to_owned()));
+    }
+}
