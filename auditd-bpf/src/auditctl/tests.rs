@@ -41,7 +41,7 @@ fn mistakes_need_no_daemon_and_end_with_255() {
         (&["-a", "always,exit", "-F", "uid"][..], "-F missing operation for uid"),
         (&["-w", "etc"], "The path must start with '/'"),
         (&["-e", "3"], "Enable must be 0, 1, or 2 was 3"),
-        (&["-D", "-k"], "Option -k is invalid"),
+        (&["-D", "-k"], "Wrong number of options for Delete all request"),
         (&["-l", "x"], "Only -k or -i options are allowed"),
         (&["-S", "open"], "Error - no list specified"),
         (&["-m", "a\u{1}"], "Illegal character in audit event"),
