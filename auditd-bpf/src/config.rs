@@ -115,14 +115,7 @@ impl Default for Config {
             watch_rules: false,
             dialect: DialectName::default(),
             kernel: KernelConfig::default(),
-            outputs: vec![OutputConfig::File(FileConfig {
-                path: PathBuf::from("/var/log/audit/audit.json.gz"),
-                format: output::Format::Json,
-                compression: Compression::Gzip,
-                flush_events: const { NonZeroU64::new(1000).unwrap() },
-                flush_after: Duration::from_secs(1),
-                limits: QueueLimits::default(),
-            })],
+            outputs: vec![OutputConfig::File(FileConfig::new(PathBuf::from("/var/log/audit/audit.json.gz")))],
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-/// Mode of a log: what is audited is nobody's business but root's.
-const FILE_MODE: u32 = 0o600;
+use crate::config::Access;
+
 /// Mode of a log directory that was missing.
 const DIR_MODE: u32 = 0o700;
 
@@ -24,6 +25,18 @@ pub(crate) trait Fs: Send {
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in its directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Puts a small file in the place of another whole: whoever reads it meanwhile reads one or the other.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+
+    /// What a small file contains.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The files of a directory.
+    fn list(&self, directory: &Path) -> io::Result<Vec<Listed>>;
 
     /// Whether the path leads to a regular file, or to nothing yet.
     fn may_be_log(&self, path: &Path) -> bool;
@@ -47,34 +60,89 @@ pub(crate) trait LogFile: Read + Write + Seek + Send {
     fn id(&self) -> io::Result<FileId>;
 }
 
+/// A file in a directory.
+pub(crate) struct Listed {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) modified: SystemTime,
+}
+
 /// The real one.
-pub(crate) struct RealFs;
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RealFs(pub(crate) Access);
+
+impl RealFs {
+    /// Gives a file, which may have been there with any, the mode and owner that it should have.
+    fn own(&self, file: &File) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        let Access { mode, owner, group } = self.0;
+        let other = |wanted: Option<u32>, found| wanted.filter(|wanted| *wanted != found);
+        let (owner, group) = (other(owner, metadata.uid()), other(group, metadata.gid()));
+        if owner.is_some() || group.is_some() {
+            fchown(file, owner, group)?;
+        }
+        let mut permissions = metadata.permissions();
+        if permissions.mode() & 0o7777 != mode {
+            permissions.set_mode(mode);
+            file.set_permissions(permissions)?;
+        }
+        Ok(())
+    }
+}
 
 impl Fs for RealFs {
     fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(DIR_MODE).create(directory)?;
         }
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(self.0.mode).open(path)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::Error(error) => error,
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
         })?;
-        // A file that was there may have any mode.
-        let mut permissions = file.metadata()?.permissions();
-        if permissions.mode() & 0o7777 != FILE_MODE {
-            permissions.set_mode(FILE_MODE);
-            file.set_permissions(permissions)?;
-        }
+        self.own(&file)?;
         Ok(Box::new(file))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).append(true).create_new(true).mode(FILE_MODE).open(path)?))
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(self.0.mode).open(path)?;
+        self.own(&file)?;
+        Ok(Box::new(file))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        // One that a crash left behind is ours.
+        let _ = std::fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(self.0.mode).open(&new)?;
+        let written = self.own(&file).and_then(|()| file.write_all(content)).and_then(|()| std::fs::rename(&new, path));
+        written.inspect_err(|_| drop(std::fs::remove_file(&new)))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            // It may be gone by now.
+            if let Ok(metadata) = entry.metadata().and_then(|metadata| Ok((metadata.len(), metadata.modified()?))) {
+                listed.push(Listed { path: entry.path(), bytes: metadata.0, modified: metadata.1 });
+            }
+        }
+        Ok(listed)
     }
 
     fn may_be_log(&self, path: &Path) -> bool {
@@ -142,23 +210,42 @@ pub(crate) mod faulty {
 
     impl Fs for FaultyFs {
         fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-            RealFs.open_log(path).map(|file| self.wrap(file))
+            RealFs::default().open_log(path).map(|file| self.wrap(file))
         }
 
         fn create_new(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-            RealFs.create_new(path).map(|file| self.wrap(file))
+            RealFs::default().create_new(path).map(|file| self.wrap(file))
         }
 
         fn remove(&self, path: &Path) -> io::Result<()> {
-            RealFs.remove(path)
+            RealFs::default().remove(path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            RealFs::default().rename(from, to)
+        }
+
+        fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+            if self.faults().room.is_some_and(|room| room < content.len()) {
+                return Err(io::Error::from_raw_os_error(NO_SPACE));
+            }
+            RealFs::default().replace(path, content)
+        }
+
+        fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+            RealFs::default().read(path)
+        }
+
+        fn list(&self, directory: &Path) -> io::Result<Vec<Listed>> {
+            RealFs::default().list(directory)
         }
 
         fn may_be_log(&self, path: &Path) -> bool {
-            RealFs.may_be_log(path)
+            RealFs::default().may_be_log(path)
         }
 
         fn id(&self, path: &Path) -> io::Result<FileId> {
-            RealFs.id(path)
+            RealFs::default().id(path)
         }
     }
 

@@ -8,12 +8,14 @@
 //! | an event with the names that belong to its numbers | [`Record`], [`Names`] |
 //! | one record as one line | `format/` |
 //! | bounded queue per sink, with its losses | `queue`, `worker`, [`counters`] |
+//! | digests over the segments of a log | [`chain`] |
 //! | where lines end up | `sinks/` |
 //! | logs back into events | [`read`] |
 //! | `[[output]]` tables | [`config`] |
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod chain;
 pub mod config;
 pub mod counters;
 mod error;

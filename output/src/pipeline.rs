@@ -87,6 +87,13 @@ impl Pipeline {
         if sinks.is_empty() { Ok(()) } else { Err(FlushError { sinks }) }
     }
 
+    /// Ends the current segment of every file, after what was pushed before: SIGUSR1.
+    pub fn rotate(&self) {
+        for lane in &self.lanes {
+            lane.queue.request_rotation();
+        }
+    }
+
     /// The counters of every sink, in the order of the configuration.
     pub fn counters(&self) -> Vec<SinkCounters> {
         self.lanes.iter().map(|lane| lane.meter.snapshot(&lane.name)).collect()

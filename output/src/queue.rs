@@ -21,6 +21,8 @@ pub(crate) enum Entry {
     Event { event: Arc<Event>, size: usize, lost_before: u64 },
     /// Flush what precedes, then report this ticket.
     Flush(u64),
+    /// End the segment.
+    Rotate,
 }
 
 /// Why [`Queue::take`] returned.
@@ -110,6 +112,13 @@ impl Queue {
         state.entries.push_back(Entry::Flush(ticket));
         self.wake_worker(state);
         ticket
+    }
+
+    /// Asks for the end of the segment, after what was pushed before.
+    pub(crate) fn request_rotation(&self) {
+        let mut state = self.state();
+        state.entries.push_back(Entry::Rotate);
+        self.wake_worker(state);
     }
 
     /// Whether the flush happened before `deadline`.
@@ -264,7 +273,7 @@ mod tests {
         let taken = queue.take(&mut batch, Some(Instant::now()));
         let losses = batch.iter().map(|entry| match entry {
             Entry::Event { lost_before, .. } => *lost_before,
-            Entry::Flush(_) => 0,
+            Entry::Flush(_) | Entry::Rotate => 0,
         });
         (taken, losses.collect())
     }

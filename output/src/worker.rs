@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::counters::{Cause, Meter};
-use crate::event::{Body, Event, Loss};
+use crate::event::{Body, DaemonEvent, Event, Loss, Word};
 use crate::names::Names;
 use crate::queue::{Entry, Queue, Taken};
-use crate::record::Record;
+use crate::record::{Record, UNSET};
 use crate::serials::Serials;
-use crate::sinks::Sink;
+use crate::sinks::{Rotated, Sink};
 
 /// What all sinks of a pipeline share.
 #[derive(Clone)]
@@ -59,6 +59,7 @@ impl Worker {
             return true;
         }
         self.tell_losses();
+        self.tell_rotation();
         if self.sink.stalled_until().is_some() {
             return true;
         }
@@ -94,6 +95,12 @@ impl Worker {
                 }
                 self.queue.report_flushed(ticket);
             }
+            Some(Entry::Rotate) => {
+                self.sink.rotate();
+                if self.sink.stalled_until().is_some() {
+                    return;
+                }
+            }
             Some(Entry::Event { event, .. }) => {
                 let event = Arc::clone(event);
                 self.write(&event);
@@ -117,6 +124,29 @@ impl Worker {
         }
         tracing::warn!(output = self.name, ?losses, "events lost");
         let event = Event { time: now(), serial: self.shared.serials.next(), body: Body::Lost(losses) };
+        let record = Record { event: &event, node: &self.shared.node, names: &*self.shared.names };
+        self.sink.write(&record, 0);
+    }
+
+    /// Says in the new segment that the one before it ended.
+    fn tell_rotation(&mut self) {
+        let Some(Rotated { segment, records, chain, removed }) = self.sink.rotated() else { return };
+        tracing::info!(output = self.name, segment, records, removed, "the log was rotated");
+        let mut details: Vec<(Word, String)> =
+            vec![("segment".into(), segment), ("records".into(), records.to_string())];
+        details.extend(chain.map(|digest| ("chain".into(), digest)));
+        details.push(("removed".into(), removed.to_string()));
+        let body = Body::Daemon(DaemonEvent {
+            record_type: "DAEMON_ROTATE".into(),
+            op: "rotate-logs".into(),
+            auid: UNSET,
+            pid: std::process::id(),
+            uid: nix::unistd::getuid().as_raw(),
+            session: UNSET,
+            success: true,
+            details,
+        });
+        let event = Event { time: now(), serial: self.shared.serials.next(), body };
         let record = Record { event: &event, node: &self.shared.node, names: &*self.shared.names };
         self.sink.write(&record, 0);
     }

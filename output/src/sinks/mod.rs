@@ -38,15 +38,36 @@ pub(crate) trait Sink: Send {
     /// Tries again.
     fn retry(&mut self);
 
+    /// Ends the current segment, where there are segments.
+    fn rotate(&mut self) {}
+
+    /// A segment that ended since this was last asked.
+    fn rotated(&mut self) -> Option<Rotated> {
+        None
+    }
+
     /// Makes sure that what was written stays. Returns how many events were taken and never got there.
     fn close(&mut self) -> u64;
+}
+
+/// A segment that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rotated {
+    /// Its name now.
+    pub(crate) segment: String,
+    /// Its records.
+    pub(crate) records: u64,
+    /// Digest of its sidecar, if it has one: who knows it can tell whether the log up to there was changed.
+    pub(crate) chain: Option<String>,
+    /// Old segments that were removed.
+    pub(crate) removed: usize,
 }
 
 /// Opens the sink that a table describes.
 pub(crate) fn open(config: &OutputConfig, node: &str, meter: &Arc<Meter>) -> Result<Box<dyn Sink>, OutputError> {
     let meter = Arc::clone(meter);
     Ok(match config {
-        OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs), meter)?),
+        OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs(file.access)), meter)?),
         OutputConfig::Syslog(syslog) => Box::new(syslog::SyslogSink::open(syslog, node, meter)),
         OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
     })

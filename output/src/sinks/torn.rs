@@ -310,7 +310,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         std::fs::write(&path, bytes).unwrap();
-        let mut file = RealFs.open_log(&path).unwrap();
+        let mut file = RealFs::default().open_log(&path).unwrap();
         usize::try_from(whole_length(compression, &mut *file).unwrap()).unwrap()
     }
 
@@ -359,8 +359,8 @@ mod tests {
         let whole = ends[2];
         for number in 1..=2 {
             std::fs::write(&path, &bytes[..whole + 7]).unwrap();
-            let mut file = RealFs.open_log(&path).unwrap();
-            let torn = set_aside(&RealFs, &path, &mut *file, whole as u64).unwrap();
+            let mut file = RealFs::default().open_log(&path).unwrap();
+            let torn = set_aside(&RealFs::default(), &path, &mut *file, whole as u64).unwrap();
             assert_eq!(torn, directory.path().join(format!("log.gz.torn-{number}")));
             assert_eq!(std::fs::read(&torn).unwrap(), bytes[whole..whole + 7]);
             assert_eq!(std::fs::read(&path).unwrap(), bytes[..whole]);
@@ -373,7 +373,7 @@ mod tests {
         let path = directory.path().join("log");
         let detected = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            detect(&mut *RealFs.open_log(&path).unwrap()).unwrap()
+            detect(&mut *RealFs::default().open_log(&path).unwrap()).unwrap()
         };
         for compression in ALL {
             assert_eq!(detected(&log(compression).0), Some(compression));

@@ -27,7 +27,7 @@ use crate::event::{Body, DaemonEvent, Event, FileCaps, Loss, Message, NameType, 
 use crate::record::{Record, UNSET};
 
 pub(crate) use enrich::{FieldKind, field_kind, fields, id, ids, unhex};
-use value::{capability, one_line, quoted_detail, untrusted, yes_no};
+use value::{Token, capability, one_line, quoted_detail, untrusted, yes_no};
 
 /// Between the fields of a record and its enrichment.
 pub(crate) const ENRICHMENT: u8 = 0x1d;
@@ -96,13 +96,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// One line; `fields` writes what stands between header and enrichment.
     fn line(&mut self, record_type: &str, fields: impl FnOnce(&mut Vec<u8>)) {
-        if self.style.node == Node::Named {
-            self.lines.extend_from_slice(b"node=");
-            one_line(self.lines, self.record.node.as_bytes());
-            self.lines.push(b' ');
+        if self.style.node == Node::Named && !self.record.node.is_empty() {
+            put!(self.lines, "node={} ", Token(self.record.node));
         }
-        self.lines.extend_from_slice(b"type=");
-        one_line(self.lines, record_type.as_bytes());
+        put!(self.lines, "type={}", Token(record_type));
         self.lines.extend_from_slice(self.header.as_bytes());
         let start = self.lines.len();
         fields(self.lines);
@@ -268,7 +265,7 @@ pub(crate) fn lost_fields(out: &mut Vec<u8>, losses: &[Loss]) {
     let total = losses.iter().fold(0_u64, |total, loss| total.saturating_add(loss.count));
     put!(out, "op={LOST_OP} auid={UNSET} pid=0 uid=0 ses={UNSET} lost={total}");
     for loss in losses {
-        put!(out, " {}={}", loss.cause, loss.count);
+        put!(out, " {}={}", Token(&loss.cause), loss.count);
     }
     put!(out, " res=failed");
 }
@@ -283,7 +280,7 @@ pub(crate) fn daemon_fields(out: &mut Vec<u8>, daemon: &DaemonEvent) {
         put!(out, "op={}", quoted_detail(&daemon.op));
     }
     for (name, value) in &daemon.details {
-        put!(out, " {name}={}", quoted_detail(value));
+        put!(out, " {}={}", Token(name), quoted_detail(value));
     }
     match (of_kernel, daemon.success) {
         (true, success) => put!(out, " res={}", u8::from(success)),

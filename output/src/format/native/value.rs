@@ -1,7 +1,7 @@
 //! Values of native fields, in the kernel's spellings (kernel/audit.c, kernel/auditsc.c).
 
 use std::borrow::Cow;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 use std::io::Write;
 
 /// `NAME=VALUE` of bytes that a user chose: in quotes, or in hexadecimal where a quote, a space, a control character or
@@ -63,6 +63,16 @@ pub(super) struct Device(pub(super) u32);
 impl Display for Device {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:02x}:{:02x}", self.0 >> 20, self.0 & 0xf_ffff)
+    }
+}
+
+/// A name, which cannot contain what ends it.
+pub(super) struct Token<'a>(pub(super) &'a str);
+
+impl Display for Token<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |character: &char| character.is_ascii_graphic() && *character != '=';
+        self.0.chars().try_for_each(|character| out.write_char(if fits(&character) { character } else { '_' }))
     }
 }
 

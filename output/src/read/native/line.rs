@@ -45,12 +45,17 @@ impl Line {
         (self.serial, self.time, &self.node) == (other.serial, other.time, &other.node)
     }
 
-    /// Whether no record of the event follows.
-    pub(super) fn ends_event(&self) -> bool {
+    /// Whether it is an event of its own.
+    pub(super) fn stands_alone(&self) -> bool {
         let alone = |number| {
             (number < 1300 && number != LOGIN) || number >= 2100 || ALONE.iter().any(|range| range.contains(&number))
         };
-        self.is_end() || self.record_type == "PROCTITLE" || record_type_number(&self.record_type).is_some_and(alone)
+        record_type_number(&self.record_type).is_some_and(alone)
+    }
+
+    /// Whether no record of the event follows.
+    pub(super) fn ends_event(&self) -> bool {
+        self.is_end() || self.record_type == "PROCTITLE"
     }
 
     /// `EOE`: nothing but the end.

@@ -38,6 +38,10 @@ impl Assembler {
     pub(super) fn line(&mut self, line: &[u8]) -> Result<(), Problem> {
         let line = Line::parse(line).ok_or(Problem::Native)?;
         self.last = line.time;
+        if line.stands_alone() {
+            self.pending.push_back(Pending { records: vec![line], whole: true });
+            return Ok(());
+        }
         let ends = line.ends_event();
         let known = self.pending.iter_mut().rev().find(|event| !event.whole && event.records[0].same_event(&line));
         match known {

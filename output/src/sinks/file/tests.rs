@@ -5,23 +5,21 @@ use std::io::Read;
 use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
-use crate::config::QueueLimits;
 use crate::fs::RealFs;
 use crate::fs::faulty::FaultyFs;
 use crate::samples;
 
 const ALL: [Compression; 3] = [Compression::Gzip, Compression::Zstd, Compression::None];
 
-fn config(path: &Path, compression: Compression) -> FileConfig {
+pub(super) fn config(path: &Path, compression: Compression) -> FileConfig {
     FileConfig {
-        path: path.to_owned(),
-        format: Format::Json,
         compression,
         flush_events: NonZeroU64::new(3).unwrap(),
         flush_after: Duration::from_millis(20),
-        limits: QueueLimits::default(),
+        ..FileConfig::new(path.to_owned())
     }
 }
 
@@ -29,19 +27,19 @@ fn open(path: &Path, compression: Compression) -> (FileSink, Arc<Meter>) {
     open_on(&FaultyFs::default(), path, compression)
 }
 
-fn open_on(fs: &FaultyFs, path: &Path, compression: Compression) -> (FileSink, Arc<Meter>) {
+pub(super) fn open_on(fs: &FaultyFs, path: &Path, compression: Compression) -> (FileSink, Arc<Meter>) {
     let meter = Arc::new(Meter::default());
     let sink = FileSink::open(&config(path, compression), Box::new(fs.clone()), Arc::clone(&meter)).unwrap();
     (sink, meter)
 }
 
-fn write(sink: &mut FileSink, serial: u64) {
+pub(super) fn write(sink: &mut FileSink, serial: u64) {
     let event = crate::event::Event { serial, ..samples::event(samples::daemon()) };
     sink.write(&samples::record(&event), 1);
 }
 
 /// Serials of the records that stock tools would read, in order. Panics on anything that is not whole.
-fn serials(path: &Path, compression: Compression) -> Vec<u64> {
+pub(super) fn serials(path: &Path, compression: Compression) -> Vec<u64> {
     let bytes = fs::read(path).unwrap();
     let mut text = String::new();
     match compression {
@@ -88,12 +86,15 @@ fn after_a_crash_in_the_middle_of_a_write_nothing_whole_is_lost_and_the_log_goes
         write(&mut sink, 0);
         sink.flush();
         let whole = fs::read(&path).unwrap().len();
+        let sidecar = directory.path().join("log.sha256");
+        let attested = fs::read(&sidecar).unwrap();
         write(&mut sink, 1);
         sink.flush();
         drop(sink);
         let all = fs::read(&path).unwrap();
         for cut in whole + 1..all.len() {
             fs::write(&path, &all[..cut]).unwrap();
+            fs::write(&sidecar, &attested).unwrap();
             let (mut sink, meter) = open(&path, compression);
             write(&mut sink, 2);
             sink.flush();
@@ -214,7 +215,7 @@ fn what_cannot_be_a_log_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let refuse = |path: &Path, compression| {
-        let opened = FileSink::open(&config(path, compression), Box::new(RealFs), Arc::default());
+        let opened = FileSink::open(&config(path, compression), Box::new(RealFs::default()), Arc::default());
         opened.err().expect("opened").to_string()
     };
     assert!(refuse(directory.path(), Compression::Gzip).ends_with("is not a regular file"));

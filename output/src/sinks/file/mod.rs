@@ -5,20 +5,25 @@
 //! is cut off again before the next attempt, and what a crash left is set aside when the file is next opened (`torn`).
 //!
 //! While the file cannot be written (full disk), the finished member waits in memory and nothing else is taken.
+//!
+//! A segment that is long enough gets a name of its own (`rotate`, `segment`), and beside each segment stands a sidecar
+//! with its digest ([`crate::chain`]).
+
+mod rotate;
+mod segment;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Sink;
+use self::segment::{Names, Segment, Times};
 use super::backoff::Backoff;
 use super::member::Encoder;
-use super::torn;
-use crate::config::{Compression, FileConfig};
+use super::{Rotated, Sink, torn};
+use crate::config::{Compression, FileConfig, Fsync};
 use crate::counters::Meter;
 use crate::error::OutputError;
-use crate::format::Format;
 use crate::fs::{Fs, LogFile};
 use crate::record::Record;
 
@@ -27,13 +32,19 @@ const MEMBER_BYTES: usize = 4 << 20;
 
 /// See the module's documentation.
 pub(crate) struct FileSink {
-    path: PathBuf,
-    format: Format,
-    compression: Compression,
-    flush_events: u64,
-    flush_after: Duration,
+    config: FileConfig,
+    names: Names,
     fs: Box<dyn Fs>,
     file: Box<dyn LogFile>,
+    segment: Segment,
+    /// Events in the segment, and since when there are any.
+    segment_events: u64,
+    segment_since: Option<Instant>,
+    rotated: Option<Rotated>,
+    /// Since when the disk may not have everything.
+    unsynced: Option<Instant>,
+    /// The sidecar could not be written; that was told.
+    chain_failing: bool,
     meter: Arc<Meter>,
     encoder: Encoder,
     gathering: Gathering,
@@ -49,28 +60,38 @@ struct Gathering {
     lines: Vec<u8>,
     records: u64,
     events: u64,
+    times: Times,
     since: Option<Instant>,
 }
 
 /// A member that the file does not have yet.
 struct Finished {
     member: Vec<u8>,
+    records: u64,
     events: u64,
+    times: Times,
 }
 
 impl FileSink {
     /// Opens (or creates) the file and sets a torn tail aside.
     pub(crate) fn open(config: &FileConfig, fs: Box<dyn Fs>, meter: Arc<Meter>) -> Result<Self, OutputError> {
         let encoder = Encoder::new(config.compression).map_err(OutputError::Compressor)?;
-        let file = open_log(&*fs, config, &meter)?;
+        let mut file = open_log(&*fs, config, &meter)?;
+        let names = Names::of(config);
+        let segment = rotate::adopt(&*fs, &names, &mut file);
+        let segment =
+            segment.map_err(|source| OutputError::File { action: "read", path: config.path.clone(), source })?;
         Ok(Self {
-            path: config.path.clone(),
-            format: config.format,
-            compression: config.compression,
-            flush_events: config.flush_events.get(),
-            flush_after: config.flush_after,
+            config: config.clone(),
+            names,
             fs,
             file,
+            segment,
+            segment_events: 0,
+            segment_since: None,
+            rotated: None,
+            unsynced: None,
+            chain_failing: false,
             meter,
             encoder,
             gathering: Gathering::default(),
@@ -90,7 +111,8 @@ impl FileSink {
         // events stay gathered for the next attempt.
         match self.encoder.member(&gathered.lines) {
             Ok(member) => {
-                self.finished = Some(Finished { member, events: gathered.events });
+                let Gathering { records, events, times, .. } = *gathered;
+                self.finished = Some(Finished { member, records, events, times });
                 self.gathering.clear();
             }
             Err(error) => self.failed("compress records for", &error),
@@ -105,8 +127,9 @@ impl FileSink {
                 self.meter.wrote(finished.events, finished.member.len());
                 if self.backoff.succeeded() {
                     self.meter.set_stalled(false);
-                    tracing::info!(path = %self.path.display(), "writing again");
+                    tracing::info!(path = %self.config.path.display(), "writing again");
                 }
+                self.wrote(&finished);
             }
             Err(error) => {
                 self.finished = Some(finished);
@@ -123,7 +146,12 @@ impl FileSink {
             }
             self.cut_to = None;
         }
-        let before = self.file.length()?;
+        let mut before = self.file.length()?;
+        if before != self.segment.bytes {
+            tracing::error!(path = %self.config.path.display(), "somebody else changed the log");
+            self.segment = rotate::adopt(&*self.fs, &self.names, &mut self.file)?;
+            before = self.file.length()?;
+        }
         self.file.write_all(member).inspect_err(|_| {
             // Frees the space too, so that others can use it meanwhile.
             self.cut_to = self.file.set_length(before).err().map(|_| before);
@@ -133,18 +161,21 @@ impl FileSink {
     /// Opens the path anew where it no longer leads to the open file: somebody moved or removed it, and what is written to
     /// the old one would never be found.
     fn follow_path(&mut self) -> io::Result<()> {
-        let current = self.fs.id(&self.path);
+        let current = self.fs.id(&self.config.path);
         if current.as_ref().is_ok_and(|id| self.file.id().is_ok_and(|own| own == *id)) {
             return Ok(());
         }
-        if current.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) || !self.fs.may_be_log(&self.path) {
+        if current.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) || !self.fs.may_be_log(&self.config.path)
+        {
             // Not visible at the moment; the open file is still good.
             return Ok(());
         }
-        let mut file = self.fs.open_log(&self.path)?;
-        let torn = repair(&*self.fs, &self.path, self.compression, &mut *file)?;
+        let path = &self.config.path;
+        let mut file = self.fs.open_log(path)?;
+        let torn = repair(&*self.fs, path, self.config.compression, &mut *file)?;
         self.meter.tore(torn);
-        tracing::info!(path = %self.path.display(), "the file was moved or removed: opened it anew");
+        tracing::info!(path = %path.display(), "the file was moved or removed: opened it anew");
+        self.segment = rotate::adopt(&*self.fs, &self.names, &mut file)?;
         self.file = file;
         self.cut_to = None;
         Ok(())
@@ -154,7 +185,7 @@ impl FileSink {
         self.meter.failed();
         self.meter.set_stalled(true);
         if self.backoff.failed() {
-            tracing::warn!(path = %self.path.display(), %error, "cannot {action} the log; records wait and are lost when the queue is full");
+            tracing::warn!(path = %self.config.path.display(), %error, "cannot {action} the log; records wait and are lost when the queue is full");
         }
     }
 }
@@ -164,19 +195,23 @@ impl Gathering {
         self.lines.clear();
         self.records = 0;
         self.events = 0;
+        self.times = None;
         self.since = None;
     }
 }
 
 impl Sink for FileSink {
     fn write(&mut self, record: &Record<'_>, events: u64) {
-        self.format.write_lines(record, &mut self.gathering.lines);
+        self.config.format.write_lines(record, &mut self.gathering.lines);
         self.gathering.records += 1;
         self.gathering.events += events;
+        let time = record.event.time;
+        let (first, last) = self.gathering.times.unwrap_or((time, time));
+        self.gathering.times = Some((first.min(time), last.max(time)));
         if self.gathering.since.is_none() {
             self.gathering.since = Some(Instant::now());
         }
-        if self.gathering.records >= self.flush_events || self.gathering.lines.len() >= MEMBER_BYTES {
+        if self.gathering.records >= self.config.flush_events.get() || self.gathering.lines.len() >= MEMBER_BYTES {
             self.flush();
         }
     }
@@ -186,10 +221,26 @@ impl Sink for FileSink {
             self.finish_member();
         }
         self.write_member();
+        if self.finished.is_none() {
+            self.sync_if_due();
+            self.rotate_if_due();
+        }
+    }
+
+    fn rotate(&mut self) {
+        self.flush();
+        if self.finished.is_none() {
+            self.end_segment();
+        }
+    }
+
+    fn rotated(&mut self) -> Option<Rotated> {
+        self.rotated.take()
     }
 
     fn due(&self) -> Option<Instant> {
-        self.gathering.since.map(|since| since + self.flush_after)
+        let flush = self.gathering.since.map(|since| since + self.config.flush_after);
+        [flush, self.sync_due(), self.rotation_due()].into_iter().flatten().min()
     }
 
     fn stalled_until(&self) -> Option<Instant> {
@@ -203,7 +254,7 @@ impl Sink for FileSink {
     fn close(&mut self) -> u64 {
         if let Err(error) = self.file.sync() {
             self.meter.failed();
-            tracing::error!(path = %self.path.display(), %error, "cannot sync the log");
+            tracing::error!(path = %self.config.path.display(), %error, "cannot sync the log");
         }
         self.gathering.events + self.finished.as_ref().map_or(0, |finished| finished.events)
     }
@@ -230,7 +281,7 @@ fn open_log(fs: &dyn Fs, config: &FileConfig, meter: &Meter) -> Result<Box<dyn L
 }
 
 /// Sets a torn tail aside; returns its length.
-fn repair(fs: &dyn Fs, path: &std::path::Path, compression: Compression, file: &mut dyn LogFile) -> io::Result<u64> {
+fn repair(fs: &dyn Fs, path: &Path, compression: Compression, file: &mut dyn LogFile) -> io::Result<u64> {
     let length = file.length()?;
     let whole = torn::whole_length(compression, file)?;
     if whole == length {
@@ -245,5 +296,6 @@ fn repair(fs: &dyn Fs, path: &std::path::Path, compression: Compression, file: &
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
+mod rotate_tests;
+#[cfg(test)]
 mod tests;

@@ -15,14 +15,17 @@
 //! assert_eq!(config.output.len(), 2);
 //! ```
 
+mod file;
+
 use std::fmt::{self, Display};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::format::{Content, Format, NativeStyle, Node};
+
+pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
 
 /// One `[[output]]` table. Keys that its type does not have are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -53,24 +56,6 @@ impl OutputConfig {
             Self::Stdout(stdout) => stdout.limits,
         }
     }
-}
-
-/// `type = "file"`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawFileConfig")]
-pub struct FileConfig {
-    /// `path`: the file, absolute. Its directory is created (mode 0700) where it is missing; the file has mode 0600.
-    pub path: PathBuf,
-    /// `format`: `json` (default), `text` or `native`.
-    pub format: Format,
-    /// `compression`: `gzip` (default), `zstd` or `none`.
-    pub compression: Compression,
-    /// `flush_events`: records per compressed member, at most. Default 1000.
-    pub flush_events: NonZeroU64,
-    /// `flush_ms`: the longest that a record waits in memory before it is written, in milliseconds. Default 1000.
-    pub flush_after: Duration,
-    /// `queue` and `queue_bytes`.
-    pub limits: QueueLimits,
 }
 
 /// `type = "syslog"`: RFC 5424 messages with the record as MSG.
@@ -235,21 +220,6 @@ syslog_numbers! {
 /// unknown keys.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawFileConfig {
-    path: PathBuf,
-    format: Option<FormatName>,
-    enriched: Option<bool>,
-    with_node: Option<bool>,
-    #[serde(default)]
-    compression: Compression,
-    flush_events: Option<NonZeroU64>,
-    flush_ms: Option<NonZeroU64>,
-    queue: Option<NonZeroUsize>,
-    queue_bytes: Option<NonZeroUsize>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawSyslogConfig {
     target: Option<SyslogTarget>,
     format: Option<FormatName>,
@@ -306,25 +276,6 @@ fn limits(events: Option<NonZeroUsize>, bytes: Option<NonZeroUsize>) -> QueueLim
     QueueLimits { events: events.unwrap_or(default.events), bytes: bytes.unwrap_or(default.bytes) }
 }
 
-impl TryFrom<RawFileConfig> for FileConfig {
-    type Error = String;
-
-    fn try_from(raw: RawFileConfig) -> Result<Self, String> {
-        const THOUSAND: NonZeroU64 = NonZeroU64::new(1000).unwrap();
-        if !raw.path.is_absolute() || raw.path.file_name().is_none() {
-            return Err(format!("path `{}` must be absolute and name a file", raw.path.display()));
-        }
-        Ok(Self {
-            path: raw.path,
-            format: format(raw.format.unwrap_or(FormatName::Json), raw.enriched, raw.with_node)?,
-            compression: raw.compression,
-            flush_events: raw.flush_events.unwrap_or(THOUSAND),
-            flush_after: Duration::from_millis(raw.flush_ms.unwrap_or(THOUSAND).get()),
-            limits: limits(raw.queue, raw.queue_bytes),
-        })
-    }
-}
-
 impl TryFrom<RawSyslogConfig> for SyslogConfig {
     type Error = String;
 
@@ -351,6 +302,8 @@ impl TryFrom<RawStdoutConfig> for StdoutConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(table: &str) -> Result<OutputConfig, String> {
