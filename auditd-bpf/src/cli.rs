@@ -21,6 +21,7 @@ use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::rule_files::DEFAULT_RULES;
+use crate::verify;
 
 /// Audits with BPF LSM: auditctl's rules, decided in the kernel, one JSON record per event
 #[derive(Debug, Parser)]
@@ -44,6 +45,8 @@ enum Command {
     Fmt(FmtOptions),
     /// Write logs, ours or auditd's, in another format
     Convert(ConvertOptions),
+    /// Compare logs with the digests beside them; tell what was removed, reordered or edited
+    Verify(VerifyOptions),
     /// Ask the running daemon, as auditctl does: rules, status, settings; also by the program name `auditctl`
     #[command(disable_help_flag = true)]
     Ctl(Words),
@@ -69,6 +72,13 @@ pub struct DaemonOptions {
     /// Configuration file; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct VerifyOptions {
+    /// Directories of logs
+    #[arg(value_name = "DIR", default_value = "/var/log/audit")]
+    directories: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +165,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
         Command::Convert(options) => convert::run(&options, &mut out, &mut err),
+        Command::Verify(options) => verify::run(&options.directories, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
@@ -289,6 +300,7 @@ mod tests {
             "explain",
             "fmt",
             "convert",
+            "verify",
             "/etc/audit/auditd-bpf.toml",
             "AUDITD_BPF_LOG",
             "  6  an error in",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use auditd_bpf_common::limits::RING_BYTES;
 use clap::ValueEnum;
 use output::OutputConfig;
-use output::config::{Compression, FileConfig, QueueLimits};
+use output::config::FileConfig;
 use rules::Dialect;
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};

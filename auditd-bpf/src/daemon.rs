@@ -286,9 +286,7 @@ impl Daemon {
         while let Some(info) = signals.read_signal().map_err(system("receive a signal"))? {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGHUP) => self.reload(&Requester::of(info.ssi_pid, info.ssi_uid)),
-                Ok(Signal::SIGUSR1) => {
-                    tracing::info!("SIGUSR1: nothing to rotate; a log that was moved is opened anew");
-                }
+                Ok(Signal::SIGUSR1) => self.pipeline.rotate(),
                 Ok(Signal::SIGUSR2) => tracing::info!("SIGUSR2: nothing to resume; outputs try again by themselves"),
                 Ok(Signal::SIGCONT) => self.log_state(),
                 _ => return Ok(Asked::End),

@@ -13,6 +13,7 @@
 //! | can this host do it, and if not, why | [`doctor`] |
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
+//! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -39,4 +40,5 @@ pub mod names;
 pub mod rule_files;
 mod rules_watch;
 pub mod store;
+pub mod verify;
 mod version_order;

@@ -34,7 +34,8 @@ impl Names for Nobody {
 }
 
 fn start(path: &Path) -> Pipeline {
-    let config = format!("type = 'file'\npath = '{}'\nflush_events = 7\nflush_ms = 1\nrotate_records = 300", path.display());
+    let config =
+        format!("type = 'file'\npath = '{}'\nflush_events = 7\nflush_ms = 1\nrotate_records = 300", path.display());
     let config: OutputConfig = toml::from_str(&config).unwrap();
     Pipeline::start(&[config], "node", Arc::new(Nobody)).unwrap()
 }

@@ -1,6 +1,7 @@
 //! Whether the segments of a directory are what was written.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::{self, Display};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -99,7 +100,7 @@ impl Display for Finding {
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Segments that were read, records in them as the sidecars say, and their bytes.
+    /// Segments that were read.
     pub segments: u64,
     /// Records in them, as the sidecars say.
     pub records: u64,
@@ -135,10 +136,11 @@ pub fn verify(directory: &Path) -> io::Result<Report> {
         };
         let found = Found { path: path.clone(), digest: Digest::of(&text), sidecar };
         let segments = logs.entry(log_of(directory, &segment_of(path))).or_default();
-        if segments.contains_key(&found.sidecar.number) {
-            report.findings.push(Finding::Doubled { sidecar: path.clone() });
-        } else {
-            segments.insert(found.sidecar.number, found);
+        match segments.entry(found.sidecar.number) {
+            Entry::Occupied(_) => report.findings.push(Finding::Doubled { sidecar: path.clone() }),
+            Entry::Vacant(place) => {
+                place.insert(found);
+            }
         }
     }
     for (log, segments) in &logs {
