@@ -93,6 +93,6 @@ mod tests {
         assert_eq!((code, &*err), (ExitCode::Failure, "DIR: no log with digests is here\n"));
         let (code, _, err) = verify(&directory.path().join("absent"));
         assert_eq!(code, ExitCode::Failure);
-        assert!(err.starts_with("DIR/absent: No such file"), "{err}");
+        assert!(err.starts_with("DIR: No such file"), "{err}");
     }
 }
