@@ -27,6 +27,8 @@ counters! {
     EMITTED = 7, "emitted";
     /// Events not recorded because the program that completes them could not be reached.
     LOST_STAGE = 8, "tail_call";
+    /// Tasks that a rule of the task list leaves out, but for want of memory were not.
+    TASK_NOT_LEFT_OUT = 9, "task_not_left_out";
 }
 
 /// Size of the counter map.

@@ -39,6 +39,9 @@ hooks! {
     INODE_GET_ACL = 28, "inode_get_acl";
 }
 
+/// The hook that sees tasks come; it has no object.
+pub const TASK_ALLOC: &str = "task_alloc";
+
 /// Number of a hook by name.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {

@@ -18,6 +18,7 @@ macro_rules! kernel_fields {
             INODE_I_UID = "inode.i_uid.val";
             INODE_I_GID = "inode.i_gid.val";
             INODE_I_RDEV = "inode.i_rdev";
+            SUPER_BLOCK_S_MAGIC = "super_block.s_magic";
             SUPER_BLOCK_S_DEV = "super_block.s_dev";
             DENTRY_D_PARENT = "dentry.d_parent";
             DENTRY_D_INODE = "dentry.d_inode";

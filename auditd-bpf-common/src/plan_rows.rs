@@ -3,7 +3,7 @@
 //! Rules of a set are numbered in match order; a *row* is a bitmap over them. Each lookup gives the row of rules that its
 //! value satisfies; the rows are ANDed, and the lowest bit left is the deciding rule.
 
-use crate::limits::{BLOOM_WORDS, WORDS};
+use crate::limits::{BLOOM_WORDS, MAX_FS_TYPES, WORDS};
 
 /// Row 0: no rule.
 pub const ROW_NONE: u32 = 0;
@@ -150,6 +150,13 @@ pub struct Header {
     pub object_tests: u32,
     /// Row of rules whose object is told by its inode number alone.
     pub inode_row: u32,
+    /// Row of rules of the task list.
+    pub task_row: u32,
+    /// Number of [`Header::fs_types`] in use.
+    pub fs_type_count: u32,
+    /// File systems whose objects are not recorded: an [`operator`], [`operator::EQUAL`] or [`operator::NOT_EQUAL`], and a
+    /// magic number (`s_magic`).
+    pub fs_types: [[u32; 2]; MAX_FS_TYPES],
     /// Bits of [`bloom_bit`] of every inode in the object table: most that are met are in none, and cost no look-up.
     pub bloom: [u64; BLOOM_WORDS],
     /// Row by access of an open: index is the perm bits (read 4, write 2).
@@ -285,7 +292,7 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
-    assert!(size_of::<Header>() == 18 * 4 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
+    assert!(size_of::<Header>() == 20 * 4 + MAX_FS_TYPES * 8 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
     assert!(size_of::<SyscallEntry>() == 24);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };

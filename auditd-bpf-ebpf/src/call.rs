@@ -5,7 +5,7 @@ use crate::{
     kernel::{self, Object, Task, field},
     maps::DAEMON_PID,
     record,
-    task::Subject,
+    task::{self, Subject},
 };
 use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class};
 
@@ -40,7 +40,10 @@ impl Call {
         let registers = task.registers();
         let (number, abi) = (kernel::syscall_number(registers), task.abi());
         let entry = tables.syscall(abi, number)?;
-        if entry.hooks >> hook & 1 == 0 || field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load() {
+        if entry.hooks >> hook & 1 == 0
+            || field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load()
+            || task::is_left_out(tables, task)
+        {
             return None;
         }
         Some(Self { task, registers, number, abi, tables, entry })
@@ -55,15 +58,15 @@ impl Call {
         }
     }
 
-    /// Whether the event can still match, the result being unknown: decides if the objects are worth recording.
+    /// Whether the event can still match, the result being unknown: decides if the objects are worth recording. `met`, the
+    /// rules that objects satisfy, becomes the rules that can match: there is no stack for a second bitmap.
     #[inline(never)]
     pub fn may_match(&self, met: &mut Rules, access: u32, alone: u32) -> bool {
-        no_rules!(rules);
-        self.tables.candidates(rules, self.entry.row, met, alone);
+        self.tables.candidates(met, self.entry.row, alone);
         if record::is_open(self.entry.class) {
-            self.tables.narrow(rules, self.tables.header.perm_rows[(access & 7) as usize]);
+            self.tables.narrow(met, self.tables.header.perm_rows[(access & 7) as usize]);
         }
-        if !self.tables.any(rules) {
+        if !self.tables.any(met) {
             return false;
         }
         if self.entry.class == class::EXEC {
@@ -71,8 +74,8 @@ impl Call {
             return true;
         }
         self.tables
-            .narrow_subject(rules, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
-        self.tables.any(rules)
+            .narrow_subject(met, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
+        self.tables.any(met)
     }
 
     /// The same for a call whose object is no file.

@@ -77,11 +77,10 @@ impl Tables {
         }
     }
 
-    /// The rules of `row` that have met their object, and those of `alone`, which test none. `met` stays as it is; it is mutable
-    /// because the verifier lets no read-only memory into a global function.
+    /// Keeps the rules of `row`, and adds those of `alone`, which test no object.
     #[inline(always)]
-    pub fn candidates(self, rules: &mut Rules, row: u32, met: &mut Rules, alone: u32) {
-        rules_candidates(self.slot, row, rules, met, alone);
+    pub fn candidates(self, met: &mut Rules, row: u32, alone: u32) {
+        rules_candidates(self.slot, row, alone, met);
     }
 
     /// Keeps the rules whose tests of one ordered field hold for `value`.
@@ -240,14 +239,12 @@ pub extern "C" fn rules_exclude(slot: u32, number: u32, rules: *mut Rules) -> i3
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn rules_candidates(slot: u32, number: u32, rules: *mut Rules, met: *mut Rules, alone: u32) -> i32 {
+extern "C" fn rules_candidates(slot: u32, number: u32, alone: u32, met: *mut Rules) -> i32 {
     // SAFETY: as in `rules_load`.
-    let Some(rules) = (unsafe { rules.as_mut() }) else { return 0 };
-    // SAFETY: as in `rules_load`.
-    let Some(met) = (unsafe { met.as_ref() }) else { return 0 };
+    let Some(met) = (unsafe { met.as_mut() }) else { return 0 };
     let Some(named) = row(slot, number) else { return 0 };
     let Some(alone) = row(slot, alone) else { return 0 };
-    each_word(words_in_use(slot), |i| rules.words[i] = named.words[i] & met.words[i] | alone.words[i]);
+    each_word(words_in_use(slot), |i| met.words[i] = named.words[i] & met.words[i] | alone.words[i]);
     0
 }
 

@@ -51,6 +51,9 @@ pub static STAGES_1: ProgramArray<{ STAGE_COUNT as usize }> = ProgramArray::new(
 static COUNTERS: PerCpuArray<u64, { counters::SLOTS as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static TASKS: TaskStorage<TaskContext> = TaskStorage::new();
+/// Tasks that rules of the task list left out when they came.
+#[btf_map]
+pub static LEFT_OUT: TaskStorage<u64> = TaskStorage::new();
 
 /// Thread group whose own acts are never recorded, as the kernel never audits auditd.
 #[unsafe(no_mangle)]

@@ -7,8 +7,8 @@ use crate::{
 };
 use auditd_bpf_common::{
     counters,
-    limits::{NAME_BYTES, NEAR_LEVELS, WALK_STEPS},
-    plan_rows::{NameKey, ObjectKey, ROW_NONE, hash_step},
+    limits::{MAX_FS_TYPES, NAME_BYTES, NEAR_LEVELS, WALK_STEPS},
+    plan_rows::{NameKey, ObjectKey, ROW_NONE, hash_step, operator},
 };
 
 /// Where matching begins.
@@ -21,14 +21,13 @@ pub enum Level {
     Directory,
 }
 
-/// Adds the rules that an object satisfies, and tells if there may be any. A function of its own, not global: it takes a typed
-/// pointer, and inlined once per object it would take its callers' stack.
+/// Adds the rules that an object satisfies, and tells if there may be any.
 ///
 /// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
 /// kernel's `audit_tree`.
-#[inline(never)]
-pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object, from: Level) -> bool {
-    let Some(tables) = Tables::of_slot(slot) else { return false };
+#[inline(always)]
+pub fn match_object<M: Memory>(tables: Tables, rules: &mut Rules, dentry: Object, from: Level) -> bool {
+    let slot = tables.slot;
     let dev: u32 = M::load(M::load::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
     // A rule on a path looks at the object and its directory.
     let levels = if tables.header.tests_dir != 0 { NEAR_LEVELS } else { 2 };
@@ -38,7 +37,9 @@ pub fn match_object<M: Memory>(slot: u32, rules: &mut Rules, dentry: Object, fro
             return found != 0;
         }
         if level != 0 || from == Level::Itself {
-            let ino: u64 = M::load(M::load::<Object>(at, &kernel::DENTRY_D_INODE), &kernel::INODE_I_INO);
+            let inode: Object = M::load(at, &kernel::DENTRY_D_INODE);
+            // Newer kernels ask for the check, though there is one.
+            let ino: u64 = if inode.is_null() { 0 } else { M::load(inode, &kernel::INODE_I_INO) };
             if tables.may_know(dev, ino) {
                 found |= match level {
                     0 => objects_meet_itself(slot, dev, ino, rules),
@@ -141,6 +142,34 @@ unsafe extern "C" fn tree_step(_: u32, walk: *mut TreeWalk) -> i64 {
         return 1;
     }
     walk.dentry = parent;
+    0
+}
+
+/// Whether a rule of the filesystem list keeps an object out of records, and so from being matched (`audit_inode` in
+/// `kernel/auditsc.c`).
+#[inline(always)]
+pub fn is_hidden<M: Memory>(tables: Tables, dentry: Object) -> bool {
+    let count = tables.header.fs_type_count;
+    count != 0
+        && objects_hidden(
+            tables.slot,
+            M::load(M::load::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_MAGIC),
+        ) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn objects_hidden(slot: u32, magic: u64) -> i32 {
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
+    for index in 0..MAX_FS_TYPES {
+        if index as u32 >= tables.header.fs_type_count {
+            break;
+        }
+        let [operator, value] = tables.header.fs_types[index];
+        if operator::holds(operator, magic as u32, value) {
+            return 1;
+        }
+    }
     0
 }
 

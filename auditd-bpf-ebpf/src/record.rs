@@ -3,9 +3,9 @@
 use crate::{
     call::{Call, Moment},
     emit,
-    filter::{each_word, no_rules},
+    filter::{Rules, Tables, each_word, no_rules},
     kernel::{self, Memory, Object, Probed, Typed, field},
-    objects::{Level, match_object},
+    objects::{Level, is_hidden, match_object},
     path,
     task::{self, Context, Created, TaskContext},
     tests::tests_of_object,
@@ -87,66 +87,54 @@ pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
 /// Records objects of a call. `access`: perm bits of an open.
 #[inline(always)]
 pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32, moment: Moment, objects: [Met; N]) {
-    if call.tables.header.object_tests != 0 {
-        tested_objects_of::<M, N>(call, hook, access, moment, objects);
-        return;
-    }
     no_rules!(met);
     let mut found = false;
     each(&objects, |object| {
         if let Some((dentry, from)) = object.dentry() {
-            found |= match_object::<M>(call.tables.slot, met, dentry, from);
+            found |= meet::<M>(call, met, dentry, from);
         }
     });
     let alone = call.alone_row(moment);
-    if !found && alone == ROW_NONE || !call.may_match(met, access, alone) {
+    if !found && alone == ROW_NONE {
         return;
     }
     let Some(context) = task::begin(call) else { return };
-    if context.header.hook == hooks::MAY_OPEN {
-        // What was met there was so for the case that nothing else would be.
-        context.forget_objects();
+    forget_provisional(context);
+    each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
+    context.access = access;
+    if !call.may_match(met, access, alone) {
+        return;
     }
     note_hook(context, hook);
-    context.access = access;
-    each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
     each(&objects, |object| append_object::<M>(context, object));
 }
 
-/// The same where rules test more of objects than path and dir. What each of them meets is kept in the context, which is begun
-/// in any case: there is no room for it on the stack.
+/// What `may_open` was shown is noted for the case that no hook is shown anything.
 #[inline(always)]
-fn tested_objects_of<M: Memory, const N: usize>(
-    call: &Call,
-    hook: u32,
-    access: u32,
-    moment: Moment,
-    objects: [Met; N],
-) {
-    let Some(context) = task::begin(call) else { return };
+fn forget_provisional(context: &mut TaskContext) {
     if context.header.hook == hooks::MAY_OPEN {
         context.forget_objects();
     }
-    each(&objects, |object| {
-        if let Some((dentry, from)) = object.dentry() {
-            meet_tests::<M>(call, context, dentry, from);
-        }
-    });
-    let alone = call.alone_row(moment);
-    if call.may_match(&mut context.object_rules, access, alone) {
-        note_hook(context, hook);
-        context.access = access;
-        each(&objects, |object| append_object::<M>(context, object));
-    }
 }
 
+/// Adds the rules that an object satisfies. Where rules test more of it than path and dir, what it meets is kept in the
+/// context, which is begun in any case: there is no room for it on the stack.
 #[inline(never)]
-fn meet_tests<M: Memory>(call: &Call, context: &mut TaskContext, dentry: Object, from: Level) {
+fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, from: Level) -> bool {
     let tables = call.tables;
+    if is_hidden::<M>(tables, dentry) {
+        return false;
+    }
+    if tables.header.object_tests == 0 {
+        return match_object::<M>(tables, met, dentry, from);
+    }
+    let Some(context) = task::begin(call) else { return false };
+    forget_provisional(context);
     tables.load(&mut context.own_rules, tables.header.inode_row);
-    match_object::<M>(tables.slot, &mut context.own_rules, dentry, from);
+    match_object::<M>(tables, &mut context.own_rules, dentry, from);
     tests_of_object(tables.slot, context, inode_address::<M>(dentry));
-    each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
+    each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
+    true
 }
 
 /// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
@@ -201,22 +189,36 @@ fn append_object<M: Memory>(context: &mut TaskContext, object: Met) {
     }
 }
 
+#[inline(always)]
+fn is_left_out<M: Memory>(context: &TaskContext, dentry: Object) -> bool {
+    Tables::of_slot(context.slot).is_some_and(|tables| is_hidden::<M>(tables, dentry))
+}
+
 // Functions of their own: inlined once per object they would take the stack of their callers.
 
 #[inline(never)]
 fn append_whole<M: Memory>(context: &mut TaskContext, dentry: Object, mount: Object, role: u8) {
+    if is_left_out::<M>(context, dentry) {
+        return;
+    }
     append_inode::<M>(context, dentry, role);
     path::append(context, dentry, mount);
 }
 
 #[inline(never)]
 fn append_below<M: Memory>(context: &mut TaskContext, dentry: Object, inode_of: Object, role: u8) {
+    if is_left_out::<M>(context, dentry) {
+        return;
+    }
     append_inode::<M>(context, inode_of, role);
     path::append_below_parent(context, dentry);
 }
 
 #[inline(never)]
 fn append_new<M: Memory>(context: &mut TaskContext, dentry: Object) {
+    if is_left_out::<M>(context, dentry) {
+        return;
+    }
     context.objects += 1;
     emit::append_value(context, section::OBJECT, name_type::CREATE, &wire::Object::default());
     let offset = context.header.payload_len.wrapping_sub(size_of::<wire::Object>() as u32);
@@ -228,7 +230,9 @@ fn append_new<M: Memory>(context: &mut TaskContext, dentry: Object) {
 #[inline(always)]
 fn append_inode<M: Memory>(context: &mut TaskContext, dentry: Object, role: u8) {
     context.objects += 1;
-    let value = described::<M>(M::load(dentry, &kernel::DENTRY_D_INODE));
+    let inode: Object = M::load(dentry, &kernel::DENTRY_D_INODE);
+    // Newer kernels ask for the check, though the object is there.
+    let value = if inode.is_null() { wire::Object::default() } else { described::<M>(inode) };
     emit::append_value(context, section::OBJECT, role, &value);
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     call::Call,
     emit,
-    filter::{Tables, no_rules},
+    filter::{Tables, each_word, no_rules},
     kernel::{self, Object, Task},
     maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
@@ -59,6 +59,9 @@ fn is_candidate(registers: Object, exit: i64) -> bool {
         return true;
     }
     let Some(entry) = entry else { return false };
+    if task::is_left_out(tables, task) {
+        return false;
+    }
     if entry.class == class::FORK && exit == 0 {
         // A child, which made no call.
         return false;
@@ -151,12 +154,16 @@ fn decide(
         return begun;
     }
     let Some(active) = Tables::active() else { return begun };
+    if task::is_left_out(active, task) {
+        return begun;
+    }
     let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
     let Some(entry) = tables.syscall(abi, number) else { return begun };
     no_rules!(rules);
     let begun = match begun {
         Some(context) => {
-            tables.candidates(rules, entry.row, &mut context.object_rules, entry.alone_row);
+            each_word(tables.header.words, |i| rules.words[i] = context.object_rules.words[i]);
+            tables.candidates(rules, entry.row, entry.alone_row);
             Some(context)
         }
         None => {

@@ -2,17 +2,17 @@
 
 use crate::{
     call::Call,
-    filter::{Rules, Tables},
+    filter::{Rules, Tables, no_rules},
     kernel::{self, Object, Task, field},
-    maps::{TASKS, count},
+    maps::{LEFT_OUT, TASKS, count},
 };
 use auditd_bpf_common::{
     counters,
     limits::{APPEND_BYTES, CHUNK_BYTES},
-    plan_rows::class,
+    plan_rows::{ROW_NONE, class},
     wire::EventHeader,
 };
-use aya_ebpf::Global;
+use aya_ebpf::{Global, bindings::task_struct};
 
 /// One task's call in progress. `header` and `payload` are the sample under construction, sent as they lie.
 #[repr(C)]
@@ -82,6 +82,31 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)
+}
+
+/// Whether rules of the task list left a task out when it came.
+#[inline(always)]
+pub fn is_left_out(tables: Tables, task: Task) -> bool {
+    tables.header.task_row != ROW_NONE && !LEFT_OUT.get(task.raw()).is_null()
+}
+
+/// Applies the rules of the task list to a task that is about to come: the current one tells who it is (`audit_filter_task`
+/// in `kernel/auditsc.c`, called before anything but its memory is the task's own).
+#[inline(always)]
+pub fn begun(new: *mut task_struct) {
+    let Some(tables) = Tables::active() else { return };
+    if tables.header.task_row == ROW_NONE {
+        return;
+    }
+    no_rules!(rules);
+    tables.load(rules, tables.header.task_row);
+    let task = Task::current();
+    tables.narrow_subject(rules, Subject::of(task), |_| 0);
+    tables.narrow_subject_tests(rules);
+    if tables.first(rules).is_some_and(|rule| tables.is_never(rule)) && LEFT_OUT.get_or_create(new).is_null() {
+        // It is recorded then: better an event too many.
+        count(counters::TASK_NOT_LEFT_OUT);
+    }
 }
 
 /// Family of the socket address that the call in progress was given, negative for none.

@@ -3,7 +3,7 @@
 use crate::{
     emit,
     kernel::{self, Object, field, member},
-    record,
+    record, task,
 };
 use auditd_bpf_common::{
     hooks,
@@ -23,17 +23,23 @@ pub fn lsm_task_kill(ctx: LsmContext) -> i32 {
     0
 }
 
+#[lsm(hook = "task_alloc")]
+pub fn lsm_task_alloc(ctx: LsmContext) -> i32 {
+    task::begun(ctx.arg(0));
+    0
+}
+
 #[inline(always)]
-fn target(hook: u32, task: Object) {
+fn target(hook: u32, target: Object) {
     let Some(context) = record::plain(hook) else { return };
-    let cred: Object = field(task, &kernel::TASK_CRED);
-    let mut target = TargetTask {
-        pid: field(task, &kernel::TASK_TGID),
-        auid: field(task, &kernel::TASK_LOGINUID),
+    let cred: Object = field(target, &kernel::TASK_CRED);
+    let mut value = TargetTask {
+        pid: field(target, &kernel::TASK_TGID),
+        auid: field(target, &kernel::TASK_LOGINUID),
         uid: field(cred, &kernel::CRED_UID),
-        session: field(task, &kernel::TASK_SESSIONID),
+        session: field(target, &kernel::TASK_SESSIONID),
         comm: [0; 16],
     };
-    kernel::copy_kernel(target.comm.as_mut_ptr(), 16, member(task, &kernel::TASK_COMM) as u64);
-    emit::append_value(context, section::TARGET, 0, &target);
+    kernel::copy_kernel(value.comm.as_mut_ptr(), 16, member(target, &kernel::TASK_COMM) as u64);
+    emit::append_value(context, section::TARGET, 0, &value);
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use auditd_bpf_common::{
     hooks,
-    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, WORDS},
+    limits::{
+        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, WORDS,
+    },
     names,
     plan_rows::{
         self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
@@ -135,9 +137,14 @@ impl Tables {
             result_tests: plan.single_tests.result.len() as u32,
             object_tests: plan.single_tests.object.len() as u32,
             inode_row: self.row(slot, &plan.inodes)?,
+            task_row: self.row(slot, &plan.tasks)?,
+            fs_type_count: plan.fs_types.len() as u32,
             never: plan.never,
             ..EMPTY_HEADER
         };
+        for (fs_type, (operator, magic)) in header.fs_types.iter_mut().zip(&plan.fs_types) {
+            *fs_type = [*operator, *magic];
+        }
         for (index, perm) in plan.perms.iter().enumerate() {
             header.perm_rows[index] = self.row(slot, perm)?;
         }
@@ -301,6 +308,9 @@ const EMPTY_HEADER: Header = Header {
     result_tests: 0,
     object_tests: 0,
     inode_row: ROW_NONE,
+    task_row: ROW_NONE,
+    fs_type_count: 0,
+    fs_types: [[0; 2]; MAX_FS_TYPES],
     bloom: [0; BLOOM_WORDS],
     perm_rows: [ROW_NONE; 8],
     intervals: [[0, 0]; field::COUNT],

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use auditd_bpf_common::limits::{MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
+use auditd_bpf_common::hooks;
+use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use tables::{Action, Field, FilterList, Op, Perm};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
@@ -10,24 +11,46 @@ use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    let rules: Vec<PlannedRule> = ruleset
+    let supported: Vec<&Rule> = ruleset
         .rules()
-        .filter_map(|rule| {
+        .filter(|rule| {
             let problems = refusals(rule);
             let supported = problems.is_empty();
             errors.extend(problems);
-            supported.then(|| rule.clone())
+            supported
         })
-        .enumerate()
-        .map(|(index, rule)| planned(index, rule))
         .collect();
+    let of = |list| supported.iter().copied().filter(move |rule| rule.list == list);
+    let numbered = |list| of(list).enumerate().map(|(index, rule)| planned(index, rule.clone()));
+    let rules: Vec<PlannedRule> = numbered(FilterList::Task).chain(numbered(FilterList::Exit)).collect();
+    let fs_types = fs_types(of(FilterList::Filesystem));
+    if let Some(too_many) = of(FilterList::Filesystem).nth(MAX_FS_TYPES) {
+        let written = &too_many.written;
+        let message =
+            format!("too many rules of the filesystem list: at most {MAX_FS_TYPES} can be decided in the kernel");
+        errors.push(Diagnostic::error(&written.line, written.head, Code::Limit, message));
+    }
     if let Some(first_too_many) = rules.get(MAX_RULES) {
         let written = &first_too_many.rule.written;
         let message = format!("too many rules: at most {MAX_RULES} can be decided in the kernel");
         errors.push(Diagnostic::error(&written.line, written.head, Code::Limit, message));
     }
     errors.extend(rules.first().filter(|_| errors.is_empty()).and_then(|first| too_many_tests(first, &rules)));
-    if errors.is_empty() { Ok(assemble(rules)) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let exclusions = of(FilterList::Exclude).cloned().collect();
+    Ok(Plan { fs_types, exclusions, ..assemble(rules) })
+}
+
+/// What rules of the filesystem list keep out of records; its other action is what happens anyway.
+fn fs_types<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<(u32, u32)> {
+    let never = rules.filter(|rule| rule.action == Action::Never);
+    let tests = never.flat_map(|rule| &rule.tests).filter_map(|test| match *test {
+        Test::Number { field: Field::Fstype, op, value } => Some((single_tests::code(op), value)),
+        _ => None,
+    });
+    tests.collect()
 }
 
 fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnostic> {
@@ -47,7 +70,8 @@ fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnost
 }
 
 fn planned(index: usize, rule: Rule) -> PlannedRule {
-    let syscalls = syscalls::named_by(&rule);
+    let is_task = rule.list == FilterList::Task;
+    let syscalls = if is_task { Vec::new() } else { syscalls::named_by(&rule) };
     let matches_success = matches_success(&rule);
     let objects = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
     let hooks = objects.flat_map(|row| row.hooks).copied().filter(|hook| is_useful(hook, matches_success));
@@ -56,7 +80,7 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
         hooks: hooks.collect(),
         matches_success,
-        all_calls: syscalls::names_all(&rule),
+        all_calls: !is_task && syscalls::names_all(&rule),
         syscalls,
         rule,
     }
@@ -72,8 +96,8 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
     let written = &rule.written;
     let refuse = |span, message: String| Diagnostic::error(&written.line, span, Code::Unsupported, message);
     let mut refusals = Vec::new();
-    if rule.list != FilterList::Exit {
-        let message = format!("the {} list is not supported by this release: only exit is", rule.list.name());
+    if rule.list == FilterList::IoUring {
+        let message = "the io_uring list is not supported by this release".to_owned();
         refusals.push(refuse(written.head, message));
         return refusals;
     }
@@ -97,6 +121,7 @@ fn refusable(rule: &Rule) -> String {
 
 fn unsupported_test(test: &Test) -> Option<String> {
     match test {
+        Test::Number { field: Field::Msgtype | Field::Fstype, .. } => None,
         Test::Number { field, op, .. } if !single_tests::is_decidable(*field, *op) => {
             Some(format!("field {} is not supported by this release", field.name()))
         }
@@ -125,6 +150,9 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         intervals: intervals::compile(&rules),
         single_tests: single_tests::compile(&rules),
         inodes: NO_RULES,
+        tasks: NO_RULES,
+        fs_types: Vec::new(),
+        exclusions: Vec::new(),
         all_calls: rules.iter().any(|planned| planned.all_calls),
         perms: [NO_RULES; 8],
         no_object: NO_RULES,
@@ -145,8 +173,12 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         if planned.rule.action == Action::Never {
             insert(&mut plan.never, index);
         }
+        if planned.rule.list == FilterList::Task {
+            insert(&mut plan.tasks, index);
+        }
     }
     plan.hooks = plan.syscalls.values().flat_map(|call| call.hooks.iter().copied()).collect();
+    plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
     plan.rules = rules;
     plan
 }

@@ -37,6 +37,13 @@ pub struct Plan {
     pub inodes: Row,
     /// Whether any rule names every system call.
     pub all_calls: bool,
+    /// Rules of the task list.
+    pub tasks: Row,
+    /// File systems whose objects are not recorded: an operator of [`plan_rows::operator`](auditd_bpf_common::plan_rows::operator)
+    /// and a magic number.
+    pub fs_types: Vec<(u32, u32)>,
+    /// Rules of the exclude list, in match order: which records are not written.
+    pub exclusions: Vec<Rule>,
     /// Rules whose perm test holds, by the access of an open (read 4, write 2).
     pub perms: [Row; 8],
     /// Rules that test no object.

@@ -117,7 +117,8 @@ fn compared(field: Field) -> Option<u32> {
     object_operand(field).or_else(|| ordered_field(field))
 }
 
-const fn code(op: Op) -> u32 {
+/// The kernel side's number of an operator.
+pub(super) const fn code(op: Op) -> u32 {
     match op {
         Op::Equal => operator::EQUAL,
         Op::NotEqual => operator::NOT_EQUAL,
