@@ -226,12 +226,12 @@ mod tests {
 
     #[test]
     fn what_this_engine_cannot_do_is_an_error_but_in_a_list() {
-        let task = "-a always,task -F uid=0\n";
-        let (status, _, err) = check(task, Output::Findings);
+        let label = "-a always,exit -F arch=b64 -S open -F subj_role=a_r\n";
+        let (status, _, err) = check(label, Output::Findings);
         assert_eq!(status, ExitCode::Failure);
-        assert!(err.starts_with("R:1:4: error: ") && err.contains("[unsupported]"), "{err}");
-        let (status, out, _) = check(task, Output::List(Dialect::V4));
-        assert_eq!((status, out.as_str()), (ExitCode::Success, "-a always,task -F uid=0\n"));
+        assert!(err.starts_with("R:1:39: error: ") && err.contains("[unsupported]"), "{err}");
+        let (status, out, _) = check(label, Output::List(Dialect::V4));
+        assert_eq!((status, out.as_str()), (ExitCode::Success, "-a always,exit -F arch=b64 -S open -F subj_role=a_r\n"));
     }
 
     #[test]

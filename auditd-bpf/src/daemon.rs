@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::control::server::{ControlError, Server};
 use crate::decode::Decoder;
 use crate::doctor::{self, Refusal};
+use crate::exclusions::Exclusions;
 use crate::exit_code::ExitCode;
 use crate::file_watch::FileWatch;
 use crate::host_facts::HostFacts;
@@ -296,9 +297,10 @@ impl Daemon {
     }
 
     fn drain(&mut self) {
-        let Self { engine, decoder, pipeline, .. } = self;
+        let Self { engine, decoder, plan, pipeline, .. } = self;
+        let exclusions = Exclusions::new(&plan.exclusions);
         engine.drain(|sample| {
-            if let Some(event) = decoder.sample(sample) {
+            if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
                 pipeline.push(Arc::new(event));
             }
         });
@@ -390,7 +392,10 @@ impl Daemon {
     fn push(&self, body: Body) {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.pipeline.push(Arc::new(Event { time, serial: self.pipeline.serials().next(), body }));
+        let event = Event { time, serial: self.pipeline.serials().next(), body };
+        if let Some(event) = Exclusions::new(&self.plan.exclusions).apply(event) {
+            self.pipeline.push(Arc::new(event));
+        }
     }
 
     fn stop(mut self) {

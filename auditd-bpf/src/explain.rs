@@ -436,7 +436,7 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
 
     #[test]
     fn rules_that_cannot_be_planned_do_not_hide_the_others() {
-        let (status, out, err) = explain("-a always,task -F uid=0\n-w /etc/passwd -p r -k id\n-w x\n", &[]);
+        let (status, out, err) = explain("-a always,io_uring -S openat\n-w /etc/passwd -p r -k id\n-w x\n", &[]);
         assert_eq!(status, ExitCode::Failure);
         assert!(out.starts_with("R:2: -w /etc/passwd -p r -k id\n"), "{out}");
         assert!(err.contains("R:1:") && err.contains("R:3:4: error: "), "{err}");

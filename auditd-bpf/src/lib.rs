@@ -27,6 +27,7 @@ pub mod convert;
 pub mod daemon;
 pub mod decode;
 pub mod doctor;
+pub mod exclusions;
 pub mod exit_code;
 pub mod explain;
 mod file_watch;

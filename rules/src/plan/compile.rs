@@ -7,7 +7,7 @@ use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_S
 use tables::{Action, Field, FilterList, Op, Perm};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -137,7 +137,7 @@ fn matches_success(rule: &Rule) -> bool {
     /// The lowest errno as the unsigned number that the kernel compares: -4095.
     const FIRST_ERROR: u32 = 4095_u32.wrapping_neg();
     rule.tests.iter().all(|test| match *test {
-        Test::Number { field: Field::Success, op, value } => op.holds(1, value),
+        Test::Number { field: Field::Success, op, value } => success_holds(op, value, true),
         Test::Number { field: Field::Exit, op: Op::Equal, value } => value < FIRST_ERROR,
         _ => true,
     })

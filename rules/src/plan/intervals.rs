@@ -6,7 +6,7 @@ use auditd_bpf_common::plan_rows::{Row, field};
 use tables::{Field, Op};
 
 use super::{NO_RULES, PlannedRule, insert, single_tests};
-use crate::Test;
+use crate::{Test, success_holds};
 
 /// The kernel side's number of a field, if it holds a number that is compared in order.
 pub(super) const fn ordered_field(name: Field) -> Option<u32> {
@@ -38,10 +38,21 @@ pub(super) const fn ordered_field(name: Field) -> Option<u32> {
 fn tests(planned: &PlannedRule) -> impl Iterator<Item = (u32, Op, u32)> + '_ {
     planned.rule.tests.iter().filter_map(|test| match *test {
         Test::Number { field, op, value } if !single_tests::is_single(field, op) => {
+            let (op, value) = if field == Field::Success { success(op, value) } else { (op, value) };
             ordered_field(field).map(|field| (field, op, value))
         }
         _ => None,
     })
+}
+
+/// A test of `success` as one of 1 for success and 0 for failure.
+const fn success(op: Op, value: u32) -> (Op, u32) {
+    match (success_holds(op, value, true), success_holds(op, value, false)) {
+        (true, true) => (Op::GreaterOrEqual, 0),
+        (true, false) => (Op::Equal, 1),
+        (false, true) => (Op::Equal, 0),
+        (false, false) => (Op::Less, 0),
+    }
 }
 
 /// The tests of one field.
