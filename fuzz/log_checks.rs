@@ -19,15 +19,18 @@ fn native(entries: &[Entry]) -> Vec<u8> {
     written(Format::Native(NativeStyle { content: Content::Enriched, node: Node::Named }), entries)
 }
 
-/// JSON gives every event back; text does not act on a terminal.
+/// JSON gives every event back; no other format acts on a terminal.
 fn any(entries: &[Entry]) {
     let json = written(Format::Json, entries);
     let again = self::entries(&json, LogFormat::Json);
     assert_eq!(written(Format::Json, &again), json);
     let events = |entries: &[Entry]| entries.iter().map(|entry| entry.event.clone()).collect::<Vec<_>>();
     assert_eq!(events(&again), events(entries));
-    let text = written(Format::Text, entries);
-    assert!(!String::from_utf8(text).unwrap().chars().any(|character| character.is_control() && character != '\n'));
+    for format in [Format::Text, Format::Ecs, Format::Ocsf, Format::Cef] {
+        let text = String::from_utf8(written(format, entries)).unwrap();
+        assert_eq!(text.lines().count(), entries.len());
+        assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{text:?}");
+    }
 }
 
 /// A native log: what is read of it is written, and then reads the same.

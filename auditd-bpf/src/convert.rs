@@ -47,6 +47,9 @@ enum To {
     Json,
     Native,
     Text,
+    Ecs,
+    Ocsf,
+    Cef,
 }
 
 /// Converts. What cannot be read is told on `err` and makes the status [`ExitCode::Failure`]; the rest is written.
@@ -85,6 +88,9 @@ impl ConvertOptions {
             _ if style != NativeStyle::default() => None,
             To::Json => Some(Format::Json),
             To::Text => Some(Format::Text),
+            To::Ecs => Some(Format::Ecs),
+            To::Ocsf => Some(Format::Ocsf),
+            To::Cef => Some(Format::Cef),
         }
     }
 }

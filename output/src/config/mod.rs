@@ -248,6 +248,9 @@ struct RawStdoutConfig {
 enum FormatName {
     Json,
     Text,
+    Ecs,
+    Ocsf,
+    Cef,
     Native,
 }
 
@@ -261,6 +264,9 @@ fn format(name: FormatName, enriched: Option<bool>, with_node: Option<bool>) -> 
         }
         FormatName::Json => Format::Json,
         FormatName::Text => Format::Text,
+        FormatName::Ecs => Format::Ecs,
+        FormatName::Ocsf => Format::Ocsf,
+        FormatName::Cef => Format::Cef,
     };
     let given = [("enriched", enriched), ("with_node", with_node)];
     match given.iter().find(|(_, value)| value.is_some()) {

@@ -20,12 +20,17 @@ use crate::record::{Record, UNSET};
 
 /// Appends the record, without a newline.
 pub(super) fn write(record: &Record<'_>, line: &mut Vec<u8>) {
+    write_value(record, line);
+}
+
+/// Appends a value as compact JSON on which no terminal acts.
+pub(super) fn write_value(value: &impl Serialize, line: &mut Vec<u8>) {
     let start = line.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *line, TerminalSafe);
-    if let Err(error) = record.serialize(&mut serializer) {
+    if let Err(error) = value.serialize(&mut serializer) {
         // Neither a Vec nor our own Serialize can fail; a broken half line must not stay should that change.
         line.truncate(start);
-        tracing::error!(serial = record.event.serial, %error, "record cannot be serialised");
+        tracing::error!(%error, "record cannot be serialised");
     }
 }
 
@@ -192,7 +197,7 @@ impl Record<'_> {
 }
 
 fn lost<M: SerializeMap>(losses: &[Loss], map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("lost", &losses.iter().map(|loss| loss.count).sum::<u64>())?;
+    map.serialize_entry("lost", &losses.iter().fold(0_u64, |total, loss| total.saturating_add(loss.count)))?;
     map.serialize_entry("losses", &List(losses.iter()))
 }
 

@@ -1,9 +1,16 @@
 //! One record as one line.
 
+mod cef;
+mod classify;
+mod ecs;
 mod json;
 #[cfg(test)]
 mod json_tests;
 pub(crate) mod native;
+mod ocsf;
+mod siem;
+#[cfg(test)]
+mod siem_tests;
 mod text;
 
 use crate::record::Record;
@@ -21,6 +28,12 @@ pub enum Format {
     Json,
     /// One line for people.
     Text,
+    /// Elastic Common Schema, one JSON object per line.
+    Ecs,
+    /// Open Cybersecurity Schema Framework, one JSON object per line.
+    Ocsf,
+    /// Common Event Format, for legacy collectors.
+    Cef,
     /// Records as auditd writes them, several lines per event.
     Native(NativeStyle),
 }
@@ -32,6 +45,9 @@ impl Format {
         match self {
             Self::Json => json::write(record, lines),
             Self::Text => text::write(record, lines),
+            Self::Ecs => json::write_value(&ecs::value(record), lines),
+            Self::Ocsf => json::write_value(&ocsf::value(record), lines),
+            Self::Cef => cef::write(record, lines),
             Self::Native(style) => return native::write(record, style, lines),
         }
         lines.push(b'\n');

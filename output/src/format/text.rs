@@ -138,23 +138,27 @@ impl Display for Outcome<'_> {
 }
 
 fn lost(losses: &[Loss]) -> String {
-    let total: u64 = losses.iter().map(|loss| loss.count).sum();
-    let causes: Vec<_> = losses.iter().map(|loss| format!("{} {}", loss.cause, loss.count)).collect();
+    let total = losses.iter().fold(0_u64, |total, loss| total.saturating_add(loss.count));
+    let causes: Vec<_> =
+        losses.iter().map(|loss| format!("{} {}", Printable(loss.cause.as_bytes()), loss.count)).collect();
     format!("LOST {total} events: {}", causes.join(", "))
 }
 
 fn daemon(record: &Record<'_>, daemon: &DaemonEvent) -> String {
     let result = if daemon.success { "success" } else { "failed" };
-    let mut text = format!("{} {} by {}: {result}", daemon.record_type, daemon.op, user(record, daemon.uid));
+    let [record_type, op] = [&daemon.record_type, &daemon.op].map(|word| Printable(word.as_bytes()));
+    let mut text = format!("{record_type} {op} by {}: {result}", user(record, daemon.uid));
     for (name, value) in &daemon.details {
-        text.push_str(&format!(" {name}={}", Word(value.as_bytes())));
+        text.push_str(&format!(" {}={}", Printable(name.as_bytes()), Word(value.as_bytes())));
     }
     text
 }
 
 /// Of several records the first says what happened.
 fn messages(messages: &[Message]) -> String {
-    let shown = messages.first().map(|message| format!("{} {}", message.record_type, Printable(&message.text)));
+    let shown = messages
+        .first()
+        .map(|message| format!("{} {}", Printable(message.record_type.as_bytes()), Printable(&message.text)));
     shorten(shown.unwrap_or_default())
 }
 

@@ -24,8 +24,10 @@ pub(super) fn entry(line: &[u8]) -> Result<Entry, Problem> {
     if head.schema != SCHEMA_VERSION {
         return Err(Problem::Schema(head.schema));
     }
-    let time = DateTime::parse_from_rfc3339(&head.time).ok().and_then(|time| time.timestamp_nanos_opt());
-    let time = time.and_then(|time| u64::try_from(time).ok());
+    let time = DateTime::parse_from_rfc3339(&head.time).ok().and_then(|time| {
+        let seconds = u64::try_from(time.timestamp()).ok()?.checked_mul(1_000_000_000)?;
+        seconds.checked_add(time.timestamp_subsec_nanos().into())
+    });
     let time = time.ok_or(Problem::Value { key: "time", value: head.time })?;
     let mut names = LogNames::default();
     names.tells();

@@ -110,11 +110,14 @@ fn detail(value: &[u8]) -> Option<String> {
 fn collect_names(record: &Line, names: &mut LogNames) {
     let Some(enrichment) = &record.enrichment else { return };
     names.tells();
-    let mut told = fields(enrichment);
+    let told: Vec<_> = fields(enrichment).collect();
+    let mut told = &told[..];
     for (name, value) in fields(&record.text) {
         let Some(kind) = field_kind(name) else { continue };
         // Both stand in the same order.
-        let Some((_, text)) = told.find(|(upper, _)| upper.eq_ignore_ascii_case(name)) else { return };
+        let Some(at) = told.iter().position(|(upper, _)| upper.eq_ignore_ascii_case(name)) else { continue };
+        let (_, text) = told[at];
+        told = &told[at + 1..];
         let id = str::from_utf8(value).ok().and_then(native::id).filter(|id| *id != UNSET);
         let (Some(id), Some(Some(text))) = (id, untrusted(text)) else { continue };
         let Ok(text) = String::from_utf8(text) else { continue };
