@@ -37,6 +37,8 @@ hooks! {
     SB_MOUNT = 26, "sb_mount";
     KERNEL_READ_FILE = 27, "kernel_read_file";
     INODE_GET_ACL = 28, "inode_get_acl";
+    INODE_GETATTR = 29, "inode_getattr";
+    SOCKET_SENDMSG = 30, "socket_sendmsg";
 }
 
 /// The hook that sees tasks come; it has no object.

@@ -44,6 +44,8 @@ pub const CHUNK_BYTES: usize = 2048;
 pub const APPEND_BYTES: usize = 1024;
 /// Argument bytes of one exec that are read: the kernel's own limit for all strings together is 6 MiB (`_STK_LIM / 4 * 3`).
 pub const ARGV_BYTES: u32 = 6 << 20;
+/// Bytes of a command line that are read for a record (`MAX_PROCTITLE_AUDIT_LEN` in `kernel/audit.h`).
+pub const PROCTITLE_BYTES: u32 = 128;
 /// Default size of the ring buffer in bytes; a power of two, a multiple of the page size.
 pub const RING_BYTES: u32 = 8 << 20;
 /// `sockaddr_storage`.

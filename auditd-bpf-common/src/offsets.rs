@@ -64,6 +64,8 @@ macro_rules! kernel_fields {
             CRED_GROUP_INFO = "cred.group_info";
             GROUP_INFO_NGROUPS = "group_info.ngroups";
             GROUP_INFO_GID = "group_info.gid";
+            MSGHDR_NAME = "msghdr.msg_name";
+            MSGHDR_NAMELEN = "msghdr.msg_namelen";
             BPRM_FILE = "linux_binprm.file";
             REGS_DI = "pt_regs.di";
             REGS_SI = "pt_regs.si";

@@ -192,8 +192,10 @@ pub struct SyscallEntry {
     pub path2_arg: u8,
     /// Argument that is the directory descriptor of it, or [`NO_ARG`].
     pub dirfd2_arg: u8,
-    /// Zero.
-    pub _pad: [u8; 2],
+    /// Argument that points to a structure which is recorded, or [`NO_ARG`].
+    pub data_arg: u8,
+    /// Its length in bytes.
+    pub data_len: u8,
 }
 
 /// The call has no such argument.

@@ -118,6 +118,10 @@ pub mod section {
     pub const ARGV: u8 = 9;
     /// A [`super::TargetTask`].
     pub const TARGET: u8 = 10;
+    /// The beginning of the process's command line, each argument NUL-terminated.
+    pub const PROCTITLE: u8 = 11;
+    /// The structure that an argument pointed to, as the caller's memory held it when the call ended.
+    pub const DATA: u8 = 12;
 }
 
 /// How a path ended.

@@ -139,6 +139,13 @@ pub fn repeat<S>(steps: u32, step: unsafe extern "C" fn(u32, *mut S) -> i64, sta
     unsafe { raw::bpf_loop(steps, step as *mut c_void, core::ptr::from_mut(state).cast(), 0) };
 }
 
+/// A number known to be below 256, in a form in which the verifier knows it as well: of a comparison the compiler keeps a copy
+/// that older ones do not connect with what is used.
+#[inline(always)]
+pub fn below_256(number: u32) -> u32 {
+    core::hint::black_box(number) & 0xff
+}
+
 /// Zeroes a value of whole words, each by a store: the compiler would call its memset, which goes byte by byte.
 #[inline(always)]
 pub fn clear<T>(value: &mut T) {

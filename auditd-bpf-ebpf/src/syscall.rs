@@ -11,7 +11,7 @@ use crate::{
 };
 use auditd_bpf_common::{
     counters,
-    limits::{ARGV_BYTES, STAGE_COMPLETE},
+    limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
     plan_rows::{NO_ARG, ROW_NONE, SyscallEntry, class},
     wire::{incomplete, section},
 };
@@ -195,7 +195,11 @@ fn decide(
         && !tables.is_never(rule)
     {
         emit::fill_header(context, subject, tables.header.generation, rule, exit);
+        if entry.data_arg != NO_ARG {
+            event_data(context, argument(&context.header.args, entry.data_arg), entry.data_len);
+        }
         event_details(context, entry.class, entry.path_arg, entry.dirfd_arg, pair(entry.path2_arg, entry.dirfd2_arg));
+        event_proctitle(context);
         emit::send_event(context);
     }
     Some(context)
@@ -249,6 +253,30 @@ extern "C" fn event_details(context: *mut TaskContext, class: u8, path_arg: u8, 
         arguments(context);
     }
     path::path_surroundings(context)
+}
+
+/// Appends the structure that an argument points to, if it can be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn event_data(context: *mut TaskContext, address: u64, length: u8) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let length = kernel::below_256(u32::from(length));
+    emit::append(context, section::DATA, 0, length, |to| kernel::copy_user(to, length, address));
+    0
+}
+
+/// Appends the beginning of the command line, as the process has it now (`audit_log_proctitle` in `kernel/auditsc.c`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn event_proctitle(context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let mm: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_MM);
+    let (start, end): (u64, u64) = (kernel::probe(mm, &kernel::MM_ARG_START), kernel::probe(mm, &kernel::MM_ARG_END));
+    let length = kernel::below_256(end.wrapping_sub(start).min(u64::from(PROCTITLE_BYTES)) as u32);
+    emit::append(context, section::PROCTITLE, 0, length, |to| kernel::copy_user(to, length, start));
+    0
 }
 
 /// The directory descriptor among the arguments, or -1.

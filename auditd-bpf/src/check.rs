@@ -231,7 +231,10 @@ mod tests {
         assert_eq!(status, ExitCode::Failure);
         assert!(err.starts_with("R:1:39: error: ") && err.contains("[unsupported]"), "{err}");
         let (status, out, _) = check(label, Output::List(Dialect::V4));
-        assert_eq!((status, out.as_str()), (ExitCode::Success, "-a always,exit -F arch=b64 -S open -F subj_role=a_r\n"));
+        assert_eq!(
+            (status, out.as_str()),
+            (ExitCode::Success, "-a always,exit -F arch=b64 -S open -F subj_role=a_r\n")
+        );
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Objects {
     pub paths: &'static [PathArgument],
     /// Which argument holds the flags of an open.
     pub flags: Option<u8>,
+    /// Which argument points to a structure that records tell, and its length in bytes.
+    pub data: Option<(u8, u8)>,
     /// How it is treated.
     pub treatment: Treatment,
     /// Whether its objects are files, so that `path` and `dir` can match.
@@ -60,23 +62,27 @@ const fn file(
     hooks: &'static [&'static str],
     paths: &'static [PathArgument],
 ) -> Objects {
-    Objects { names, hooks, paths, flags: None, treatment: Treatment::Plain, files: true }
+    Objects { names, hooks, paths, flags: None, data: None, treatment: Treatment::Plain, files: true }
 }
 
 const fn open(names: &'static [&'static str], paths: &'static [PathArgument], flags: u8, how: Treatment) -> Objects {
-    Objects { names, hooks: OPEN, paths, flags: Some(flags), treatment: how, files: true }
+    Objects { names, hooks: OPEN, paths, flags: Some(flags), data: None, treatment: how, files: true }
 }
 
 const fn other(names: &'static [&'static str], hooks: &'static [&'static str]) -> Objects {
-    Objects { names, hooks, paths: &[], flags: None, treatment: Treatment::Plain, files: false }
+    Objects { names, hooks, paths: &[], flags: None, data: None, treatment: Treatment::Plain, files: false }
+}
+
+const fn data(names: &'static [&'static str], arg: u8, length: u8) -> Objects {
+    Objects { data: Some((arg, length)), ..other(names, &[]) }
 }
 
 const fn exec(names: &'static [&'static str], paths: &'static [PathArgument]) -> Objects {
-    Objects { names, hooks: EXEC, paths, flags: None, treatment: Treatment::Exec, files: true }
+    Objects { names, hooks: EXEC, paths, flags: None, data: None, treatment: Treatment::Exec, files: true }
 }
 
 const fn fork(names: &'static [&'static str]) -> Objects {
-    Objects { names, hooks: &[], paths: &[], flags: None, treatment: Treatment::Fork, files: false }
+    Objects { names, hooks: &[], paths: &[], flags: None, data: None, treatment: Treatment::Fork, files: false }
 }
 
 const OPEN: &[&str] = &["file_open", "may_open"];
@@ -90,7 +96,7 @@ const REMOVE_XATTR: &[&str] = &["inode_removexattr", "inode_remove_acl"];
 const OBJECTS: &[Objects] = &[
     open(&["open"], &[at(0)], 1, Treatment::Open),
     open(&["openat"], &[below(0, 1)], 2, Treatment::Open),
-    open(&["openat2"], &[below(0, 1)], 2, Treatment::OpenHow),
+    Objects { data: Some((2, 24)), ..open(&["openat2"], &[below(0, 1)], 2, Treatment::OpenHow) },
     file(&["creat", "acct", "swapon", "swapoff"], OPEN, &[at(0)]),
     file(&["open_by_handle_at"], OPEN, &[]),
     file(&["truncate", "truncate64"], &["path_truncate"], &[at(0)]),
@@ -133,9 +139,18 @@ const OBJECTS: &[Objects] = &[
     fork(&["fork", "vfork", "clone", "clone3"]),
     file(&["mount"], &["sb_mount"], &[at(1)]),
     file(&["finit_module"], &["kernel_read_file"], &[]),
+    data(&["pipe", "pipe2"], 0, 8),
+    data(&["socketpair"], 3, 8),
+    data(&["mq_open"], 3, 32),
+    data(&["mq_timedsend", "mq_timedreceive"], 4, 16),
+    data(&["mq_notify"], 1, 16),
+    data(&["mq_getsetattr"], 1, 32),
+    file(&["stat", "lstat", "stat64", "lstat64"], &["inode_getattr"], &[at(0)]),
+    file(&["newfstatat", "fstatat64", "statx"], &["inode_getattr"], &[below(0, 1)]),
+    other(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg"]),
     other(&["connect"], &["socket_connect"]),
     other(&["bind"], &["socket_bind"]),
-    other(&["socketcall"], &["socket_connect", "socket_bind"]),
+    other(&["socketcall"], &["socket_connect", "socket_bind", "socket_sendmsg"]),
     other(&["ptrace"], &["ptrace_access_check"]),
     other(
         &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"],

@@ -94,6 +94,7 @@ one_path! {
     lsm_path_truncate, "path_truncate", PATH_TRUNCATE;
     lsm_path_chmod, "path_chmod", PATH_CHMOD;
     lsm_path_chown, "path_chown", PATH_CHOWN;
+    lsm_inode_getattr, "inode_getattr", INODE_GETATTR;
 }
 
 /// Hooks that are shown a directory and a name in it that comes or goes.

@@ -20,6 +20,10 @@ pub struct Collected {
     pub argv: Option<Vec<Bytes>>,
     /// Socket address.
     pub sockaddr: Option<Bytes>,
+    /// Beginning of the command line, its arguments NUL-terminated.
+    pub proctitle: Option<Bytes>,
+    /// The structure that an argument pointed to.
+    pub data: Option<Bytes>,
     /// Tasks acted upon.
     pub targets: Vec<Target>,
     /// [`incomplete`] bits found here.
@@ -134,6 +138,8 @@ impl<'a> Collector<'a> {
                 self.argv.get_or_insert_default().extend(data);
             }
             section::TARGET => self.target(data),
+            section::PROCTITLE => self.collected.proctitle = title(data),
+            section::DATA => self.collected.data = Some(data.to_vec()),
             section::COMPONENT | section::PATH_END | section::DIRFD | section::USER_NAME => self.malformed(),
             _ => self.counters.unknown_sections += 1,
         }
@@ -264,6 +270,12 @@ fn role(detail: u8) -> NameType {
         name_type::DELETE => NameType::Delete,
         _ => NameType::Unknown,
     }
+}
+
+/// Without NULs at its end, as the kernel has it; none where nothing is left.
+fn title(data: &[u8]) -> Option<Bytes> {
+    let end = data.iter().rposition(|byte| *byte != 0)?;
+    data.get(..=end).map(<[u8]>::to_vec)
 }
 
 /// Arguments end in a NUL each; the last one's may be missing.

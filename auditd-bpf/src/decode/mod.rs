@@ -13,6 +13,7 @@ pub mod assemble;
 mod clock;
 mod collect;
 mod counters;
+mod parts;
 pub mod paths;
 mod rule_book;
 pub mod sample;
@@ -23,11 +24,12 @@ use auditd_bpf_common::hooks;
 use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
 use output::Serials;
 use output::event::{Body, Event, Ids, SyscallEvent, Verdict, Word};
-use tables::Arch;
+use tables::{Arch, syscalls};
 
 use assemble::Assembler;
 use clock::Clock;
 use collect::{Collected, collect};
+use parts::{Ended, parts};
 use sample::{Sample, until_nul};
 
 pub use counters::DecodeCounters;
@@ -112,8 +114,12 @@ impl Decoder {
     }
 
     fn syscall(&mut self, header: &EventHeader, collected: Collected) -> SyscallEvent {
-        let Collected { paths, cwd, exe, argv, sockaddr, targets, incomplete } = collected;
+        let Collected { paths, cwd, exe, argv, sockaddr, proctitle, data, targets, incomplete } = collected;
         let arch = if header.abi == 0 { Arch::B64 } else { Arch::B32 };
+        let exit = (header.has_result != 0).then_some(header.exit);
+        let ended = u16::try_from(header.syscall).ok().and_then(|number| syscalls::name(arch, number)).map(|name| {
+            Ended { name, args: header.args, success: exit.is_some_and(|exit| exit >= 0), data: data.as_deref() }
+        });
         SyscallEvent {
             rule: self.rules.get(header.generation, header.rule),
             // The programs refuse nothing yet, and the wire has no verdict.
@@ -121,7 +127,7 @@ impl Decoder {
             arch: arch.audit_arch(),
             syscall: header.syscall,
             args: header.args.into(),
-            exit: (header.has_result != 0).then_some(header.exit),
+            exit,
             hook: self.hook(header.hook),
             pid: header.pid,
             tid: Some(header.tid),
@@ -136,6 +142,9 @@ impl Decoder {
             argv,
             paths,
             sockaddr,
+            proctitle,
+            // The structures of 32-bit calls are others.
+            parts: ended.filter(|_| arch == Arch::B64).map(parts).unwrap_or_default(),
             targets,
             incomplete: words(header.incomplete | incomplete),
             ..SyscallEvent::default()

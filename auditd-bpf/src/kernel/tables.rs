@@ -344,8 +344,8 @@ where
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0, |bits, number| bits | 1 << number);
     let Some(objects) = call.objects else {
-        let none = [NO_ARG; 5];
-        let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg] = none;
+        let none = [NO_ARG; 6];
+        let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg, data_arg] = none;
         return SyscallEntry {
             hooks,
             path_arg,
@@ -353,6 +353,7 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
             flags_arg,
             path2_arg,
             dirfd2_arg,
+            data_arg,
             ..SyscallEntry::default()
         };
     };
@@ -372,6 +373,8 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
         flags_arg: objects.flags.unwrap_or(NO_ARG),
         path2_arg: path(1),
         dirfd2_arg: dirfd(1),
+        data_arg: objects.data.map_or(NO_ARG, |(arg, _)| arg),
+        data_len: objects.data.map_or(0, |(_, length)| length),
         ..SyscallEntry::default()
     }
 }

@@ -61,7 +61,7 @@ fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
     for (rule, part) in [
         ("-a always,exit -F arch=b64 -S open -F subj_type=a_t", "subj_type=a_t"),
         ("-a always,exit -F arch=b64 -S open -F obj_user=a_u", "obj_user=a_u"),
-        ("-a never,user -F uid=0", "never,user"),
+        ("-a always,io_uring -S openat", "always,io_uring"),
         ("-a deny,exit -F arch=b64 -S unlink -F path=/a", "deny,exit"),
     ] {
         let errors = compile(&format!("-w /etc/passwd -p w\n{rule}\n")).expect_err(rule);
