@@ -19,7 +19,8 @@ counters! {
     UNRESOLVED_PATH = 3, "unresolved_path";
     /// Names or arguments that could not be read from the caller's memory.
     UNREADABLE_USER = 4, "unreadable_user_memory";
-    /// Calls in flight over two reloads, judged by the newer rules without their objects.
+    /// Calls in flight over as many reloads as there are table sets, judged by the newest rules without their objects: each is
+    /// perhaps an event not recorded.
     STALE_CONTEXT = 5, "stale_context";
     /// A kernel table that did not answer: never expected.
     TABLE_MISS = 6, "table_miss";
@@ -34,4 +35,4 @@ counters! {
 /// Size of the counter map.
 pub const SLOTS: u32 = 16;
 /// Counters that mean an event is missing from the log.
-pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, LOST_STAGE];
+pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, STALE_CONTEXT, LOST_STAGE];

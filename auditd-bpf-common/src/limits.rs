@@ -4,8 +4,8 @@
 pub const MAX_RULES: usize = 1024;
 /// 64-bit words of a rule bitmap.
 pub const WORDS: usize = MAX_RULES / 64;
-/// Two table sets: the one in force, and the one being filled or still used by calls in flight.
-pub const SLOTS: u32 = 2;
+/// Table sets: the one in force, the one being filled, and those that calls in flight began with.
+pub const SLOTS: u32 = 4;
 /// Words of the filter in front of the object table: 16384 bits, of which 1,000 watched inodes set a sixteenth.
 pub const BLOOM_WORDS: usize = 256;
 /// Directories that an object lies below which are matched without a helper; deeper ones by a slower loop.
@@ -26,12 +26,12 @@ pub const MAX_ROWS: u32 = 8192;
 pub const MAX_INTERVALS: u32 = 32768;
 /// Steps of the binary search over one field's intervals: 2^15 = `MAX_INTERVALS`.
 pub const SEARCH_STEPS: u32 = 15;
-/// Watched inodes, both slots together.
-pub const MAX_OBJECTS: usize = 16384;
-/// Watched names, both slots together.
-pub const MAX_NAMES: usize = 16384;
-/// Watched executables, both slots together.
-pub const MAX_EXES: usize = 4096;
+/// Watched inodes, all slots together.
+pub const MAX_OBJECTS: usize = 32768;
+/// Watched names, all slots together.
+pub const MAX_NAMES: usize = 32768;
+/// Watched executables, all slots together.
+pub const MAX_EXES: usize = 8192;
 /// Longest file name (`NAME_MAX`), with its NUL.
 pub const NAME_BYTES: usize = 256;
 /// Longest path (`PATH_MAX`).

@@ -121,6 +121,7 @@ impl Engine {
         let generation = self.in_tables(|tables| tables.install(plan, identities))?;
         let gone = self.links.extract_if(|place, _| !places.contains(place)).map(|(_, attached)| attached.left_out());
         self.left_out_gone += gone.sum::<u64>();
+        self.object.settle();
         if !self.in_force {
             self.in_force = true;
             self.left_out_before = self.times_left_out();

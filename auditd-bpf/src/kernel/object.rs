@@ -94,7 +94,8 @@ const FIELDS: &[(&str, &str)] = kernel_fields!(list_fields);
 /// The loaded object. What is attached stays so as long as its link is kept.
 pub struct Object {
     ebpf: Ebpf,
-    btf: Btf,
+    /// The kernel's types as aya reads them: some 20 MiB, so only while programs are attached.
+    btf: Option<Btf>,
     types: KernelTypes,
     stages: Vec<Stage>,
     tail_calls: TailCalls,
@@ -137,13 +138,19 @@ impl Object {
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
         let ebpf = loader.load(OBJECT).map_err(|error| ObjectError::Object(Box::new(error)))?;
-        Ok(Self { ebpf, btf: Btf::from_sys_fs()?, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
+        Ok(Self { ebpf, btf: None, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
     /// The kernel's types.
     #[must_use]
     pub fn types(&self) -> &KernelTypes {
         &self.types
+    }
+
+    /// Gives back memory that only attaching needs.
+    pub fn settle(&mut self) {
+        self.btf = None;
+        give_back_memory();
     }
 
     /// Loads an LSM program without attaching it: the host check.
@@ -153,7 +160,7 @@ impl Object {
     pub fn try_lsm(&mut self, hook: &str) -> Result<(), ObjectError> {
         let program = format!("lsm_{hook}");
         let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
-        lsm.load(hook, &self.btf).map_err(refused(&program, hook))
+        lsm.load(hook, loaded(&mut self.btf)?).map_err(refused(&program, hook))
     }
 
     /// Loads the result program for a function without attaching it: the host check.
@@ -163,7 +170,7 @@ impl Object {
     pub fn try_fexit(&mut self, function: &str) -> Result<(), ObjectError> {
         let program = names::FEXIT_COMPLETE;
         let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
-        fexit.load(function, &self.btf).map_err(refused(program, function))?;
+        fexit.load(function, loaded(&mut self.btf)?).map_err(refused(program, function))?;
         fexit.unload().map_err(refused(program, function))
     }
 
@@ -207,7 +214,7 @@ impl Object {
     pub fn attach_fentry(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
         let fentry: &mut FEntry = named(&mut self.ebpf, program, function)?;
         let link = fentry
-            .load(function, &self.btf)
+            .load(function, loaded(&mut self.btf)?)
             .and_then(|()| fentry.attach())
             .and_then(|id| fentry.take_link(id))
             .map_err(refused(program, function))?;
@@ -274,7 +281,7 @@ impl Object {
         let (program, name) = (names::FEXIT_COMPLETE, names::FEXIT_SYSCALL[kind].1);
         let mut programs: ProgramArray<MapData> = self.take(name)?;
         let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
-        fexit.load(function, &self.btf).map_err(refused(program, function))?;
+        fexit.load(function, loaded(&mut self.btf)?).map_err(refused(program, function))?;
         let fd = fexit.fd().map_err(refused(program, function))?;
         programs.set(STAGE_COMPLETE, fd, 0).map_err(|source| ObjectError::Map { name, source })?;
         fexit.unload().map_err(refused(program, function))?;
@@ -299,7 +306,7 @@ impl Object {
         let program = format!("lsm_{hook}");
         let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
         let link = lsm
-            .load(hook, &self.btf)
+            .load(hook, loaded(&mut self.btf)?)
             .and_then(|()| lsm.attach())
             .and_then(|id| lsm.take_link(id))
             .map_err(refused(&program, hook))?;
@@ -316,7 +323,7 @@ impl Object {
     pub fn attach_fexit(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
         let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
         let link = fexit
-            .load(function, &self.btf)
+            .load(function, loaded(&mut self.btf)?)
             .and_then(|()| fexit.attach())
             .and_then(|id| fexit.take_link(id))
             .map_err(refused(program, function))?;
@@ -336,6 +343,23 @@ impl Attached {
     /// How often the kernel left the program out; 0 where it does not tell.
     pub fn left_out(&self) -> u64 {
         times_left_out(self.program.as_fd()).unwrap_or(0)
+    }
+}
+
+/// Gives free memory back to the system, which glibc by itself keeps: reading the kernel's types takes and frees some 40 MiB.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no arguments but a number; touches only the allocator's own state, under its locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// The kernel's types, read if they are not.
+fn loaded(btf: &mut Option<Btf>) -> Result<&Btf, ObjectError> {
+    match btf {
+        Some(read) => Ok(read),
+        unread => Ok(unread.insert(Btf::from_sys_fs()?)),
     }
 }
 

@@ -1,12 +1,13 @@
-//! Kernel tables, filled from a plan: two slots, of which one is in force. A new set fills the other slot and is put in
-//! force by one write; calls in flight still find the tables they began with.
+//! Kernel tables, filled from a plan: slots, of which one is in force. A new set fills the next slot and is put in force by one
+//! write; calls in flight still find the tables they began with.
 
 use std::collections::HashMap;
 
 use auditd_bpf_common::{
     hooks,
     limits::{
-        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, WORDS,
+        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, SLOTS,
+        WORDS,
     },
     names,
     plan_rows::{
@@ -60,7 +61,7 @@ pub struct Tables {
     exes: BpfHashMap<MapData, ObjectKey, u32>,
     name_seed: u64,
     generation: u32,
-    slots: [Filled; 2],
+    slots: [Filled; SLOTS as usize],
 }
 
 /// What a slot holds.
@@ -111,7 +112,7 @@ impl Tables {
             exes: object.take(names::EXES)?,
             name_seed,
             generation: 0,
-            slots: [Filled::default(), Filled::default()],
+            slots: std::array::from_fn(|_| Filled::default()),
         })
     }
 
@@ -120,7 +121,7 @@ impl Tables {
     /// # Errors
     /// If a table is too small or the kernel refuses a write; the plan before it stays in force.
     pub fn install(&mut self, plan: &Plan, identities: &Identities) -> Result<u32, TablesError> {
-        let slot = 1 - self.slot();
+        let slot = (self.slot() + 1) % SLOTS;
         self.headers.set(slot, EMPTY_HEADER, 0).map_err(write(names::HEADERS))?;
         self.slots[slot as usize].rows = RowNumbers::default();
         self.set_row(slot, ROW_NONE, &plan::NO_RULES)?;
@@ -190,7 +191,7 @@ impl Tables {
     }
 
     fn slot(&self) -> u32 {
-        self.active.get(&0, 0).unwrap_or(0) & 1
+        self.active.get(&0, 0).unwrap_or(0) % SLOTS
     }
 
     fn set_row(&mut self, slot: u32, number: u32, row: &Row) -> Result<(), TablesError> {
