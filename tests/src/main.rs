@@ -1,10 +1,11 @@
 //! Tests of the daemon on a real kernel: run as root inside a guest, where `cargo xtask test` boots them.
 //!
-//! `harness` runs the cases, `session` is a daemon and its log, `cases` holds one file per family of acts. See
-//! docs/testing.md.
+//! `harness` runs the cases, `session` is a daemon and its log, `cases` holds one file per family of acts; `compliance` compares
+//! with the kernel's own audit. See docs/testing.md.
 
 mod cases;
 mod child;
+mod compliance;
 mod daemon;
 mod event;
 mod harness;
@@ -36,6 +37,11 @@ enum Mode {
         /// Only cases with one of these in their name
         only: Vec<String>,
     },
+    /// Compare events with those of the kernel's own audit: needs auditd, auditctl and a kernel booted with audit=1
+    Compliance {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
     /// List all cases
     List,
 }
@@ -44,6 +50,10 @@ fn main() -> ExitCode {
     match Cli::parse().mode {
         Mode::Run { only } => harness::run(cases::SUPPORTED, &only),
         Mode::Refused { only } => harness::run(cases::REFUSED, &only),
-        Mode::List => harness::list(&[cases::SUPPORTED, cases::REFUSED]),
+        Mode::Compliance { only } => compliance::run(&only),
+        Mode::List => {
+            compliance::list();
+            harness::list(&[cases::SUPPORTED, cases::REFUSED])
+        }
     }
 }

@@ -34,7 +34,8 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
+/// A path as the kernel takes it.
+pub fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
@@ -46,6 +47,35 @@ fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(checked(result)?).map_err(io::Error::other)?;
     // SAFETY: the call that returned it has just opened it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// An argument of [`call`].
+pub enum Arg<'a> {
+    /// A number, never an address.
+    Number(i64),
+    /// A path or another text.
+    Text(&'a CStr),
+    /// What the kernel reads.
+    Bytes(&'a [u8]),
+    /// What the kernel may write.
+    Room(&'a mut [u8]),
+}
+
+/// Any system call with up to six arguments.
+pub fn call(number: libc::c_long, args: &mut [Arg<'_>]) -> io::Result<i64> {
+    let mut words = [0i64; 6];
+    for (word, arg) in words.iter_mut().zip(args) {
+        *word = match arg {
+            Arg::Number(number) => *number,
+            Arg::Text(text) => text.as_ptr().addr().cast_signed() as i64,
+            Arg::Bytes(bytes) => bytes.as_ptr().addr().cast_signed() as i64,
+            Arg::Room(bytes) => bytes.as_mut_ptr().addr().cast_signed() as i64,
+        };
+    }
+    let [a0, a1, a2, a3, a4, a5] = words;
+    // SAFETY: all memory that the arguments name outlives the call; whoever names a structure gives it whole, and what the
+    // kernel writes to is borrowed for that.
+    checked(unsafe { libc::syscall(number, a0, a1, a2, a3, a4, a5) })
 }
 
 /// open(2) itself: the library's function of that name calls openat.

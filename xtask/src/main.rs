@@ -5,6 +5,7 @@ mod bench;
 mod bench_rules;
 mod build;
 mod cmd;
+mod compliance;
 mod ebpf;
 mod man;
 mod run;
@@ -42,6 +43,8 @@ enum Task {
     Test(test::Args),
     /// Measure what auditd-bpf costs beside the kernel's own audit, in instructions; or how long rules take
     Bench(bench::Args),
+    /// Compare events with those of the kernel's own audit in guests, and write docs/compliance.md
+    Compliance(compliance::Args),
     /// Write the man pages, to target/man
     Man,
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
@@ -67,6 +70,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Run(args) => run::main(&workspace, args),
         Task::Test(args) => test::main(&workspace, args),
         Task::Bench(args) => bench::main(&workspace, args),
+        Task::Compliance(args) => compliance::main(&workspace, args),
         Task::Man => man::main(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::main(&workspace, args),
     }

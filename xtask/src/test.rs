@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::vm::{End, Guest, Kernel, packages};
 use crate::workspace::Workspace;
-use crate::{build, cmd, ebpf, setup};
+use crate::{build, cmd, compliance, ebpf, setup};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 /// Kernels that must work, newest first: its modules take longest.
-const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
+pub const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
 /// A kernel without task storage, which doctor and the daemon must refuse by name.
 const REFUSED: &str = "5.10";
 /// Guests at once: each keeps about one processor busy.
@@ -58,7 +58,8 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut cases = Tally::default();
     if let Some(guest_tests) = guest_tests {
         report.check("guest tests", || {
-            cases = guest_tests.run_all(&kernels(args))?;
+            let jobs: Vec<_> = kernels(args).into_iter().flat_map(Job::all).collect();
+            cases = guest_tests.run_all(&jobs)?;
             Ok(())
         });
     }
@@ -108,9 +109,10 @@ impl Report {
 
 /// Counts of cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub struct Tally {
     passed: u64,
-    failed: u64,
+    /// Cases that failed.
+    pub failed: u64,
     skipped: u64,
 }
 
@@ -171,34 +173,78 @@ fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// What a guest is booted for.
+#[derive(Clone, Copy)]
+pub enum Suite {
+    /// Cases of the daemon.
+    Run,
+    /// Cases of a kernel that must be refused.
+    Refused,
+    /// The same acts under the kernel's own audit, compared.
+    Compliance,
+}
+
+impl Suite {
+    /// guest-tests' word for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Refused => "refused",
+            Self::Compliance => "compliance",
+        }
+    }
+}
+
+/// One guest.
+#[derive(Clone, Copy)]
+pub struct Job<'v> {
+    /// Its kernel.
+    pub version: &'v str,
+    /// What it is booted for.
+    pub suite: Suite,
+}
+
+impl<'v> Job<'v> {
+    /// All for a kernel.
+    fn all(version: &'v str) -> Vec<Self> {
+        let suites: &[_] =
+            if version.starts_with(REFUSED) { &[Suite::Refused] } else { &[Suite::Run, Suite::Compliance] };
+        suites.iter().map(|suite| Self { version, suite: *suite }).collect()
+    }
+}
+
 /// What every guest gets.
-struct GuestTests<'w> {
+pub struct GuestTests<'w> {
     workspace: &'w Workspace,
     rsyslog: Option<packages::Unpacked>,
+    audit: packages::Unpacked,
 }
 
 impl<'w> GuestTests<'w> {
-    fn prepare(workspace: &'w Workspace) -> Result<Self> {
+    /// Builds and fetches it.
+    pub fn prepare(workspace: &'w Workspace) -> Result<Self> {
         setup::guest_tools()?;
         build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
         // Without it the cases that need it skip by themselves; here is why.
         let rsyslog = packages::rsyslog(workspace)
             .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
-        Ok(Self { workspace, rsyslog: rsyslog.ok() })
+        let audit = packages::audit(workspace).context("no auditd to compare with")?;
+        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit })
     }
 
-    fn run_all(&self, versions: &[&str]) -> Result<Tally> {
+    /// Boots them all, some at once.
+    pub fn run_all(&self, jobs: &[Job<'_>]) -> Result<Tally> {
         // Downloads before the first boot: two at once would only wait for each other.
-        let kernels = versions.iter().map(|version| Kernel::find(self.workspace, version));
+        let kernels = jobs.iter().map(|job| Kernel::find(self.workspace, job.version));
         let kernels = kernels.collect::<Result<Vec<_>>>()?;
-        let waiting: Mutex<VecDeque<_>> = Mutex::new(versions.iter().zip(kernels).collect());
+        let waiting: Mutex<VecDeque<_>> = Mutex::new(jobs.iter().zip(kernels).collect());
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let done = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for _ in 0..PARALLEL {
                 scope.spawn(|| {
-                    while let Some((version, kernel)) = next() {
-                        let tally = self.run_one(version, kernel);
+                    while let Some((job, kernel)) = next() {
+                        let tally = self.run_one(*job, kernel);
                         done.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
                     }
                 });
@@ -208,9 +254,8 @@ impl<'w> GuestTests<'w> {
     }
 
     /// One guest; a guest that breaks counts as a failed case.
-    fn run_one(&self, version: &str, kernel: Kernel) -> Tally {
-        let start = Instant::now();
-        let mode = if version.starts_with(REFUSED) { "refused" } else { "run" };
+    fn run_one(&self, job: Job<'_>, kernel: Kernel) -> Tally {
+        let (start, version) = (Instant::now(), job.version);
         let mut guest = Guest::new(kernel).timeout(GUEST_TIME).scratch(SCRATCH_MB);
         for name in ["auditd-bpf", "guest-tests"] {
             guest = guest.add(self.binary(name), format!("/usr/bin/{name}"));
@@ -218,8 +263,11 @@ impl<'w> GuestTests<'w> {
         if let Some(rsyslog) = &self.rsyslog {
             guest = rsyslog.add_to(guest);
         }
+        if let Suite::Compliance = job.suite {
+            guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, version));
+        }
         let mut cases = Lines::new(version);
-        let end = guest.run(&["guest-tests", mode], &mut cases, Lines::new(version));
+        let end = guest.run(&["guest-tests", job.suite.name()], &mut cases, Lines::new(version));
         let mut tally = cases.tally.unwrap_or_default();
         let trouble = match end {
             Ok(End::Exited(0)) if cases.tally.is_some() => None,
@@ -233,7 +281,7 @@ impl<'w> GuestTests<'w> {
             tally.failed += 1;
             println!("[{version}] FAILED {trouble}");
         }
-        println!("[{version}] {tally}, {}", cmd::duration(start.elapsed()));
+        println!("[{version}] {}: {tally}, {}", job.suite.name(), cmd::duration(start.elapsed()));
         tally
     }
 

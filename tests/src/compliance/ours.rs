@@ -1,0 +1,55 @@
+//! auditd-bpf, writing native records.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::{Daemon, wait_for};
+use crate::session::private_file;
+
+/// Its log.
+pub const LOG: &str = "/var/log/audit/auditd-bpf.log";
+const CONFIG: &str = "[[output]]
+type = \"file\"
+format = \"native\"
+enriched = false
+path = \"/var/log/audit/auditd-bpf.log\"
+compression = \"none\"
+flush_ms = 20
+queue = 100000
+";
+const TIME: Duration = Duration::from_secs(90);
+
+/// A running daemon.
+pub struct Ours {
+    daemon: Daemon,
+}
+
+impl Ours {
+    /// Starts the daemon on these rules.
+    pub fn start(rules: &str) -> Result<Self> {
+        let config = private_file("compliance", "toml", CONFIG)?;
+        let rules = private_file("compliance", "rules", rules)?;
+        Ok(Self { daemon: Daemon::start(&config, &rules)? })
+    }
+
+    /// The daemon's pid.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Waits until all has been written, ends the daemon, and gives its log.
+    pub fn finish(mut self) -> Result<Vec<u8>> {
+        let fence = format!("key=\"{}\"", super::FENCE);
+        wait_for("the events", TIME, || {
+            self.daemon.check_alive()?;
+            Ok(fs::read_to_string(LOG).unwrap_or_default().contains(&fence).then_some(()))
+        })?;
+        self.daemon.stop()?;
+        let log = fs::read(LOG).context("cannot read the log")?;
+        let lost = String::from_utf8_lossy(&log).lines().find(|line| line.contains("op=lost")).map(str::to_owned);
+        ensure!(lost.is_none(), "events were lost: {lost:?}");
+        Ok(log)
+    }
+}
