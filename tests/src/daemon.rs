@@ -43,11 +43,6 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Its pid.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it wrote to its standard error so far.
     pub fn said(&self) -> String {
         fs::read(&self.stderr).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

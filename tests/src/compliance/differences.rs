@@ -97,6 +97,20 @@ pub const KNOWN: &[Known] = &[
     .only(&["watch_through_symlink", "chmod", "chown", "link", "tree_links"]),
     open("proctitle", |kernel, ours| kernel.is_some() && ours == Some("None"), "no `PROCTITLE`"),
     open("OPENAT2", |_, ours| ours.is_none(), "no `OPENAT2`"),
+    open(
+        MISSING,
+        |kernel, _| kernel.is_some_and(|event| event.starts_with("statx ")),
+        "permission r misses stat, lstat \
+         and statx, which belong to it from 7.3 on",
+    )
+    .only(&["watch_read", "watch_default", "watch_symlink_itself"]),
+    meant(
+        "PATH PARENT*",
+        |_, ours| ours.is_none(),
+        "creat of a file that is there has no item of its directory: 6.1 has, \
+         later kernels have not",
+    )
+    .only(&["open_family"]),
     open("MMAP", |_, ours| ours.is_none(), "no `MMAP`"),
     open(
         "PATH *",
@@ -104,8 +118,11 @@ pub const KNOWN: &[Known] = &[
         "no `PATH` of calls that only look names up (stat, access, utime, chdir...)",
     )
     .only(&["open_by_handle", "times", "access", "stat_family", "chdir", "inotify"]),
-    open(MISSING, |_, _| true, "rules on any call miss those that only look names up")
-        .only(&["watch_every_call", "watch_by_inode"]),
+    open(MISSING, |_, _| true, "rules on any call miss those that only look names up").only(&[
+        "watch_every_call",
+        "watch_by_inode",
+        "tree_every_call",
+    ]),
     open("PATH *", |_, _| true, "of a call that failed, the name that it was given in place of the objects met").only(
         &[
             "unlink",

@@ -36,7 +36,7 @@ impl Ours {
 
     /// The daemon's pid.
     pub fn pid(&self) -> u32 {
-        self.daemon.pid()
+        self.daemon.pid().as_raw().cast_unsigned()
     }
 
     /// Waits until all has been written, ends the daemon, and gives its log.
