@@ -113,13 +113,14 @@ fn collect_names(record: &Line, names: &mut LogNames) {
     let told: Vec<_> = fields(enrichment).collect();
     let mut told = &told[..];
     for (name, value) in fields(&record.text) {
-        let Some(kind) = field_kind(name) else { continue };
+        let Some(kind @ (FieldKind::User | FieldKind::Group)) = field_kind(name) else { continue };
+        // What is no id has no name.
+        let Some(id) = str::from_utf8(value).ok().and_then(native::id) else { continue };
         // Both stand in the same order.
         let Some(at) = told.iter().position(|(upper, _)| upper.eq_ignore_ascii_case(name)) else { continue };
         let (_, text) = told[at];
         told = &told[at + 1..];
-        let id = str::from_utf8(value).ok().and_then(native::id).filter(|id| *id != UNSET);
-        let (Some(id), Some(Some(text))) = (id, untrusted(text)) else { continue };
+        let Some(Some(text)) = untrusted(text).filter(|_| id != UNSET) else { continue };
         let Ok(text) = String::from_utf8(text) else { continue };
         match kind {
             _ if text == format!("unknown({id})") => {}
