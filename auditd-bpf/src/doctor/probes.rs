@@ -14,6 +14,7 @@ use super::{Answer, Probe, Refusal, Report};
 use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
+use crate::kernel::preemption::preempts;
 
 /// The first probe: a failure has an exit status of its own.
 pub(super) const ROOT: &str = "root";
@@ -184,7 +185,21 @@ fn object() -> Vec<Probe> {
     let tracing =
         "boot a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y, outside of sandboxes that filter bpf";
     let fexit = program(RESULT_PROGRAM, object.try_fexit("__x64_sys_openat"), tracing);
-    vec![Probe::yes("maps", ""), lsm, fexit]
+    vec![Probe::yes("maps", ""), lsm, fexit, call_ends(preempts(&mut object))]
+}
+
+/// Where the ends of system calls will be seen, unless the configuration says otherwise.
+fn call_ends(preempts: Result<bool, ObjectError>) -> Probe {
+    let probe = match preempts {
+        Ok(false) => Probe::yes("call ends", "seen at each call that a rule names"),
+        Ok(true) => {
+            let detail =
+                "seen at the tracepoint of all calls, as the kernel preempts: every call of the system pays a little";
+            Probe::yes("call ends", detail)
+        }
+        Err(error) => Probe::no("call ends", error.to_string(), SANDBOX),
+    };
+    probe.optional()
 }
 
 fn program(name: &'static str, loaded: Result<(), ObjectError>, remedy: &str) -> Probe {
