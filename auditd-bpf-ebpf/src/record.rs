@@ -100,7 +100,10 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     }
     let Some(context) = task::begin(call) else { return };
     forget_provisional(context);
-    each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
+    // Else rules came into force since an earlier hook of the call, and bits mean others: the call is judged by its first ones.
+    if context.is_judged_by(call.tables) {
+        each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
+    }
     context.access = access;
     if !call.may_match(met, access, alone) {
         return;

@@ -7,7 +7,7 @@ use crate::{
     maps::{LEFT_OUT, TASKS, count},
 };
 use auditd_bpf_common::{
-    counters,
+    counters, hooks,
     limits::{APPEND_BYTES, CHUNK_BYTES},
     plan_rows::{ROW_NONE, class},
     wire::EventHeader,
@@ -71,7 +71,9 @@ pub fn begin(call: &Call) -> Option<Context> {
         count(counters::LOST_TASK_STORAGE);
         return None;
     };
-    if !context.is_of(call.number, call.abi) {
+    // What `may_open` was shown does not count once another hook is shown something; still less by the rules before a reload.
+    let overtaken = context.header.hook == hooks::MAY_OPEN && !context.is_judged_by(call.tables);
+    if overtaken || !context.is_of(call.number, call.abi) {
         context.reset();
         context.slot = call.tables.slot;
         context.generation = call.tables.header.generation;
@@ -147,6 +149,12 @@ impl TaskContext {
     #[inline(always)]
     fn is_of(&self, number: u32, abi: u32) -> bool {
         self.header.start != 0 && self.header.syscall == number && self.header.abi == abi
+    }
+
+    /// Whether the objects noted so far were matched with these tables.
+    #[inline(always)]
+    pub fn is_judged_by(&self, tables: Tables) -> bool {
+        self.generation == tables.header.generation
     }
 
     /// Forgets the call.

@@ -280,12 +280,32 @@ pub(crate) fn daemon_fields(out: &mut Vec<u8>, daemon: &DaemonEvent) {
         put!(out, "op={}", quoted_detail(&daemon.op));
     }
     for (name, value) in &daemon.details {
-        put!(out, " {}={}", Token(name), quoted_detail(value));
+        match &**name {
+            "key" if of_kernel => {
+                out.push(b' ');
+                untrusted(out, "key", Some(value.as_bytes()));
+            }
+            "list" if of_kernel => put!(out, " list={}", list_number(value)),
+            name => put!(out, " {}={}", Token(name), quoted_detail(value)),
+        }
     }
     match (of_kernel, daemon.success) {
         (true, success) => put!(out, " res={}", u8::from(success)),
         (false, true) => put!(out, " {who} res=success"),
         (false, false) => put!(out, " {who} res=failed"),
+    }
+}
+
+/// `AUDIT_FILTER_*` in `include/uapi/linux/audit.h`; anything else as it is.
+fn list_number(name: &str) -> &str {
+    match name {
+        "user" => "0",
+        "task" => "1",
+        "exit" => "4",
+        "exclude" => "5",
+        "filesystem" => "6",
+        "io_uring" => "7",
+        other => other,
     }
 }
 
