@@ -68,6 +68,8 @@ pub struct Tables {
 #[derive(Default)]
 struct Filled {
     rows: RowNumbers,
+    /// By index; those never written are zero, an empty entry.
+    syscalls: HashMap<u32, SyscallEntry>,
     objects: HashMap<ObjectKey, ObjectValue>,
     names: HashMap<NameKey, u32>,
     exes: HashMap<ObjectKey, u32>,
@@ -233,7 +235,11 @@ impl Tables {
                     None => SyscallEntry::default(),
                 };
                 let index = (slot * 2 + abi) * MAX_SYSCALLS + number;
-                self.syscalls.set(index, entry, 0).map_err(write(names::SYSCALLS))?;
+                // Most are empty, as they were.
+                if self.slots[slot as usize].syscalls.get(&index).copied().unwrap_or_default() != entry {
+                    self.syscalls.set(index, entry, 0).map_err(write(names::SYSCALLS))?;
+                    self.slots[slot as usize].syscalls.insert(index, entry);
+                }
             }
         }
         Ok(())

@@ -278,7 +278,7 @@ fn locked(place: &Place) -> Result<()> {
 
 /// A process opens a file without pause while the rules are replaced again and again. Every opening has one event.
 fn reloads_under_load(place: &Place) -> Result<()> {
-    const RELOADS: u32 = 20;
+    const RELOADS: u32 = 12;
     let mut session = start(place, OPEN)?;
     let (file, end, total) = (place.path("f"), place.path("end"), place.path("total"));
     let opens = child::start(|| {
