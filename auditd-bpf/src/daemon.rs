@@ -258,6 +258,7 @@ impl Daemon {
                 self.reload(&Requester::own());
             }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
+                self.engine.rest();
                 self.report_losses();
             }
             if let Asked::End = self.obey(signals)? {

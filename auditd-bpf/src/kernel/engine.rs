@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use auditd_bpf_common::{counters, hooks, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
@@ -20,6 +21,9 @@ use crate::identity::Identities;
 const B32_CALLS: &str = "ia32_sys_call";
 /// Up to so many 32-bit calls are attached to one by one: then others pay nothing.
 const B32_APART: usize = 4;
+
+/// Reloads often come in a row, and reading the kernel's types takes a tenth of a second.
+const REST_AFTER: Duration = Duration::from_secs(5);
 
 /// Why the kernel side does not run as the rules ask.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,8 @@ pub struct Engine {
     links: HashMap<Place, Attached>,
     call_ends: CallEnds,
     symbols: Symbols,
+    /// When rules came, until the engine [rests](Engine::rest).
+    applied: Option<Instant>,
     /// Whether rules were ever in force.
     in_force: bool,
     /// [`Engine::times_left_out`] before that.
@@ -102,6 +108,7 @@ impl Engine {
             links: HashMap::new(),
             call_ends,
             symbols: Symbols::default(),
+            applied: None,
             in_force: false,
             left_out_before: 0,
             left_out_gone: 0,
@@ -121,7 +128,7 @@ impl Engine {
         let generation = self.in_tables(|tables| tables.install(plan, identities))?;
         let gone = self.links.extract_if(|place, _| !places.contains(place)).map(|(_, attached)| attached.left_out());
         self.left_out_gone += gone.sum::<u64>();
-        self.object.settle();
+        self.applied = Some(Instant::now());
         if !self.in_force {
             self.in_force = true;
             self.left_out_before = self.times_left_out();
@@ -141,6 +148,14 @@ impl Engine {
     /// If the kernel refuses a write.
     pub fn refresh(&mut self, identities: &Identities) -> Result<(), EngineError> {
         Ok(self.in_tables(|tables| tables.refresh(identities))?)
+    }
+
+    /// Gives back memory that only attaching needs, once no rules came for a while. To be called now and then.
+    pub fn rest(&mut self) {
+        if self.applied.is_some_and(|applied| applied.elapsed() > REST_AFTER) {
+            self.applied = None;
+            self.object.settle();
+        }
     }
 
     /// Number of attached programs.
