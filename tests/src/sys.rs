@@ -121,10 +121,15 @@ pub fn listxattr_size(path: &Path) -> io::Result<()> {
     checked(unsafe { libc::listxattr(path.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
 }
 
-/// A text at an address below 4 GB, for [`open_32`]. Never freed: it is for children that end soon.
+/// A text at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.
 pub struct LowText(u32);
 
 impl LowText {
+    /// Where it is.
+    pub fn address(&self) -> u32 {
+        self.0
+    }
+
     /// Copies a path.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = c_path(path)?;
@@ -143,18 +148,24 @@ impl LowText {
 /// open(2) for reading through the 32-bit entry of the kernel. Returns what the kernel did: a descriptor, or -errno.
 pub fn open_32(path: &LowText) -> i32 {
     const OPEN: u32 = 5;
-    let mut result = OPEN;
+    call_32(OPEN, [path.address(), libc::O_RDONLY.cast_unsigned(), 0])
+}
+
+/// A call with up to three arguments through the 32-bit entry of the kernel: numbers, or addresses of [`LowText`]s. Returns
+/// what the kernel did.
+pub fn call_32(number: u32, args: [u32; 3]) -> i32 {
+    let mut result = number;
     // SAFETY: `int 0x80` reads its arguments from ebx, ecx and edx, returns in eax, and may clobber r8 to r11; LLVM keeps
-    // rbx for itself, so it is put back. The kernel reads memory only at the path, which is mapped and NUL-terminated.
+    // rbx for itself, so it is put back. The kernel touches memory only at texts, which are mapped and never freed.
     unsafe {
         asm!(
-            "xchg rbx, {path:r}",
+            "xchg rbx, {first:r}",
             "int 0x80",
-            "xchg rbx, {path:r}",
-            path = inout(reg) u64::from(path.0) => _,
+            "xchg rbx, {first:r}",
+            first = inout(reg) u64::from(args[0]) => _,
             inout("eax") result,
-            in("ecx") libc::O_RDONLY,
-            in("edx") 0,
+            in("ecx") args[1],
+            in("edx") args[2],
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }

@@ -43,7 +43,7 @@ pub fn compare(kernel: &[SyscallEvent], ours: &[SyscallEvent]) -> Comparison {
     let mut left: Vec<_> = ours.iter().map(Some).collect();
     // Those that are surely the same first: the others share the rest.
     let mut found = vec![None; kernel.len()];
-    for same in [same_object, same_call, same_kind] {
+    for same in [same_object, same_call, same_arguments] {
         for (event, found) in kernel.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
             *found = take(&mut left, event, same);
         }
@@ -78,14 +78,13 @@ fn same_object(event: &SyscallEvent, other: &SyscallEvent) -> bool {
 
 /// By process, call, arguments and result.
 fn same_call(event: &SyscallEvent, other: &SyscallEvent) -> bool {
-    let key = |event: &SyscallEvent| (event.args.get(..4).map(<[u64]>::to_vec), event.exit);
-    same_kind(event, other) && key(event) == key(other)
+    same_arguments(event, other) && event.exit == other.exit
 }
 
-/// By process and call.
-fn same_kind(event: &SyscallEvent, other: &SyscallEvent) -> bool {
-    let key = |event: &SyscallEvent| (event.pid, event.arch, event.syscall, event.uring_op);
-    key(event) == key(other)
+/// By process, call and arguments.
+fn same_arguments(event: &SyscallEvent, other: &SyscallEvent) -> bool {
+    let kind = |event: &SyscallEvent| (event.pid, event.arch, event.syscall, event.uring_op);
+    kind(event) == kind(other) && event.args.iter().take(4).eq(other.args.iter().take(4))
 }
 
 fn pair(comparison: &mut Comparison, kernel: &SyscallEvent, ours: &SyscallEvent) {

@@ -18,9 +18,17 @@ pub fn of_both(kernel: &SyscallEvent, ours: &SyscallEvent) -> (Fields, Fields) {
         let number = numbers.entry(item.name_type.name()).and_modify(|number| *number += 1).or_insert(1);
         if *number == 1 { item.name_type.name().to_owned() } else { format!("{}{number}", item.name_type.name()) }
     };
-    for item in &kernel.paths {
+    // Those that are surely the same first: the others share the rest.
+    let mut found = vec![None; kernel.paths.len()];
+    for same in [same_name, same_object, same_role] {
+        for (item, found) in kernel.paths.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            let same = |other: &Option<&PathItem>| other.is_some_and(|other| same((item, kernel), (other, ours)));
+            *found = left.iter().position(same).and_then(|at| left[at].take());
+        }
+    }
+    for (item, found) in kernel.paths.iter().zip(found) {
         let name = name(item);
-        match take_same(&mut left, item, (kernel, ours)) {
+        match found {
             Some(same) => {
                 of_path(&mut theirs, &name, item, kernel);
                 of_path(&mut our, &name, same, ours);
@@ -39,19 +47,23 @@ fn whole(item: &PathItem, call: &SyscallEvent) -> String {
     format!("{} inode {:?}", shown_name(item, call), item.inode.map(|inode| inode.ino))
 }
 
-/// The item of the same role, object and name; of the same role and object; of the same role.
-fn take_same<'a>(
-    left: &mut [Option<&'a PathItem>],
-    item: &PathItem,
-    (kernel, ours): (&SyscallEvent, &SyscallEvent),
-) -> Option<&'a PathItem> {
-    let id = |item: &PathItem| item.inode.map(|inode| (inode.ino, inode.dev));
-    let role = |other: &PathItem| other.name_type == item.name_type;
-    let object = |other: &PathItem| role(other) && id(other) == id(item);
-    let name = |other: &PathItem| object(other) && shown_name(other, ours) == shown_name(item, kernel);
-    let find = |same: &dyn Fn(&PathItem) -> bool| left.iter().position(|other| other.is_some_and(same));
-    let at = find(&name).or_else(|| find(&object)).or_else(|| find(&role))?;
-    left[at].take()
+/// An item of an event.
+type Item<'a> = (&'a PathItem, &'a SyscallEvent);
+
+fn same_role((item, _): Item<'_>, (other, _): Item<'_>) -> bool {
+    // Which of several it is, only an object or a name tells.
+    item.name_type == other.name_type && item.inode.is_some() == other.inode.is_some()
+}
+
+fn same_object(item: Item<'_>, other: Item<'_>) -> bool {
+    let id = |(item, _): Item<'_>| item.inode.map(|inode| (inode.ino, inode.dev));
+    same_role(item, other) && id(item).is_some() && id(item) == id(other)
+}
+
+fn same_name(item: Item<'_>, other: Item<'_>) -> bool {
+    let name = |(item, call): Item<'_>| shown_name(item, call);
+    let id = |(item, _): Item<'_>| item.inode.map(|inode| (inode.ino, inode.dev));
+    same_role(item, other) && id(item) == id(other) && name(item) == name(other)
 }
 
 fn of_call(call: &SyscallEvent) -> Fields {
@@ -89,8 +101,13 @@ fn of_call(call: &SyscallEvent) -> Fields {
     for part in &call.parts {
         field(part.record_type(), part);
     }
-    for (number, target) in call.targets.iter().enumerate() {
-        field(&format!("OBJ_PID{number}"), target);
+    // In which order they are met is the kernel's own affair.
+    let mut targets: Vec<_> = call.targets.iter().collect();
+    targets.sort_by_key(|target| target.pid);
+    for (number, target) in targets.into_iter().enumerate() {
+        let ids = (target.pid, target.auid, target.uid, target.session);
+        field(&format!("OBJ_PID{number}"), &(ids, text(&target.comm)));
+        field(&format!("OBJ_PID{number}.obj"), &format_args!("obj {:?}", target.label.as_deref().map(text)));
     }
     fields
 }
@@ -127,7 +144,7 @@ fn shown_name(item: &PathItem, call: &SyscallEvent) -> String {
             return format!("{AT_DESCRIPTOR}.");
         }
     }
-    text(&joined(name, item.name_type, call.cwd.as_deref()))
+    text(&joined(name, call.cwd.as_deref()))
 }
 
 /// Whether relative names of the call begin at a descriptor instead of the working directory. Of a call with two names,
@@ -167,9 +184,9 @@ fn begins_at_descriptor(call: &SyscallEvent) -> bool {
     AT.contains(&name.as_str()) && !directories.iter().all(|number| here(*number))
 }
 
-/// A name as the log's readers take it: from the working directory on, without empty and `.` components. That of a directory
-/// loses the slash that its record ends in.
-fn joined(name: &[u8], role: NameType, cwd: Option<&[u8]>) -> Vec<u8> {
+/// A name as the log's readers take it: from the working directory on, without empty and `.` components. A slash at its
+/// end is lost: the record of a directory ends in one.
+fn joined(name: &[u8], cwd: Option<&[u8]>) -> Vec<u8> {
     let whole = match (name.first(), cwd) {
         (Some(b'/' | b'('), _) | (_, None) => Cow::Borrowed(name),
         (_, Some(cwd)) => Cow::Owned([cwd, name].join(&b'/')),
@@ -184,9 +201,6 @@ fn joined(name: &[u8], role: NameType, cwd: Option<&[u8]>) -> Vec<u8> {
     }
     let mut path = if whole.starts_with(b"/") { b"/".to_vec() } else { Vec::new() };
     path.extend(parts.join(&b'/'));
-    if role != NameType::Parent && name.ends_with(b"/") && path.len() > 1 {
-        path.push(b'/');
-    }
     path
 }
 
@@ -205,12 +219,12 @@ mod test {
 
     #[test]
     fn names_are_joined_as_readers_do() {
-        let join = |name: &str| String::from_utf8(joined(name.as_bytes(), NameType::Normal, Some(b"/d"))).unwrap();
+        let join = |name: &str| String::from_utf8(joined(name.as_bytes(), Some(b"/d"))).unwrap();
         assert_eq!(join("f"), "/d/f");
         assert_eq!(join("./x//../f"), "/d/f");
         assert_eq!(join("/a/./b"), "/a/b");
         assert_eq!(join("/"), "/");
         assert_eq!(join("(unreachable)/f"), "(unreachable)/f");
-        assert_eq!(joined(b"/d/", NameType::Parent, None), b"/d");
+        assert_eq!(join("/d/"), "/d");
     }
 }

@@ -38,13 +38,12 @@ impl Report {
         }
         let (mut known, mut unequal) = (BTreeSet::new(), BTreeSet::new());
         let told = |known: &Known| (known.standing.name(), known.reason);
-        for (field, events) in [(MISSING, &comparison.missing), (EXTRA, &comparison.extra)] {
-            for event in events {
-                let (theirs, ours) = if field == EXTRA { (None, Some(event)) } else { (Some(event), None) };
-                match Known::of(case.name, field, theirs.map(String::as_str), ours.map(String::as_str)) {
-                    Some(covered) => drop(known.insert(told(covered))),
-                    None => why.push(format!("{field} {event}")),
-                }
+        let missing = comparison.missing.iter().map(|event| (MISSING, event, Known::of_missing(case.name, event)));
+        let extra = comparison.extra.iter().map(|event| (EXTRA, event, Known::of_extra(case.name, event)));
+        for (sign, event, covered) in missing.chain(extra) {
+            match covered {
+                Some(covered) => drop(known.insert(told(covered))),
+                None => why.push(format!("{sign} {event}")),
             }
         }
         for difference in &comparison.differences {

@@ -2,6 +2,11 @@
 
 mod acts;
 mod change;
+mod exec;
+mod field;
+mod path;
+mod socket;
+mod task;
 mod tree;
 mod watch;
 
@@ -9,5 +14,21 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [watch::CASES, tree::CASES, change::CASES].into_iter().flatten()
+    let families =
+        [watch::CASES, tree::CASES, change::CASES, path::CASES, exec::CASES, socket::CASES, task::CASES, field::CASES];
+    families.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod test {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_keys() {
+        let names: BTreeSet<_> = all().map(|case| case.name).collect();
+        assert_eq!(names.len(), all().count(), "two cases have one name");
+        assert!(names.iter().all(|name| name.len() < 32 && name.bytes().all(|byte| byte.is_ascii_graphic())));
+    }
 }
