@@ -68,8 +68,8 @@ pub struct EventHeader {
     pub payload_len: u32,
     /// 0 if the call does not return: then `exit` says nothing.
     pub has_result: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Personality of the task.
+    pub personality: u32,
 }
 
 /// What could not be captured whole.

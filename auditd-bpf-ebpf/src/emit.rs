@@ -116,6 +116,7 @@ pub fn fill_header(context: &mut TaskContext, subject: Subject, generation: u32,
     header.rule = rule;
     header.exit = exit.unwrap_or(0);
     header.has_result = exit.is_some() as u32;
+    header.personality = subject.personality();
     header.auid = subject.auid();
     header.session = subject.session();
     header.uids = [

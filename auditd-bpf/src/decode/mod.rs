@@ -126,6 +126,7 @@ impl Decoder {
             verdict: Verdict::Allow,
             arch: arch.audit_arch(),
             syscall: header.syscall,
+            personality: header.personality,
             args: header.args.into(),
             exit,
             hook: self.hook(header.hook),

@@ -155,7 +155,7 @@ fn header(r: &mut Reader<'_>) -> Option<EventHeader> {
         chunk: r.u32()?,
         payload_len: r.u32()?,
         has_result: r.u32()?,
-        _pad: r.u32()?,
+        personality: r.u32()?,
     })
 }
 

@@ -36,7 +36,7 @@ pub(super) fn event_header() -> EventHeader {
         chunk: 0,
         payload_len: 0,
         has_result: 1,
-        _pad: 0,
+        personality: 8,
     };
     header.comm[..3].copy_from_slice(b"cat");
     header.tty[..4].copy_from_slice(b"pts0");
@@ -57,7 +57,7 @@ pub(super) fn sample(header: &EventHeader, payload: &[u8]) -> Vec<u8> {
         };
     }
     numbers!(kind schema start time tid pid ppid generation rule abi syscall hook exit auid session);
-    numbers!(exe_dev incomplete exe_ino chunk has_result);
+    numbers!(exe_dev incomplete exe_ino chunk has_result personality);
     arrays!(args uids gids comm tty);
     put(offset_of!(EventHeader, payload_len), &(payload.len() as u32).to_ne_bytes());
     bytes.extend(payload);

@@ -71,6 +71,7 @@ fn a_failed_open_comes_out_whole() {
         verdict: Verdict::Allow,
         arch: 0xc000_003e,
         syscall: 257,
+        personality: 8,
         args: [0xffff_ff9c, 0x7ffd_0000_1000, 12, 13, 14, 15].into(),
         exit: Some(-13),
         hook: Some("path_unlink".into()),
