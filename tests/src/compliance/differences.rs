@@ -207,17 +207,12 @@ pub const KNOWN: &[Known] = &[
         the object: the kernel does up to 6.1",
     ),
     open("proctitle", Seen::only_kernel, "no `PROCTITLE`"),
-    open("OPENAT2", Seen::only_kernel, "no `OPENAT2`"),
-    open("MMAP", Seen::only_kernel, "no `MMAP`"),
     open("FD_PAIR", Seen::only_kernel, "no `FD_PAIR`"),
     open("CAPSET", Seen::only_kernel, "no `CAPSET`"),
     open("IPC*", Seen::only_kernel, "no `IPC` and `IPC_SET_PERM`"),
-    open("MQ_*", Seen::only_kernel, "no `MQ_OPEN`, `MQ_SENDRECV`, `MQ_NOTIFY` and `MQ_GETSETATTR`"),
     open("PATH *", |seen| seen.call.starts_with("mq_"), "no `PATH` of message queues"),
     open("KERN_MODULE", Seen::only_kernel, "no `KERN_MODULE`"),
     open("TIME_*", Seen::only_kernel, "no `TIME_INJOFFSET` and `TIME_ADJNTPVAL`"),
-    open("BPRM_FCAPS", Seen::only_kernel, "no `BPRM_FCAPS`"),
-    open("SOCKETCALL", Seen::only_kernel, "no `SOCKETCALL`"),
     open("per", |seen| seen.ours.as_deref() == Some("0"), "no `per=`"),
     open("saddr", Seen::only_kernel, "no `SOCKADDR` of calls other than connect and bind"),
     open("PATH *", |seen| seen.only_kernel() && seen.of(&["connect", "bind", "sendto"]), "no `PATH` of a socket"),
@@ -270,7 +265,6 @@ pub const KNOWN: &[Known] = &[
         .only(&["devmajor_of_node", "devminor_of_node"]),
     open(EXTRA, |_| true, "filetype!= with several objects").only(&["filetype_not"]),
     open(MISSING, |seen| seen.of(&["bind"]), "watches miss bind of a local socket"),
-    open(MISSING, |seen| seen.of(&["sendto", "sendmsg"]), "saddr_fam does not see addresses of sendto and sendmsg"),
 ];
 
 const fn meant(field: &'static str, looks: fn(&Seen) -> bool, reason: &'static str) -> Known {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::case::Case;
 use super::compare::compare;
-use super::differences::{EXTRA, Known, MISSING, Standing};
+use super::differences::{EXTRA, KNOWN, Known, MISSING, Standing};
 
 /// Lines that tell why a case failed, at most.
 const LINES: usize = 40;
@@ -21,12 +21,14 @@ pub struct Report {
     kernel: String,
     rows: Vec<Value>,
     failed: usize,
+    /// Reasons of differences that there were.
+    seen: BTreeSet<&'static str>,
 }
 
 impl Report {
     /// An empty report of a kernel.
     pub fn new(kernel: &str) -> Self {
-        Self { kernel: kernel.to_owned(), rows: Vec::new(), failed: 0 }
+        Self { kernel: kernel.to_owned(), rows: Vec::new(), failed: 0, seen: BTreeSet::new() }
     }
 
     /// Compares and tells one case.
@@ -59,6 +61,7 @@ impl Report {
             let (theirs, ours) = (value(&difference.kernel), value(&difference.ours));
             why.push(format!("{}: {} is {theirs}, ours {ours}", difference.call, difference.field));
         }
+        self.seen.extend(known.iter().map(|(_, reason)| *reason));
         self.rows.push(json!({
             "case": case.name,
             "kernel": kernel.len(),
@@ -85,7 +88,9 @@ impl Report {
 
     /// Writes the figures to where the host finds them.
     pub fn keep(&self, dir: &Path) -> Result<()> {
-        let figures = json!({"kernel": self.kernel, "cases": self.rows});
+        let unseen = KNOWN.iter().filter(|known| known.standing == Standing::Open && !self.seen.contains(known.reason));
+        let unseen: BTreeSet<_> = unseen.map(|known| known.reason).collect();
+        let figures = json!({"kernel": self.kernel, "cases": self.rows, "unseen": unseen});
         fs::write(dir.join("compliance.json"), format!("{figures:#}\n")).context("cannot write the figures")
     }
 
