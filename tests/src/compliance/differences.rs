@@ -213,7 +213,6 @@ pub const KNOWN: &[Known] = &[
     open("PATH *", |seen| seen.call.starts_with("mq_"), "no `PATH` of message queues"),
     open("KERN_MODULE", Seen::only_kernel, "no `KERN_MODULE`"),
     open("TIME_*", Seen::only_kernel, "no `TIME_INJOFFSET` and `TIME_ADJNTPVAL`"),
-    open("per", |seen| seen.ours.as_deref() == Some("0"), "no `per=`"),
     open("saddr", Seen::only_kernel, "no `SOCKADDR` of calls other than connect and bind"),
     open("PATH *", |seen| seen.only_kernel() && seen.of(&["connect", "bind", "sendto"]), "no `PATH` of a socket"),
     open(
