@@ -30,6 +30,25 @@ chmod 700 /root /var/log/audit
 chown user:user /home/user
 hostname guest
 
+# Drivers may still be looking at their disks (on 7.3 they are at times): as many as there are on the PCI bus must come.
+disks_to_come() {
+    n=0
+    for d in /sys/bus/pci/devices/*; do
+        case "$(cat "$d/vendor" "$d/device" 2>/dev/null | tr -d '\n')" in
+            0x1af40x1001 | 0x1af40x1042) n=$((n + 1)) ;;
+        esac
+    done
+    for d in /sys/block/vd*; do
+        [ ! -e "$d/serial" ] || n=$((n - 1))
+    done
+    [ $n -gt 0 ]
+}
+tries=0
+while disks_to_come && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+
 # Disks are found by the serial that the host gave them: their order is the kernel's own affair.
 disk() {
     for d in /sys/block/vd*; do

@@ -23,7 +23,11 @@ else
     ) </dev/null >&3 2>&4
     STATUS=$?
 fi
-[ -z "$OUT_DISK" ] || tar -cf - -C /out . >&9
+if [ "$OUT_DISK" ]; then
+    tar -cf - -C /out . >&9
+    # sysrq's sync below may be overtaken by the power going off.
+    sync
+fi
 # The end of each stream is marked, and the mark padded: the last bytes in a serial port's queue may be lost when the
 # machine goes off.
 if [ -z "$TERMINAL" ]; then
