@@ -62,6 +62,16 @@ pub enum CallEnds {
     AllCalls,
 }
 
+impl CallEnds {
+    /// Runs what is in map commands of bpf(2), so that no end of a call is left out meanwhile.
+    fn guarding<T>(self, act: impl FnOnce() -> T) -> T {
+        match self {
+            Self::PerCall => act(),
+            Self::AllCalls => unpreempted(act),
+        }
+    }
+}
+
 /// Places that a plan needs, and calls for which this kernel has none.
 type Places = (BTreeSet<Place>, Vec<(Arch, u16)>);
 
@@ -195,10 +205,7 @@ impl Engine {
             let each = counters::COUNTERS.iter();
             each.map(|(slot, name)| Ok((*slot, *name, self.counters.get(slot, 0)?.iter().sum()))).collect()
         };
-        match self.call_ends {
-            CallEnds::PerCall => read(),
-            CallEnds::AllCalls => unpreempted(read),
-        }
+        self.call_ends.guarding(read)
     }
 
     /// Attaches what a plan needs and is not attached yet. Some kernels (7.3) let nothing attach to the function that all
@@ -230,10 +237,7 @@ impl Engine {
 
     /// Touches the tables, on a kernel that preempts without being preempted.
     fn in_tables<T>(&mut self, act: impl FnOnce(&mut Tables) -> T) -> T {
-        match self.call_ends {
-            CallEnds::PerCall => act(&mut self.tables),
-            CallEnds::AllCalls => unpreempted(|| act(&mut self.tables)),
-        }
+        self.call_ends.guarding(|| act(&mut self.tables))
     }
 
     fn times_left_out(&self) -> u64 {

@@ -9,8 +9,7 @@ use aya::{
     maps::{MapData, MapError, ProgramArray},
     programs::{
         FEntry, FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun,
-        TracePoint,
-        links::{FdLink, LinkError},
+        TracePoint, links::FdLink,
     },
 };
 
@@ -114,6 +113,22 @@ struct Stage {
     _programs: ProgramArray<MapData>,
 }
 
+/// Loads and attaches a program by an expression over its handle, which is then free for the next copy. A macro, as aya's
+/// kinds of programs share no trait for it.
+macro_rules! attached {
+    ($object:ident, $kind:ty, $program:expr, $target:expr, |$handle:ident| $attach:expr) => {{
+        let (program, target): (&str, &str) = ($program, $target);
+        let $handle: &mut $kind = named(&mut $object.ebpf, program, target)?;
+        let link = $attach
+            .and_then(|id| $handle.take_link(id))
+            .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached))
+            .map_err(refused(program, target))?;
+        let fd = $handle.fd().and_then(own).map_err(refused(program, target))?;
+        $handle.unload().map_err(refused(program, target))?;
+        Ok(Attached { _link: link, program: fd })
+    }};
+}
+
 impl Object {
     /// Resolves the kernel's fields, creates the maps; loads no program yet.
     ///
@@ -194,17 +209,10 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it, or shows no tracepoints.
     pub fn attach_all_calls(&mut self) -> Result<Attached, ObjectError> {
-        let (program, (category, target)) = (names::TRACEPOINT_SYS_EXIT, names::SYS_EXIT);
-        let tracepoint: &mut TracePoint = named(&mut self.ebpf, program, target)?;
-        let link = tracepoint
-            .load()
-            .and_then(|()| tracepoint.attach(category, target))
-            .and_then(|id| tracepoint.take_link(id))
-            .and_then(|link| FdLink::try_from(link).map_err(|_: LinkError| ProgramError::NotAttached))
-            .map_err(refused(program, target))?;
-        let fd = tracepoint.fd().and_then(own).map_err(refused(program, target))?;
-        tracepoint.unload().map_err(refused(program, target))?;
-        Ok(Attached { _link: link, program: fd })
+        let (category, name) = names::SYS_EXIT;
+        attached!(self, TracePoint, names::TRACEPOINT_SYS_EXIT, name, |tracepoint| {
+            tracepoint.load().and_then(|()| tracepoint.attach(category, name))
+        })
     }
 
     /// Attaches a program to the start of a function, which may be one of many that it is attached to.
@@ -212,15 +220,9 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_fentry(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
-        let fentry: &mut FEntry = named(&mut self.ebpf, program, function)?;
-        let link = fentry
-            .load(function, loaded(&mut self.btf)?)
-            .and_then(|()| fentry.attach())
-            .and_then(|id| fentry.take_link(id))
-            .map_err(refused(program, function))?;
-        let fd = fentry.fd().and_then(own).map_err(refused(program, function))?;
-        fentry.unload().map_err(refused(program, function))?;
-        Ok(Attached { _link: link.into(), program: fd })
+        attached!(self, FEntry, program, function, |fentry| {
+            fentry.load(function, loaded(&mut self.btf)?).and_then(|()| fentry.attach())
+        })
     }
 
     /// Attaches a program to the start of a function, where the kernel never leaves it out.
@@ -228,16 +230,7 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_kprobe(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
-        let kprobe: &mut KProbe = named(&mut self.ebpf, program, function)?;
-        let link = kprobe
-            .load()
-            .and_then(|()| kprobe.attach(function, 0))
-            .and_then(|id| kprobe.take_link(id))
-            .and_then(|link| FdLink::try_from(link).map_err(|_: LinkError| ProgramError::NotAttached))
-            .map_err(refused(program, function))?;
-        let fd = kprobe.fd().and_then(own).map_err(refused(program, function))?;
-        kprobe.unload().map_err(refused(program, function))?;
-        Ok(Attached { _link: link, program: fd })
+        attached!(self, KProbe, program, function, |kprobe| { kprobe.load().and_then(|()| kprobe.attach(function, 0)) })
     }
 
     /// Attaches the result side to a syscall function. The small program goes on to one that is loaded once for all functions
@@ -303,16 +296,9 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_lsm(&mut self, hook: &str) -> Result<Attached, ObjectError> {
-        let program = format!("lsm_{hook}");
-        let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
-        let link = lsm
-            .load(hook, loaded(&mut self.btf)?)
-            .and_then(|()| lsm.attach())
-            .and_then(|id| lsm.take_link(id))
-            .map_err(refused(&program, hook))?;
-        let fd = lsm.fd().and_then(own).map_err(refused(&program, hook))?;
-        lsm.unload().map_err(refused(&program, hook))?;
-        Ok(Attached { _link: link.into(), program: fd })
+        attached!(self, Lsm, &format!("lsm_{hook}"), hook, |lsm| {
+            lsm.load(hook, loaded(&mut self.btf)?).and_then(|()| lsm.attach())
+        })
     }
 
     /// Attaches a program to the end of a function. The same program may be attached to many functions: the kernel holds
@@ -321,15 +307,9 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_fexit(&mut self, program: &str, function: &str) -> Result<Attached, ObjectError> {
-        let fexit: &mut FExit = named(&mut self.ebpf, program, function)?;
-        let link = fexit
-            .load(function, loaded(&mut self.btf)?)
-            .and_then(|()| fexit.attach())
-            .and_then(|id| fexit.take_link(id))
-            .map_err(refused(program, function))?;
-        let fd = fexit.fd().and_then(own).map_err(refused(program, function))?;
-        fexit.unload().map_err(refused(program, function))?;
-        Ok(Attached { _link: link.into(), program: fd })
+        attached!(self, FExit, program, function, |fexit| {
+            fexit.load(function, loaded(&mut self.btf)?).and_then(|()| fexit.attach())
+        })
     }
 }
 
