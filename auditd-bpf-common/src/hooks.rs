@@ -1,14 +1,16 @@
 //! Numbers of the hooks that see objects, and the programs that sit on them.
 
 macro_rules! hooks {
-    ($($id:ident = $number:literal, $name:literal;)+) => {
+    ($(#[$doc:meta])+ $all:ident: $($id:ident = $number:literal, $name:literal;)+) => {
         $(#[doc = concat!("`", $name, "`")] pub const $id: u32 = $number;)+
-        /// Number and name of each hook. The program of an LSM hook is called `lsm_NAME`, of a traced function `fexit_NAME`.
-        pub const HOOKS: &[(u32, &str)] = &[$(($number, $name)),+];
+        $(#[$doc])+
+        pub const $all: &[(u32, &str)] = &[$(($number, $name)),+];
     };
 }
 
 hooks! {
+    /// Number and name of each hook. The program of an LSM hook is called `lsm_NAME`, of a traced function `fexit_NAME`.
+    HOOKS:
     FILE_OPEN = 1, "file_open";
     MAY_OPEN = 2, "may_open";
     BPRM_CHECK = 3, "bprm_check_security";
@@ -41,17 +43,36 @@ hooks! {
     SOCKET_SENDMSG = 30, "socket_sendmsg";
 }
 
+hooks! {
+    /// The same of hooks that see no object, but what a record tells besides: LSM hooks, and functions of which a kernel may
+    /// lack some. The program of a function stands at its end, or at its start if it is among [`AT_START`].
+    PARTS:
+    CAPSET = 40, "capset";
+    BPRM_CREDS = 41, "bprm_creds_from_file";
+    FILE_CAPS = 42, "get_vfs_caps_from_disk";
+    SETTIME = 43, "settime";
+    DO_ADJTIMEX = 44, "do_adjtimex";
+    NTP_VALUES = 45, "__do_adjtimex";
+    NTP_VALUES_OF_KEEPER = 46, "ntp_adjtimex";
+    FIND_MODULE = 47, "find_module_all";
+    IPC_PERMS = 48, "ipcperms";
+    IPC_CONTROL = 49, "ipcctl_obtain_check";
+}
+
+/// Functions of [`PARTS`] with the program `fentry_NAME` at their start.
+pub const AT_START: &[&str] = &["do_adjtimex", "find_module_all", "ipcperms"];
+
 /// The hook that sees tasks come; it has no object.
 pub const TASK_ALLOC: &str = "task_alloc";
 
 /// Number of a hook by name.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    HOOKS.iter().find(|(_, n)| *n == name).map(|(number, _)| *number)
+    HOOKS.iter().chain(PARTS).find(|(_, n)| *n == name).map(|(number, _)| *number)
 }
 
 /// Name of a hook, or `None` for a number that is not in the table.
 #[must_use]
 pub fn name(number: u32) -> Option<&'static str> {
-    HOOKS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
+    HOOKS.iter().chain(PARTS).find(|(n, _)| *n == number).map(|(_, name)| *name)
 }

@@ -171,15 +171,15 @@ pub struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyscallEntry {
+    /// Bit per [`crate::hooks`] whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
+    /// `file_open`, and would record its objects twice.
+    pub hooks: u64,
     /// Rules that name the call, alone or by the class of their perm.
     pub row: u32,
     /// Of these, rules that test no object.
     pub alone_row: u32,
     /// Of these, rules that can match a call that succeeds.
     pub alone_success_row: u32,
-    /// Bit per [`crate::hooks`] whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
-    /// `file_open`, and would record its objects twice.
-    pub hooks: u32,
     /// One of [`class`].
     pub class: u8,
     /// Argument that is the (first) path, or [`NO_ARG`].
@@ -196,6 +196,8 @@ pub struct SyscallEntry {
     pub data_arg: u8,
     /// Its length in bytes.
     pub data_len: u8,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// The call has no such argument.
@@ -295,7 +297,7 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
     assert!(size_of::<Header>() == 20 * 4 + MAX_FS_TYPES * 8 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
-    assert!(size_of::<SyscallEntry>() == 24);
+    assert!(size_of::<SyscallEntry>() == 32);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };
 

@@ -122,6 +122,70 @@ pub mod section {
     pub const PROCTITLE: u8 = 11;
     /// The structure that an argument pointed to, as the caller's memory held it when the call ended.
     pub const DATA: u8 = 12;
+    /// What a hook saw that is no object; `detail` is a [`super::part`].
+    pub const PART: u8 = 13;
+}
+
+/// Kinds of parts, each in the kernel's own byte order.
+pub mod part {
+    /// Capability sets that capset sets, a `u64` each: inheritable, permitted, effective, ambient.
+    pub const CAPSET: u8 = 1;
+    /// A [`super::ExecCaps`].
+    pub const EXEC_CAPS: u8 = 2;
+    /// Name of a kernel module, up to its NUL.
+    pub const MODULE: u8 = 3;
+    /// Owner, group and mode of a System V IPC object, a `u32` each.
+    pub const IPC: u8 = 4;
+    /// What `IPC_SET` sets, a `u32` each: size of a message queue, owner, group, mode.
+    pub const IPC_SET: u8 = 5;
+    /// Old and new value of each NTP value, an `i64` each (`struct audit_ntp_data`).
+    pub const NTP: u8 = 6;
+    /// By what adjtimex sets the clock, an `i64` each: seconds, nanoseconds.
+    pub const CLOCK_OFFSET: u8 = 7;
+    /// What the clock is set to, an `i64` each: seconds, nanoseconds; then `CLOCK_TAI` at that moment, in nanoseconds.
+    pub const CLOCK: u8 = 8;
+}
+
+/// Capabilities of a task, as in capabilities(7).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskCaps {
+    /// Permitted set.
+    pub permitted: u64,
+    /// Inheritable set.
+    pub inheritable: u64,
+    /// Effective set.
+    pub effective: u64,
+    /// Ambient set.
+    pub ambient: u64,
+}
+
+/// Capabilities of a file (`struct cpu_vfs_cap_data`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileCaps {
+    /// Permitted set.
+    pub permitted: u64,
+    /// Inheritable set.
+    pub inheritable: u64,
+    /// Revision and flags; 0 where the file has none.
+    pub magic: u32,
+    /// Root of the user namespace to which they apply.
+    pub root: u32,
+}
+
+/// Capabilities that an exec changes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecCaps {
+    /// Of the file.
+    pub file: FileCaps,
+    /// Of the task before.
+    pub old: TaskCaps,
+    /// Of the task after.
+    pub new: TaskCaps,
+    /// 1 if the task rises by them, so that the kernel's audit tells (`nonroot_raised_pE` in `security/commoncap.c`).
+    pub raised: u64,
 }
 
 /// How a path ended.
@@ -192,4 +256,5 @@ const _: () = {
     assert!(size_of::<EventHeader>() == 232);
     assert!(size_of::<SectionHead>() == 4);
     assert!(size_of::<Object>() == 32 && size_of::<TargetTask>() == 32);
+    assert!(size_of::<FileCaps>() == 24 && size_of::<ExecCaps>() == 96);
 };

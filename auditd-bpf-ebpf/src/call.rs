@@ -40,7 +40,7 @@ impl Call {
         let registers = task.registers();
         let (number, abi) = (kernel::syscall_number(registers), task.abi());
         let entry = tables.syscall(abi, number)?;
-        if entry.hooks >> hook & 1 == 0
+        if entry.hooks >> (hook & 63) & 1 == 0
             || field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load()
             || task::is_left_out(tables, task)
         {

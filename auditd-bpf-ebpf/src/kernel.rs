@@ -164,6 +164,13 @@ pub fn now() -> u64 {
     unsafe { raw::bpf_ktime_get_ns() }
 }
 
+/// `CLOCK_TAI` in ns: unlike `CLOCK_REALTIME`, it may be asked for.
+#[inline(always)]
+pub fn tai() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { raw::bpf_ktime_get_tai_ns() }
+}
+
 /// Thread group id and thread id of the current task, initial namespace.
 #[inline(always)]
 pub fn pid_tid() -> (u32, u32) {

@@ -173,6 +173,25 @@ pub fn plain(hook: u32) -> Option<Context> {
     Some(context)
 }
 
+/// The event of a call to which a hook adds a part: begun if it is not yet, and a rule may want it.
+#[inline(always)]
+pub fn part(hook: u32) -> Option<Context> {
+    let call = Call::current(hook)?;
+    if !task::is_begun(&call) && !call.may_match_alone() {
+        return None;
+    }
+    let context = task::begin(&call)?;
+    note_hook(context, hook);
+    Some(context)
+}
+
+/// The same where the call's first hook has begun it, if any.
+#[inline(always)]
+pub fn part_of_begun(hook: u32) -> Option<Context> {
+    let call = Call::current(hook)?;
+    if task::is_begun(&call) { task::begin(&call) } else { None }
+}
+
 /// The first hook is the one named in the record.
 #[inline(always)]
 fn note_hook(context: &mut TaskContext, hook: u32) {

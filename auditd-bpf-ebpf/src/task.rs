@@ -10,7 +10,7 @@ use auditd_bpf_common::{
     counters, hooks,
     limits::{APPEND_BYTES, CHUNK_BYTES},
     plan_rows::{ROW_NONE, class},
-    wire::EventHeader,
+    wire::{EventHeader, FileCaps},
 };
 use aya_ebpf::{Global, bindings::task_struct};
 
@@ -37,6 +37,8 @@ pub struct TaskContext {
     pub tests_met: u64,
     /// 1 + family of the socket address that the call was given, 0 for none.
     pub address_family: u64,
+    /// Capabilities of the file that is executed.
+    pub file_caps: FileCaps,
     /// Rules that the object being looked at satisfies: used only where rules test objects beyond path and dir.
     pub own_rules: Rules,
     /// Rules that the objects satisfy.
@@ -120,6 +122,13 @@ pub fn address_family(task: Task) -> i64 {
         .map_or(-1, |context| context.address_family as i64 - 1)
 }
 
+/// Whether a hook began the call's event.
+#[inline(always)]
+pub fn is_begun(call: &Call) -> bool {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    unsafe { TASKS.get(call.task.raw()).as_ref() }.is_some_and(|context| context.is_of(call.number, call.abi))
+}
+
 /// Whether a hook noted objects of the call.
 #[inline(always)]
 pub fn has_objects(call: &Call) -> bool {
@@ -171,6 +180,7 @@ impl TaskContext {
         self.created.dentry = 0;
         self.tests_met = 0;
         self.address_family = 0;
+        self.file_caps.magic = 0;
         self.header.chunk = 0;
         self.header.payload_len = 0;
         self.header.incomplete = 0;

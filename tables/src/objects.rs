@@ -37,6 +37,8 @@ pub struct Objects {
     pub names: &'static [&'static str],
     /// Hooks that see its objects, by kernel name; which of them a kernel has is probed.
     pub hooks: &'static [&'static str],
+    /// Hooks that see what its record tells besides, by the same name.
+    pub parts: &'static [&'static str],
     /// The paths it takes.
     pub paths: &'static [PathArgument],
     /// Which argument holds the flags of an open.
@@ -62,32 +64,55 @@ const fn file(
     hooks: &'static [&'static str],
     paths: &'static [PathArgument],
 ) -> Objects {
-    Objects { names, hooks, paths, flags: None, data: None, treatment: Treatment::Plain, files: true }
+    Objects { names, hooks, parts: &[], paths, flags: None, data: None, treatment: Treatment::Plain, files: true }
 }
 
 const fn open(names: &'static [&'static str], paths: &'static [PathArgument], flags: u8, how: Treatment) -> Objects {
-    Objects { names, hooks: OPEN, paths, flags: Some(flags), data: None, treatment: how, files: true }
+    Objects { names, hooks: OPEN, parts: &[], paths, flags: Some(flags), data: None, treatment: how, files: true }
 }
 
 const fn other(names: &'static [&'static str], hooks: &'static [&'static str]) -> Objects {
-    Objects { names, hooks, paths: &[], flags: None, data: None, treatment: Treatment::Plain, files: false }
+    Objects { names, hooks, parts: &[], paths: &[], flags: None, data: None, treatment: Treatment::Plain, files: false }
 }
 
 const fn data(names: &'static [&'static str], arg: u8, length: u8) -> Objects {
     Objects { data: Some((arg, length)), ..other(names, &[]) }
 }
 
+const fn parts(names: &'static [&'static str], parts: &'static [&'static str]) -> Objects {
+    Objects { parts, ..other(names, &[]) }
+}
+
 const fn exec(names: &'static [&'static str], paths: &'static [PathArgument]) -> Objects {
-    Objects { names, hooks: EXEC, paths, flags: None, data: None, treatment: Treatment::Exec, files: true }
+    Objects {
+        names,
+        hooks: EXEC,
+        parts: &["bprm_creds_from_file", "get_vfs_caps_from_disk"],
+        paths,
+        flags: None,
+        data: None,
+        treatment: Treatment::Exec,
+        files: true,
+    }
 }
 
 const fn fork(names: &'static [&'static str]) -> Objects {
-    Objects { names, hooks: &[], paths: &[], flags: None, data: None, treatment: Treatment::Fork, files: false }
+    Objects {
+        names,
+        hooks: &[],
+        parts: &[],
+        paths: &[],
+        flags: None,
+        data: None,
+        treatment: Treatment::Fork,
+        files: false,
+    }
 }
 
 const OPEN: &[&str] = &["file_open", "may_open"];
 /// The second sees a file that may not be executed, and no other.
 const EXEC: &[&str] = &["bprm_check_security", "may_open"];
+const MODULE: &[&str] = &["find_module_all"];
 const SET_XATTR: &[&str] = &["inode_setxattr", "inode_set_acl"];
 const GET_XATTR: &[&str] = &["inode_getxattr", "inode_get_acl"];
 const REMOVE_XATTR: &[&str] = &["inode_removexattr", "inode_remove_acl"];
@@ -138,11 +163,21 @@ const OBJECTS: &[Objects] = &[
     exec(&["execveat"], &[below(0, 1)]),
     fork(&["fork", "vfork", "clone", "clone3"]),
     file(&["mount"], &["sb_mount"], &[at(1)]),
-    file(&["finit_module"], &["kernel_read_file"], &[]),
+    Objects { parts: MODULE, ..file(&["finit_module"], &["kernel_read_file"], &[]) },
+    parts(&["init_module", "delete_module"], MODULE),
+    parts(&["capset"], &["capset"]),
+    parts(&["settimeofday", "clock_settime", "clock_settime64", "stime"], &["settime"]),
+    parts(&["adjtimex", "clock_adjtime", "clock_adjtime64"], &["do_adjtimex", "__do_adjtimex", "ntp_adjtimex"]),
+    parts(
+        &["shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop", "semtimedop_time64", "msgget", "msgsnd",
+          "msgrcv", "msgctl", "ipc"],
+        &["ipcperms", "ipcctl_obtain_check"],
+    ),
+    data(&["mmap"], 0, 24),
     data(&["pipe", "pipe2"], 0, 8),
     data(&["socketpair"], 3, 8),
     data(&["mq_open"], 3, 32),
-    data(&["mq_timedsend", "mq_timedreceive"], 4, 16),
+    data(&["mq_timedsend", "mq_timedreceive", "mq_timedsend_time64", "mq_timedreceive_time64"], 4, 16),
     data(&["mq_notify"], 1, 16),
     data(&["mq_getsetattr"], 1, 32),
     file(&["stat", "lstat", "stat64", "lstat64"], &["inode_getattr"], &[at(0)]),
@@ -150,7 +185,7 @@ const OBJECTS: &[Objects] = &[
     other(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg"]),
     other(&["connect"], &["socket_connect"]),
     other(&["bind"], &["socket_bind"]),
-    other(&["socketcall"], &["socket_connect", "socket_bind", "socket_sendmsg"]),
+    Objects { data: Some((1, 24)), ..other(&["socketcall"], &["socket_connect", "socket_bind", "socket_sendmsg"]) },
     other(&["ptrace"], &["ptrace_access_check"]),
     other(
         &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"],

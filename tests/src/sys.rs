@@ -121,7 +121,7 @@ pub fn listxattr_size(path: &Path) -> io::Result<()> {
     checked(unsafe { libc::listxattr(path.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
 }
 
-/// A text at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.
+/// A text, or other bytes, at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.
 pub struct LowText(u32);
 
 impl LowText {
@@ -132,8 +132,11 @@ impl LowText {
 
     /// Copies a path.
     pub fn new(path: &Path) -> io::Result<Self> {
-        let path = c_path(path)?;
-        let bytes = path.as_bytes_with_nul();
+        Self::of_bytes(c_path(path)?.as_bytes_with_nul())
+    }
+
+    /// Copies bytes, to which the kernel may write as well.
+    pub fn of_bytes(bytes: &[u8]) -> io::Result<Self> {
         let length = NonZeroUsize::new(bytes.len()).ok_or_else(|| io::Error::other("no bytes"))?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new private mapping at an address of the kernel's choice affects no memory in use.

@@ -4,5 +4,6 @@ mod exec;
 mod file;
 mod inode;
 mod mount;
+mod parts;
 mod socket;
 mod task;

@@ -12,6 +12,7 @@ pub struct Clock {
     difference: u64,
     /// Monotonic time at which it was taken; `None` before the first time.
     taken: Option<u64>,
+    tai_offset: Option<i64>,
 }
 
 impl Clock {
@@ -31,10 +32,16 @@ impl Clock {
         }
     }
 
+    /// By how much `CLOCK_TAI` is ahead of the time of day, in ns: whole seconds, which change with leap seconds alone. Asked
+    /// once.
+    pub fn tai_offset(&mut self) -> i64 {
+        *self.tai_offset.get_or_insert_with(|| look_at_tai().unwrap_or(0))
+    }
+
     /// A clock that stands still, for tests.
     #[cfg(test)]
     pub(super) fn fixed(difference: u64) -> Self {
-        Self { difference, taken: Some(u64::MAX) }
+        Self { difference, taken: Some(u64::MAX), tai_offset: Some(0) }
     }
 }
 
@@ -45,6 +52,13 @@ fn look() -> Option<(u64, u64, u64)> {
     let after = read(ClockId::CLOCK_MONOTONIC)?;
     let width = after.saturating_sub(before);
     Some((width, wall.saturating_sub(before + width / 2), after))
+}
+
+fn look_at_tai() -> Option<i64> {
+    const SECOND: i64 = 1_000_000_000;
+    let (wall, tai) = (read(ClockId::CLOCK_REALTIME)?, read(ClockId::CLOCK_TAI)?);
+    let ahead = i64::try_from(tai).ok()?.checked_sub(i64::try_from(wall).ok()?)?;
+    Some((ahead + SECOND / 2).div_euclid(SECOND) * SECOND)
 }
 
 fn read(clock: ClockId) -> Option<u64> {
@@ -73,7 +87,7 @@ mod tests {
     #[test]
     fn the_clocks_are_compared_again_after_a_second() {
         let monotonic = read(ClockId::CLOCK_MONOTONIC).unwrap();
-        let mut clock = Clock { difference: 0, taken: Some(monotonic) };
+        let mut clock = Clock { taken: Some(monotonic), ..Clock::default() };
         assert_eq!(clock.wall(monotonic + REFRESH - 1), monotonic + REFRESH - 1);
         assert!(clock.wall(monotonic + REFRESH) > monotonic + REFRESH);
     }

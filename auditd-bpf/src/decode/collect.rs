@@ -24,6 +24,8 @@ pub struct Collected {
     pub proctitle: Option<Bytes>,
     /// The structure that an argument pointed to.
     pub data: Option<Bytes>,
+    /// What hooks saw besides, each with its [`wire::part`].
+    pub seen: Vec<(u8, Bytes)>,
     /// Tasks acted upon.
     pub targets: Vec<Target>,
     /// [`incomplete`] bits found here.
@@ -140,6 +142,7 @@ impl<'a> Collector<'a> {
             section::TARGET => self.target(data),
             section::PROCTITLE => self.collected.proctitle = title(data),
             section::DATA => self.collected.data = Some(data.to_vec()),
+            section::PART => self.collected.seen.push((detail, data.to_vec())),
             section::COMPONENT | section::PATH_END | section::DIRFD | section::USER_NAME => self.malformed(),
             _ => self.counters.unknown_sections += 1,
         }

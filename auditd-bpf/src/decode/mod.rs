@@ -5,6 +5,7 @@
 //! | bytes → checked header and sections | [`sample`] |
 //! | chunks of a long event → its parts | [`assemble`] |
 //! | sections → paths, names, arguments | `collect`, [`paths`] |
+//! | what hooks saw besides → parts of records | parts, seen |
 //! | rule number → rule | [`RuleBook`] |
 //! | monotonic time → time of day | `clock` |
 #![forbid(unsafe_code)]
@@ -17,13 +18,14 @@ mod parts;
 pub mod paths;
 mod rule_book;
 pub mod sample;
+mod seen;
 
 use std::sync::Arc;
 
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
 use output::Serials;
-use output::event::{Body, Event, Ids, SyscallEvent, Verdict, Word};
+use output::event::{Body, Event, Ids, NameType, PathItem, SyscallEvent, Verdict, Word};
 use tables::{Arch, syscalls};
 
 use assemble::Assembler;
@@ -31,6 +33,7 @@ use clock::Clock;
 use collect::{Collected, collect};
 use parts::{Ended, parts};
 use sample::{Sample, until_nul};
+use seen::file_caps;
 
 pub use counters::DecodeCounters;
 pub use paths::{Mount, Mounts};
@@ -114,12 +117,19 @@ impl Decoder {
     }
 
     fn syscall(&mut self, header: &EventHeader, collected: Collected) -> SyscallEvent {
-        let Collected { paths, cwd, exe, argv, sockaddr, proctitle, data, targets, incomplete } = collected;
+        let Collected { mut paths, cwd, exe, argv, sockaddr, proctitle, data, seen, targets, incomplete } = collected;
         let arch = if header.abi == 0 { Arch::B64 } else { Arch::B32 };
+        let tai_offset = self.clock.tai_offset();
         let exit = (header.has_result != 0).then_some(header.exit);
         let ended = u16::try_from(header.syscall).ok().and_then(|number| syscalls::name(arch, number)).map(|name| {
-            Ended { name, args: header.args, success: exit.is_some_and(|exit| exit >= 0), data: data.as_deref() }
+            let success = exit.is_some_and(|exit| exit >= 0);
+            Ended { arch, name, pid: header.pid, args: header.args, success, data: data.as_deref() }
         });
+        // What is executed last is what the capabilities are of: the interpreter of a script.
+        if let Some((caps, item)) = file_caps(&seen).zip(last_normal(&mut paths)) {
+            item.caps = Some(caps);
+        }
+        let parts = ended.map(|ended| parts(ended, &seen, tai_offset));
         SyscallEvent {
             rule: self.rules.get(header.generation, header.rule),
             // The programs refuse nothing yet, and the wire has no verdict.
@@ -144,8 +154,7 @@ impl Decoder {
             paths,
             sockaddr,
             proctitle,
-            // The structures of 32-bit calls are others.
-            parts: ended.filter(|_| arch == Arch::B64).map(parts).unwrap_or_default(),
+            parts: parts.unwrap_or_default(),
             targets,
             incomplete: words(header.incomplete | incomplete),
             ..SyscallEvent::default()
@@ -165,6 +174,10 @@ fn ids(header: &EventHeader) -> Ids {
     let [uid, euid, suid, fsuid] = header.uids;
     let [gid, egid, sgid, fsgid] = header.gids;
     Ids { auid: header.auid, uid, euid, suid, fsuid, gid, egid, sgid, fsgid }
+}
+
+fn last_normal(paths: &mut [PathItem]) -> Option<&mut PathItem> {
+    paths.iter_mut().rev().find(|item| item.name_type == NameType::Normal)
 }
 
 fn words(bits: u32) -> Vec<Word> {

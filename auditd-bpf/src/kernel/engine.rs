@@ -282,21 +282,29 @@ impl Engine {
         if types.has_function(&format!("bpf_lsm_{hook}")) {
             Some(Place::Lsm(hook))
         } else {
-            (hook == hooks::name(hooks::MAY_OPEN)? && types.has_function(hook)).then_some(Place::Function(hook))
+            types.has_function(hook).then_some(Place::Function(hook))
         }
     }
 
     fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {
         match place {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
-            Place::Function(function) => match self.call_ends {
-                CallEnds::PerCall => self.object.attach_fexit(&format!("fexit_{function}"), function),
-                CallEnds::AllCalls => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
-            },
+            Place::Function(function) => self.attach_function(function),
             Place::Syscall(function) => self.object.attach_syscall(function),
             Place::Untyped(function) => self.object.attach_kprobe(names::KRETPROBE_SYSCALL, function),
             Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),
             Place::AllCalls => self.object.attach_all_calls(),
+        }
+    }
+
+    fn attach_function(&mut self, function: &str) -> Result<Attached, ObjectError> {
+        if hooks::AT_START.contains(&function) {
+            return self.object.attach_fentry(&format!("fentry_{function}"), function);
+        }
+        let is_object = hooks::HOOKS.iter().any(|(_, hook)| *hook == function);
+        match self.call_ends {
+            CallEnds::AllCalls if is_object => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
+            _ => self.object.attach_fexit(&format!("fexit_{function}"), function),
         }
     }
 }

@@ -349,7 +349,7 @@ where
 
 /// All but the row.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
-    let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0, |bits, number| bits | 1 << number);
+    let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0_u64, |bits, number| bits | 1 << number);
     let Some(objects) = call.objects else {
         let none = [NO_ARG; 6];
         let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg, data_arg] = none;

@@ -238,7 +238,7 @@ fn planned_calls(rules: &[PlannedRule]) -> BTreeMap<(tables::Arch, u16), Planned
             let entry =
                 calls.entry(call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
             insert(&mut entry.rules, index);
-            for hook in objects.map_or(&[][..], |objects| objects.hooks) {
+            for hook in objects.into_iter().flat_map(|objects| objects.hooks.iter().chain(objects.parts)) {
                 if is_useful(hook, planned.matches_success) && !entry.hooks.contains(hook) {
                     entry.hooks.push(hook);
                 }

@@ -23,7 +23,8 @@ fn a_watch_attaches_to_the_calls_of_its_perm_on_both_abis() {
     let plan = plan("-w /etc/passwd -p x -k k\n");
     assert_eq!(names(&plan, Arch::B64), ["execve", "execveat"]);
     assert_eq!(names(&plan, Arch::B32), ["execve", "execveat"]);
-    assert_eq!(plan.hooks.iter().copied().collect::<Vec<_>>(), ["bprm_check_security", "may_open"]);
+    let hooks = ["bprm_check_security", "bprm_creds_from_file", "get_vfs_caps_from_disk", "may_open"];
+    assert_eq!(plan.hooks.iter().copied().collect::<Vec<_>>(), hooks);
     assert!(!contains(&plan.no_object, 0));
 }
 

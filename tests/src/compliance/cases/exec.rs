@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     Case::new("exec_from_a_thread", ALL, from_thread),
     Case::new("exec_failing", ALL, failing).prepared(programs),
     Case::new("exec_set_user_id", ALL, set_user_id).prepared(programs),
+    Case::new("exec_with_capabilities", ALL, with_capabilities).prepared(programs),
     Case::new("exec_watched", "-w {dir}/tool -p x -k {key}", watched).prepared(programs),
     Case::new("exec_in_tree", "-w {dir}/bin -p x -k {key}", watched).prepared(programs),
     Case::new("exec_by_new_program", "-a always,exit -F arch=b64 -S execve -F exe={dir}/tool -k {key}", watched)
@@ -58,6 +59,9 @@ fn programs(place: &Place) -> Result<()> {
     place.program("tool")?;
     let set = place.program("set")?;
     fs::set_permissions(set, Permissions::from_mode(0o4755))?;
+    // struct vfs_cap_data, revision 2, effective: CAP_NET_BIND_SERVICE permitted, nothing inheritable.
+    let capable: Vec<u8> = [0x0200_0001_u32, 1 << 10, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    sys::setxattr(&place.program("capable")?, c"security.capability", &capable)?;
     place.file("text")?;
     let script = place.path("script");
     fs::write(&script, format!("#!{BUSYBOX} sh\nexit 0\n"))?;
@@ -153,6 +157,16 @@ fn set_user_id(place: &Place) -> Result<()> {
     as_user(|| {
         copy_of_busybox(&set).arg("true").status()?;
         copy_of_busybox(Path::new(BUSYBOX)).arg("true").status()?;
+        Ok(())
+    })
+}
+
+fn with_capabilities(place: &Place) -> Result<()> {
+    let capable = place.path("capable");
+    copy_of_busybox(&capable).arg("true").status()?;
+    as_user(|| {
+        copy_of_busybox(&capable).arg("true").status()?;
+        copy_of_busybox(&place.path("tool")).arg("true").status()?;
         Ok(())
     })
 }

@@ -156,6 +156,11 @@ pub const CASES: &[Case] = &[
     narrow!("b32_numbers", "getpid,getuid32,close,dup2"),
     narrow!("b32_kill", "kill"),
     narrow!("b32_every_call", "all"),
+    Case::new(
+        "b32_structures",
+        "-a always,exit -F arch=b32 -S socketcall,pipe,mmap,shmget,shmctl,msgget,mq_notify,capset -F auid={auid} -k {key}",
+        narrow_structures,
+    ),
     Case::new("b64_of_both", "-a always,exit -F arch=b64 -S open,openat,close -F auid={auid} -k {key}", narrow)
         .prepared(objects),
     Case::new("watch_of_both_arches", "-w {dir}/f -p rw -k {key}", narrow).prepared(objects),
@@ -303,5 +308,41 @@ fn narrow(place: &Place) -> Result<()> {
         sys::call_32(number, args);
     }
     read(place.path("f"))?;
+    Ok(())
+}
+
+/// Calls as a 32-bit program makes them, with structures in its memory.
+fn narrow_structures(_: &Place) -> Result<()> {
+    // arch/x86/entry/syscalls/syscall_32.tbl.
+    const PIPE: u32 = 42;
+    const MMAP: u32 = 90;
+    const SOCKETCALL: u32 = 102;
+    const CAPSET: u32 = 185;
+    const MQ_NOTIFY: u32 = 281;
+    const SHMGET: u32 = 395;
+    const SHMCTL: u32 = 396;
+    const MSGGET: u32 = 399;
+    // net(2): socket and connect.
+    const SOCKET: u32 = 1;
+    const CONNECT: u32 = 3;
+    let words = |words: &[u32]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        LowText::of_bytes(&bytes).map(|memory| memory.address())
+    };
+    sys::call_32(PIPE, [words(&[0, 0])?, 0, 0]);
+    sys::call_32(PIPE, [words(&[0, 0])?, 0, 0]);
+    let socket = sys::call_32(SOCKETCALL, [SOCKET, words(&[1, 1, 0, 0, 0, 0])?, 0]).cast_unsigned();
+    let nobody = LowText::of_bytes(&[1, 0, 0, b'n', b'o'])?;
+    sys::call_32(SOCKETCALL, [CONNECT, words(&[socket, nobody.address(), 5, 0, 0, 0])?, 0]);
+    let file = read("/proc/self/exe")?;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file).cast_unsigned();
+    sys::call_32(MMAP, [words(&[0, 4096, 1, 2, fd, 0])?, 0, 0]);
+    sys::call_32(MMAP, [words(&[0, 4096, 1, 0x22, u32::MAX, 0])?, 0, 0]);
+    let memory = sys::call_32(SHMGET, [0, 4096, 0o600]).cast_unsigned();
+    sys::call_32(SHMCTL, [memory, 0, 0]);
+    sys::call_32(MSGGET, [0, 0o600, 0]);
+    sys::call_32(MQ_NOTIFY, [99, words(&[0, 10, 0, 0])?, 0]);
+    // Version 3, this process; nothing at all.
+    sys::call_32(CAPSET, [words(&[0x2008_0522, 0])?, words(&[0; 6])?, 0]);
     Ok(())
 }

@@ -240,6 +240,20 @@ fn time(_: &Place) -> Result<()> {
     // ADJ_TICK with the tick that there is: nothing changes.
     timex[..4].copy_from_slice(&0x4000_u32.to_ne_bytes());
     sys::call(libc::SYS_adjtimex, &mut [Arg::Room(&mut timex)])?;
+    // ADJ_FREQUENCY and ADJ_TICK, there and back.
+    for (frequency, tick) in [(65536_i64, 10_001_i64), (0, 10_000)] {
+        timex[..4].copy_from_slice(&0x4002_u32.to_ne_bytes());
+        timex[16..24].copy_from_slice(&frequency.to_ne_bytes());
+        timex[88..96].copy_from_slice(&tick.to_ne_bytes());
+        sys::call(libc::SYS_adjtimex, &mut [Arg::Room(&mut timex)])?;
+    }
+    // ADJ_SETOFFSET, with and without ADJ_NANO: 2 us later.
+    for (modes, offset) in [(0x2100_u32, 2_000_i64), (0x100, 2)] {
+        timex[..4].copy_from_slice(&modes.to_ne_bytes());
+        timex[72..80].fill(0);
+        timex[80..88].copy_from_slice(&offset.to_ne_bytes());
+        sys::call(libc::SYS_clock_adjtime, &mut [zero(), Arg::Room(&mut timex)])?;
+    }
     let mut now = [0; 16];
     sys::call(libc::SYS_clock_gettime, &mut [zero(), Arg::Room(&mut now)])?;
     sys::call(libc::SYS_clock_settime, &mut [zero(), Arg::Bytes(&now)])?;
