@@ -1,4 +1,5 @@
-//! Embeds the BPF object that `cargo xtask build-ebpf` leaves under the target directory.
+//! Embeds the BPF object that `cargo xtask build-ebpf` leaves under the target directory. Of the one beside it, which unit tests
+//! put on trial, it tells where it lies: nothing else needs it.
 
 use std::{env, fs, path::PathBuf};
 
@@ -14,6 +15,7 @@ fn main() {
         );
         std::process::exit(1);
     }
+    println!("cargo:rustc-env=TRIAL_OBJECT={}", object.with_file_name("auditd-bpf-trial.o").display());
 }
 
 /// `<target>/ebpf/auditd-bpf.o`, where `<target>` is the workspace's: OUT_DIR may lie elsewhere (CARGO_TARGET_DIR), then the

@@ -9,4 +9,5 @@ pub mod limits;
 pub mod names;
 pub mod offsets;
 pub mod plan_rows;
+pub mod trial;
 pub mod wire;

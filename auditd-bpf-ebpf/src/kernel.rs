@@ -1,9 +1,12 @@
-//! Access to kernel memory: the one place that knows how.
+//! Access to kernel memory: the one place that knows how, with [`host`].
 //!
 //! Two ways. [`field`] loads directly through a pointer whose type the verifier knows (hook arguments, and what was loaded
 //! from them); such loads cannot fault and keep the type of what they load. [`probe`] copies through a helper from any
 //! address; it is what a `bpf_loop` callback must use, where types are lost.
 
+pub use crate::host::{current_address, field, pid_tid};
+
+use crate::host;
 use aya_ebpf::{
     Global,
     bindings::task_struct,
@@ -32,13 +35,6 @@ const TS_COMPAT: u32 = 0x2;
 const RESTARTS: core::ops::RangeInclusive<i64> = -516..=-512;
 const ENOIOCTLCMD: i64 = -515;
 const EINTR: i64 = -4;
-
-/// Loads a field through a typed pointer.
-#[inline(always)]
-pub fn field<T: Copy>(object: Object, offset: &Global<u32>) -> T {
-    // SAFETY: the verifier proves that `object` has a known type and that a T lies at the offset, or refuses the program.
-    unsafe { core::ptr::read_volatile(object.add(offset.load() as usize).cast::<T>()) }
-}
 
 /// Address of a field, still typed.
 #[inline(always)]
@@ -171,20 +167,6 @@ pub fn tai() -> u64 {
     unsafe { raw::bpf_ktime_get_tai_ns() }
 }
 
-/// Thread group id and thread id of the current task, initial namespace.
-#[inline(always)]
-pub fn pid_tid() -> (u32, u32) {
-    let both = helpers::bpf_get_current_pid_tgid();
-    ((both >> 32) as u32, both as u32)
-}
-
-/// The current task as a plain number, for [`probe`].
-#[inline(always)]
-pub fn current_address() -> u64 {
-    // SAFETY: no arguments.
-    unsafe { raw::bpf_get_current_task() }
-}
-
 /// The current task.
 #[derive(Clone, Copy)]
 pub struct Task(*mut task_struct);
@@ -193,8 +175,7 @@ impl Task {
     /// The current task.
     #[inline(always)]
     pub fn current() -> Self {
-        // SAFETY: always valid in the programs of this object.
-        Self(unsafe { raw::bpf_get_current_task_btf() })
+        Self(host::current_task())
     }
 
     /// For [`field`].
@@ -224,8 +205,7 @@ impl Task {
     /// Registers at the entry of the current syscall.
     #[inline(always)]
     pub fn registers(self) -> Object {
-        // SAFETY: the task is the current one.
-        (unsafe { raw::bpf_task_pt_regs(self.0) }) as Object
+        host::registers(self.0)
     }
 }
 

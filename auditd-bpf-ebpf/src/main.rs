@@ -14,6 +14,7 @@ mod call;
 mod emit;
 mod filter;
 mod hooks;
+mod host;
 mod kernel;
 mod maps;
 mod objects;

@@ -277,19 +277,47 @@ fn described<M: Memory>(inode: Object) -> wire::Object {
     }
 }
 
-/// Fills in the inode of what was created, unless its part of the event is on its way already. Nobody holds the dentry any
-/// more: it is believed if it still lies where it was.
+/// Address of the inode of what was created, 0 for none. Nobody holds the dentry any more: it is believed if it still lies where
+/// it was.
+#[inline(always)]
+fn created_inode(context: &TaskContext) -> u64 {
+    let Created { dentry, parent, .. } = context.created;
+    if dentry == 0 || kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != parent {
+        return 0;
+    }
+    kernel::probe(dentry, &kernel::DENTRY_D_INODE)
+}
+
+/// Matches what was created once more, as it has an inode now: where rules test more of objects than path and dir.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn record_meet_created(slot: u32, context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
+    let inode = created_inode(context);
+    if inode == 0 {
+        return 0;
+    }
+    tables.load(&mut context.own_rules, tables.header.inode_row);
+    match_object::<Probed>(tables, &mut context.own_rules, context.created.dentry as Object, Level::Directory);
+    tests_of_object(slot, context, inode);
+    each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
+    0
+}
+
+/// Fills in the inode of what was created, unless its part of the event is on its way already.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn record_created(context: *mut TaskContext) -> i32 {
     // SAFETY: null or the current task's context, as the verifier proves at each call.
     let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
-    let Created { dentry, parent, offset, chunk } = context.created;
-    if dentry == 0 || chunk != context.header.chunk || offset as usize > CHUNK_BYTES {
+    let Created { offset, chunk, .. } = context.created;
+    if chunk != context.header.chunk || offset as usize > CHUNK_BYTES {
         return 0;
     }
-    let inode: u64 = kernel::probe(dentry, &kernel::DENTRY_D_INODE);
-    if inode == 0 || kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != parent {
+    let inode = created_inode(context);
+    if inode == 0 {
         return 0;
     }
     let value = described::<Probed>(inode as Object);

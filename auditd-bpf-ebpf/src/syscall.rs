@@ -10,7 +10,7 @@ use crate::{
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
-    counters,
+    counters, hooks,
     limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
     plan_rows::{NO_ARG, ROW_NONE, SyscallEntry, class},
     wire::{incomplete, section},
@@ -49,7 +49,7 @@ const EXECVE: [u32; 2] = [59, 11];
 
 /// Whether a hook began an event for the call, or a rule without an object may match it.
 #[inline(always)]
-fn is_candidate(registers: Object, exit: i64) -> bool {
+pub fn is_candidate(registers: Object, exit: i64) -> bool {
     let task = Task::current();
     let Some(tables) = Tables::active() else { return task::ended(task, registers).2.is_some() };
     let (number, abi) = (kernel::syscall_number(registers), task.abi());
@@ -132,7 +132,7 @@ fn complete(registers: Object, exit: i64) {
 
 /// Decides about a call that ends, with its result if it has one.
 #[inline(always)]
-fn end(registers: Object, exit: Option<i64>) {
+pub fn end(registers: Object, exit: Option<i64>) {
     let task = Task::current();
     let (number, abi, context) = task::ended(task, registers);
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
@@ -159,9 +159,15 @@ fn decide(
     }
     let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
     let Some(entry) = tables.syscall(abi, number) else { return begun };
+    if begun.is_none() && exit.is_some_and(|exit| is_other_exec(entry, exit)) {
+        return None;
+    }
     no_rules!(rules);
     let begun = match begun {
         Some(context) => {
+            if tables.header.object_tests != 0 && exit.is_some_and(|exit| !kernel::is_error(exit)) {
+                record::record_meet_created(tables.slot, context);
+            }
             each_word(tables.header.words, |i| rules.words[i] = context.object_rules.words[i]);
             tables.candidates(rules, entry.row, entry.alone_row);
             Some(context)
@@ -203,6 +209,13 @@ fn decide(
         emit::send_event(context);
     }
     Some(context)
+}
+
+/// Whether an exec that succeeded is one of a call that no rule names, which ends as `execve` all the same: else a hook would
+/// have begun its context.
+#[inline(always)]
+fn is_other_exec(entry: &SyscallEntry, exit: i64) -> bool {
+    entry.class == class::EXEC && !kernel::is_error(exit) && entry.hooks >> hooks::BPRM_CHECK & 1 != 0
 }
 
 /// Two bytes as one argument: a global function takes five.

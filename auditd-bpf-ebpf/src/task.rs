@@ -3,8 +3,9 @@
 use crate::{
     call::Call,
     filter::{Rules, Tables, no_rules},
+    host::{LEFT_OUT, TASKS},
     kernel::{self, Object, Task, field},
-    maps::{LEFT_OUT, TASKS, count},
+    maps::count,
 };
 use auditd_bpf_common::{
     counters, hooks,
@@ -127,6 +128,16 @@ pub fn address_family(task: Task) -> i64 {
 pub fn is_begun(call: &Call) -> bool {
     // SAFETY: null or the current task's own value, which no other task touches.
     unsafe { TASKS.get(call.task.raw()).as_ref() }.is_some_and(|context| context.is_of(call.number, call.abi))
+}
+
+/// An argument of the call in progress: as it was given, for an exec that succeeded has cleared the registers.
+#[inline(always)]
+pub fn argument(task: Task, index: usize) -> u64 {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    match unsafe { TASKS.get(task.raw()).as_ref() } {
+        Some(context) if context.header.start != 0 => context.header.args[index],
+        _ => kernel::argument(task.registers(), task.abi(), index),
+    }
 }
 
 /// Whether a hook noted objects of the call.

@@ -2,7 +2,7 @@
 
 use crate::{
     filter::{Rules, rules_exclude},
-    kernel::{self, Object, Task},
+    kernel::{self, Task},
     maps::{HEADERS, OBJECT_TESTS, SUBJECT_TESTS},
     task::{self, Subject, TaskContext},
 };
@@ -61,7 +61,7 @@ fn subject_test_holds(test: &SingleTest, exit: i64) -> bool {
 extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
     let task = Task::current();
     let subject = Subject::of(task);
-    let argument = |index| i64::from(kernel::argument(task.registers(), task.abi(), index) as u32);
+    let argument = |index| i64::from(task::argument(task, index) as u32);
     match what {
         field::PID => i64::from(kernel::pid_tid().0),
         field::PPID => i64::from(subject.ppid()),
@@ -155,35 +155,61 @@ unsafe extern "C" fn object_step(index: u32, tests: *mut ObjectTests) -> i64 {
     // SAFETY: the context passed to `tests_of_object`.
     let context = unsafe { &mut *tests.context };
     let Some(test) = OBJECT_TESTS.get(tests.slot * MAX_OBJECT_TESTS + index) else { return 1 };
-    let inode = tests.inode as Object;
+    let inode = tests.inode;
     let side = |what| {
         if operand::is_object(what) { object_operand(inode, what) } else { tests_operand(what, 0) }
     };
-    let right = if test.right == operand::VALUE { i64::from(test.value) } else { side(test.right) };
-    if inode.is_null() || !operator::holds(test.operator, side(test.left) as u32, right as u32) {
-        rules_exclude(tests.slot, test.row, &raw mut context.own_rules);
-    } else {
+    let right = if test.right == operand::VALUE { i64::from(test.value) } else { side(test.right) } as u32;
+    // A type that must be missing is looked for all the same.
+    let operator = if wants_absence(test) { operator::EQUAL } else { test.operator };
+    let holds = |left: i64| operator::holds(operator, left as u32, right);
+    let met = inode != 0 && (holds(side(test.left)) || is_device(test.left) && holds(device_itself(inode, test.left)));
+    if met {
         context.tests_met |= 1 << (index & 63);
+    } else {
+        rules_exclude(tests.slot, test.row, &raw mut context.own_rules);
     }
     0
 }
 
+/// `filetype!=` holds if no object has the type (`audit_match_filetype`).
 #[inline(always)]
-fn object_operand(inode: Object, what: u32) -> i64 {
+fn wants_absence(test: &SingleTest) -> bool {
+    test.left == operand::FILETYPE && test.operator == operator::NOT_EQUAL
+}
+
+/// What is asked of the device that an object is on, and of the one that it is.
+#[inline(always)]
+fn is_device(what: u32) -> bool {
+    what == operand::DEVMAJOR || what == operand::DEVMINOR
+}
+
+#[inline(always)]
+fn object_operand(inode: u64, what: u32) -> i64 {
     /// `S_IFMT`
     const TYPE: u16 = 0o170_000;
-    /// `MINORBITS` in `include/linux/kdev_t.h`.
-    const MINOR_BITS: u32 = 20;
-    let inode = inode as u64;
-    let device = || kernel::probe::<u32>(kernel::probe(inode, &kernel::INODE_I_SB), &kernel::SUPER_BLOCK_S_DEV);
     i64::from(match what {
         operand::OBJ_UID => kernel::probe(inode, &kernel::INODE_I_UID),
         operand::OBJ_GID => kernel::probe(inode, &kernel::INODE_I_GID),
-        operand::DEVMAJOR => device() >> MINOR_BITS,
-        operand::DEVMINOR => device() & ((1 << MINOR_BITS) - 1),
         operand::INODE => kernel::probe::<u64>(inode, &kernel::INODE_I_INO) as u32,
-        _ => u32::from(kernel::probe::<u16>(inode, &kernel::INODE_I_MODE) & TYPE),
+        operand::FILETYPE => u32::from(kernel::probe::<u16>(inode, &kernel::INODE_I_MODE) & TYPE),
+        _ => {
+            let sb = kernel::probe(inode, &kernel::INODE_I_SB);
+            part_of_device(kernel::probe(sb, &kernel::SUPER_BLOCK_S_DEV), what)
+        }
     })
+}
+
+#[inline(always)]
+fn device_itself(inode: u64, what: u32) -> i64 {
+    i64::from(part_of_device(kernel::probe(inode, &kernel::INODE_I_RDEV), what))
+}
+
+#[inline(always)]
+fn part_of_device(device: u32, what: u32) -> u32 {
+    /// `MINORBITS` in `include/linux/kdev_t.h`.
+    const MINOR_BITS: u32 = 20;
+    if what == operand::DEVMAJOR { device >> MINOR_BITS } else { device & ((1 << MINOR_BITS) - 1) }
 }
 
 struct UnmetTests {
@@ -192,7 +218,7 @@ struct UnmetTests {
     met: u64,
 }
 
-/// Keeps the rules whose tests some object met.
+/// Keeps the rules whose tests some object met, or, where a type must be missing, none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tests_met_by_any(slot: u32, met: u64, rules: *mut Rules) -> i32 {
@@ -209,7 +235,8 @@ unsafe extern "C" fn unmet_step(index: u32, tests: *mut UnmetTests) -> i64 {
     // SAFETY: the state of `tests_met_by_any`, checked by the verifier.
     let tests = unsafe { &mut *tests };
     let Some(test) = OBJECT_TESTS.get(tests.slot * MAX_OBJECT_TESTS + index) else { return 1 };
-    if tests.met >> (index & 63) & 1 == 0 && test.any_row != ROW_NONE {
+    let is_met = tests.met >> (index & 63) & 1 != 0;
+    if is_met == wants_absence(test) && test.any_row != ROW_NONE {
         rules_exclude(tests.slot, test.any_row, tests.rules);
     }
     0

@@ -132,14 +132,15 @@ fn nearest_directory(path: &Path) -> Option<PathBuf> {
     path.ancestors().skip(1).find_map(|ancestor| fs::canonicalize(ancestor).ok())
 }
 
+/// Whether a symbolic link as the last name is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Follow {
+pub(crate) enum Follow {
     Yes,
     No,
 }
 
 /// The device is that of the mount, not `st_dev`: on btrfs and overlayfs stat(2) shows another one than the superblock's.
-fn identify(path: &Path, follow: Follow, mounts: &MountTable) -> Option<FileId> {
+pub(crate) fn identify(path: &Path, follow: Follow, mounts: &MountTable) -> Option<FileId> {
     let no_follow = if follow == Follow::No { libc::O_NOFOLLOW } else { 0 };
     let file =
         fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC | no_follow).open(path).ok()?;

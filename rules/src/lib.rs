@@ -28,6 +28,7 @@ mod implication;
 mod interpret;
 mod lexer;
 mod load;
+pub mod matcher;
 mod parser;
 pub mod plan;
 pub mod print;

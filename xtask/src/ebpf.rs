@@ -19,10 +19,10 @@ use crate::workspace::Workspace;
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Crates that may use unstable features: ours (named after its binary) and aya's kernel side.
-const UNSTABLE_CRATES: &str = "auditd_bpf,auditd_bpf_ebpf,aya_ebpf,aya_ebpf_bindings,aya_ebpf_cty";
+const UNSTABLE_CRATES: &str = "auditd_bpf,auditd_bpf_trial,auditd_bpf_ebpf,aya_ebpf,aya_ebpf_bindings,aya_ebpf_cty";
 
-/// Builds the object and returns its path. The file is touched only when its bytes changed, so that the daemon, which
-/// embeds it, is not built again for nothing.
+/// Builds the object and returns its path; beside it lies the one that unit tests put on trial. The files are touched only when
+/// their bytes changed, so that the daemon, which embeds the object, is not built again for nothing.
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     let toolchain = setup::ebpf_toolchain(workspace)?;
     let build_dir = workspace.target.join("ebpf-build");
@@ -34,8 +34,10 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
         .env("RUSTC_BOOTSTRAP", UNSTABLE_CRATES);
     cmd::step("eBPF object", || cmd::run(&mut command))?;
-    let object = workspace.ebpf_object();
-    copy_if_changed(&build_dir.join(TARGET).join("ebpf/auditd-bpf"), &object)?;
+    let built = build_dir.join(TARGET).join("ebpf");
+    copy_if_changed(&built.join("auditd-bpf-trial"), &workspace.ebpf_object("auditd-bpf-trial"))?;
+    let object = workspace.ebpf_object("auditd-bpf");
+    copy_if_changed(&built.join("auditd-bpf"), &object)?;
     Ok(object)
 }
 

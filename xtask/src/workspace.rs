@@ -59,9 +59,9 @@ impl Workspace {
         self.target.join("guest")
     }
 
-    /// The eBPF object that the daemon embeds.
-    pub fn ebpf_object(&self) -> PathBuf {
-        self.target.join("ebpf/auditd-bpf.o")
+    /// An eBPF object by name.
+    pub fn ebpf_object(&self, name: &str) -> PathBuf {
+        self.target.join("ebpf").join(name).with_extension("o")
     }
 
     /// A binary of the given cargo profile directory (`debug` or `release`).

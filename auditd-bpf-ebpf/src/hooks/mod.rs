@@ -5,5 +5,5 @@ mod file;
 mod inode;
 mod mount;
 mod parts;
-mod socket;
+pub mod socket;
 mod task;

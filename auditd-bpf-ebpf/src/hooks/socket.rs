@@ -32,7 +32,7 @@ pub fn lsm_socket_sendmsg(ctx: LsmContext) -> i32 {
 }
 
 #[inline(always)]
-fn address(hook: u32, address: u64, length: u32) {
+pub fn address(hook: u32, address: u64, length: u32) {
     if let Some(context) = record::plain(hook) {
         let length = length.min(SOCKADDR_BYTES as u32);
         context.address_family = u64::from(kernel::probe_at::<u16>(address)) + 1;

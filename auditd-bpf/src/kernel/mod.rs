@@ -7,4 +7,6 @@ pub mod object;
 pub mod preemption;
 mod symbols;
 pub mod tables;
+#[cfg(test)]
+mod trial;
 mod unpreempted;

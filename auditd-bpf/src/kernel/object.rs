@@ -21,6 +21,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/au
 /// Where the kernel offers its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// What programs are run for that are attached to nothing.
+const TEST_RUN: &str = "a test run";
+
 /// What the kernel side is told when it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -135,6 +138,11 @@ impl Object {
     /// # Errors
     /// If the kernel has no type information, lacks a field, or refuses the maps.
     pub fn load(settings: Settings) -> Result<Self, ObjectError> {
+        Self::load_bytes(OBJECT, settings)
+    }
+
+    /// The same of another object: one that is put on trial.
+    pub(super) fn load_bytes(object: &[u8], settings: Settings) -> Result<Self, ObjectError> {
         let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
         let offsets = FIELDS
             .iter()
@@ -152,7 +160,7 @@ impl Object {
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
-        let ebpf = loader.load(OBJECT).map_err(|error| ObjectError::Object(Box::new(error)))?;
+        let ebpf = loader.load(object).map_err(|error| ObjectError::Object(Box::new(error)))?;
         Ok(Self { ebpf, btf: None, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
@@ -194,14 +202,27 @@ impl Object {
     /// # Errors
     /// If the kernel refuses the program.
     pub fn read_word(&mut self, address: u64) -> Result<u32, ObjectError> {
-        let (program, target) = (names::RAW_READ_WORD, "a test run");
-        let reader: &mut RawTracePoint = named(&mut self.ebpf, program, target)?;
+        let program = names::RAW_READ_WORD;
+        let mut arguments = [0; 12];
+        arguments[0] = address;
+        let word = self.run(program, arguments)?;
+        let reader: &mut RawTracePoint = named(&mut self.ebpf, program, TEST_RUN)?;
+        reader.unload().map_err(refused(program, TEST_RUN))?;
+        Ok(word)
+    }
+
+    /// Runs a program that is attached to nothing, and returns what it returns. It stays loaded.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(super) fn run(&mut self, program: &str, arguments: [u64; 12]) -> Result<u32, ObjectError> {
+        let raw: &mut RawTracePoint = named(&mut self.ebpf, program, TEST_RUN)?;
+        if raw.fd().is_err() {
+            raw.load().map_err(refused(program, TEST_RUN))?;
+        }
         let mut options = RawTracePointRunOptions::new();
-        options.args[0] = address;
-        reader.load().map_err(refused(program, target))?;
-        let run = reader.test_run(options).map_err(refused(program, target))?;
-        reader.unload().map_err(refused(program, target))?;
-        Ok(run.return_value)
+        options.args = arguments;
+        Ok(raw.test_run(options).map_err(refused(program, TEST_RUN))?.return_value)
     }
 
     /// Attaches the result side to the end of every system call at once.

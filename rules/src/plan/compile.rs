@@ -173,7 +173,7 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         if planned.rule.action == Action::Never {
             insert(&mut plan.never, index);
         }
-        if planned.rule.list == FilterList::Task {
+        if planned.rule.list == FilterList::Task && can_match_task(&planned.rule) {
             insert(&mut plan.tasks, index);
         }
     }
@@ -181,6 +181,13 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
     plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
     plan.rules = rules;
     plan
+}
+
+/// A task that comes is in no call: what the kernel asks of one never holds (`audit_filter_task`).
+fn can_match_task(rule: &Rule) -> bool {
+    use Field::{A0, A1, A2, A3, ObjGid, ObjUid, SaddrFam};
+    let of_call = |test: &Test| matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | SaddrFam));
+    rule.arch.is_none() && !rule.tests.iter().any(of_call)
 }
 
 fn add_objects(plan: &mut Plan, index: usize, rule: &Rule) {

@@ -47,7 +47,7 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
         let same = wants_same_object(&planned.rule);
         for parts in planned.rule.tests.iter().filter_map(parts) {
             let (rules, any_rules) = known.entry(parts).or_insert((NO_RULES, NO_RULES));
-            let is_any = is_of_object(parts) && !same;
+            let is_any = is_of_object(parts) && !(same && is_of_same_object(parts));
             insert(if is_any { any_rules } else { rules }, index);
         }
     }
@@ -69,6 +69,11 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
 /// for rules with a watch or an inode (`audit_filter_inodes`), and else lets any name meet each test.
 fn wants_same_object(rule: &Rule) -> bool {
     rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Number { field: Field::Inode, .. }))
+}
+
+/// Types, and pairs of fields, are asked of all names whatever the rule (`audit_match_filetype`, `audit_compare_uid`).
+fn is_of_same_object((left, _, right, _): Parts) -> bool {
+    left != operand::FILETYPE && right == operand::VALUE
 }
 
 fn is_of_object((left, _, right, _): Parts) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use auditd_bpf_common::limits::MAX_SYSCALLS;
-use tables::{AccessTest, Arch, Field, Objects, Perm, access_test, all_objects, objects, perm_class, syscalls};
+use tables::{AccessTest, Arch, Field, Objects, Op, Perm, access_test, all_objects, objects, perm_class, syscalls};
 
 use crate::{Rule, Syscalls, Test};
 
@@ -32,6 +32,8 @@ pub(super) fn names_all(rule: &Rule) -> bool {
 fn tests_files(rule: &Rule) -> bool {
     rule.tests.iter().any(|test| match test {
         Test::Path(_) | Test::Dir(_) => true,
+        // Of calls without files no type is met: a rule on one that must be missing matches them.
+        Test::Number { field: Field::Filetype, op, .. } => *op == Op::Equal,
         Test::Number { field, .. } => is_of_file(*field),
         Test::Compare { pair, .. } => is_of_file(pair.left()) || is_of_file(pair.right()),
         _ => false,
@@ -48,11 +50,11 @@ fn has_arch(rule: &Rule, arch: Arch) -> bool {
 }
 
 fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
-    let perm = rule.tests.iter().find_map(|test| match test {
-        Test::Perm(perm) => Some(*perm),
+    let classes = rule.tests.iter().filter_map(|test| match test {
+        Test::Perm(perm) => Some(class_of(*perm, arch)),
         _ => None,
     });
-    let class = perm.map(|perm| class_of(perm, arch));
+    let class = classes.reduce(|one, other| &one & &other);
     let numbers: BTreeSet<u16> = match (&rule.syscalls, class) {
         (Syscalls::Set(numbers), None) => numbers.iter().copied().collect(),
         (Syscalls::Set(numbers), Some(class)) => numbers.iter().copied().filter(|n| class.contains(n)).collect(),
@@ -60,7 +62,8 @@ fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
         (Syscalls::All | Syscalls::OfPerm, None) if tests_files(rule) => file_calls(arch),
         (Syscalls::All | Syscalls::OfPerm, None) => (0..MAX_SYSCALLS as u16).collect(),
     };
-    let tests_result = rule.tests.iter().any(|test| matches!(test.field(), Some(Field::Exit | Field::Success)));
+    let tests_result =
+        rule.tests.iter().any(|test| matches!(test.field(), Some(Field::Exit | Field::Success | Field::SaddrFam)));
     let numbers = numbers.into_iter().filter(|number| !(tests_result && never_returns(arch, *number)));
     numbers.map(|number| (arch, number)).collect()
 }

@@ -1,0 +1,89 @@
+//! What takes the place of the kernel in a trial: memory that user space fills with structures laid out like the kernel's, and
+//! maps instead of task storage.
+
+use crate::{
+    kernel::{self, Object},
+    task::TaskContext,
+};
+use auditd_bpf_common::trial::Memory;
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_NO_PREALLOC, task_struct},
+    btf_maps::{Array, HashMap},
+    macros::btf_map,
+};
+
+#[btf_map]
+pub static MEMORY: Array<Memory, 1> = Array::new();
+#[btf_map]
+static CONTEXTS: Array<TaskContext, 1> = Array::new();
+#[btf_map]
+static TASKS_LEFT_OUT: HashMap<u64, u64, 4, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Loads a field from an address.
+#[inline(always)]
+pub fn field<T: Copy>(object: Object, offset: &Global<u32>) -> T {
+    kernel::probe(object as u64, offset)
+}
+
+/// Process and thread id of the acting task, which has but one thread.
+#[inline(always)]
+pub fn pid_tid() -> (u32, u32) {
+    let pid = kernel::probe(current_address(), &kernel::TASK_TGID);
+    (pid, pid)
+}
+
+/// Address of the acting task.
+#[inline(always)]
+pub fn current_address() -> u64 {
+    MEMORY.get(0).map_or(0, |memory| memory.task)
+}
+
+/// The same as a pointer.
+#[inline(always)]
+pub fn current_task() -> *mut task_struct {
+    current_address() as *mut task_struct
+}
+
+/// Its registers.
+#[inline(always)]
+pub fn registers(_: *mut task_struct) -> Object {
+    MEMORY.get(0).map_or(0, |memory| memory.registers) as Object
+}
+
+/// One task's context: there is no second task that acts.
+pub struct Contexts;
+
+/// In the place of task storage.
+pub const TASKS: Contexts = Contexts;
+
+impl Contexts {
+    #[inline(always)]
+    pub fn get(&self, _: *mut task_struct) -> *mut TaskContext {
+        CONTEXTS.get_ptr_mut(0).unwrap_or(core::ptr::null_mut())
+    }
+
+    #[inline(always)]
+    pub fn get_or_create(&self, task: *mut task_struct) -> *mut TaskContext {
+        self.get(task)
+    }
+}
+
+/// Tasks by address.
+pub struct Tasks;
+
+/// In the place of task storage.
+pub const LEFT_OUT: Tasks = Tasks;
+
+impl Tasks {
+    #[inline(always)]
+    pub fn get(&self, task: *mut task_struct) -> *mut u64 {
+        TASKS_LEFT_OUT.get_ptr_mut(task as u64).unwrap_or(core::ptr::null_mut())
+    }
+
+    #[inline(always)]
+    pub fn get_or_create(&self, task: *mut task_struct) -> *mut u64 {
+        let _full = TASKS_LEFT_OUT.insert(task as u64, 0u64, 0);
+        self.get(task)
+    }
+}
