@@ -196,8 +196,13 @@ pub struct SyscallEntry {
     pub data_arg: u8,
     /// Its length in bytes.
     pub data_len: u8,
+    /// Bit per access of an open, the index of [`Header::perm_rows`]: whether any rule that names the call can match it. All
+    /// bits are alike for calls that are no open.
+    pub accesses: u8,
+    /// The same of opens that succeed.
+    pub success_accesses: u8,
     /// Zero.
-    pub _pad: u32,
+    pub _pad: [u8; 2],
 }
 
 /// The call has no such argument.

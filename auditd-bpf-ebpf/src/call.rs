@@ -1,7 +1,7 @@
 //! The call in progress, as the hooks see it.
 
 use crate::{
-    filter::{Rules, Tables, no_rules},
+    filter::{self, Rules, Tables, no_rules},
     kernel::{self, Object, Task, field},
     maps::DAEMON_PID,
     record,
@@ -32,18 +32,35 @@ impl Call {
     /// The current task's call, if a rule names it and the hook's objects belong to it.
     #[inline(always)]
     pub fn current(hook: u32) -> Option<Self> {
-        let tables = Tables::active()?;
+        Self::current_if(hook, |_| true)
+    }
+
+    /// The same of an open: if any rule can match one with this access, whatever its objects.
+    #[inline(always)]
+    pub fn current_open(hook: u32, access: u32, moment: Moment) -> Option<Self> {
+        Self::current_if(hook, |entry| {
+            let accesses = match moment {
+                Moment::AnyResult => entry.accesses,
+                Moment::AfterChecks => entry.success_accesses,
+            };
+            accesses >> (access & 7) & 1 != 0
+        })
+    }
+
+    /// In order of cost: most calls are of no interest, and what tells it comes first.
+    #[inline(always)]
+    fn current_if(hook: u32, is_of_interest: impl FnOnce(&SyscallEntry) -> bool) -> Option<Self> {
         let task = Task::current();
-        if !task.has_syscall() {
-            return None;
-        }
         let registers = task.registers();
         let (number, abi) = (kernel::syscall_number(registers), task.abi());
+        let entry = filter::active_syscall(abi, number)?;
+        if entry.hooks >> (hook & 63) & 1 == 0 || !is_of_interest(entry) || !task.has_syscall() {
+            return None;
+        }
+        let tables = Tables::active()?;
+        // The set may have been replaced since.
         let entry = tables.syscall(abi, number)?;
-        if entry.hooks >> (hook & 63) & 1 == 0
-            || field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load()
-            || task::is_left_out(tables, task)
-        {
+        if field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load() || task::is_left_out(tables, task) {
             return None;
         }
         Some(Self { task, registers, number, abi, tables, entry })

@@ -50,10 +50,7 @@ impl Tables {
     /// What the rules say of a syscall; `None` where none names it.
     #[inline(always)]
     pub fn syscall(self, abi: u32, number: u32) -> Option<&'static SyscallEntry> {
-        if number >= MAX_SYSCALLS {
-            return None;
-        }
-        SYSCALLS.get((self.slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
+        syscall_of_slot(self.slot, abi, number)
     }
 
     /// Whether the rules may know an inode; if not, they do not.
@@ -165,6 +162,20 @@ impl Tables {
         let rule = core::hint::black_box(rule);
         self.header.never.words[(rule / 64) as usize % WORDS] >> (rule % 64) & 1 != 0
     }
+}
+
+/// The same of the set in force, which may just have been withdrawn: for a first look, at as little cost as can be.
+#[inline(always)]
+pub fn active_syscall(abi: u32, number: u32) -> Option<&'static SyscallEntry> {
+    syscall_of_slot(*ACTIVE.get(0)?, abi, number)
+}
+
+#[inline(always)]
+fn syscall_of_slot(slot: u32, abi: u32, number: u32) -> Option<&'static SyscallEntry> {
+    if number >= MAX_SYSCALLS {
+        return None;
+    }
+    SYSCALLS.get((slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
 }
 
 // The functions below are global in BPF's sense: the verifier checks each once, for any arguments, instead of again on

@@ -3,7 +3,7 @@
 use crate::{
     call::Call,
     emit,
-    filter::{Tables, each_word, no_rules},
+    filter::{self, Tables, each_word, no_rules},
     kernel::{self, Object, Task},
     maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
@@ -51,23 +51,23 @@ const EXECVE: [u32; 2] = [59, 11];
 #[inline(always)]
 pub fn is_candidate(registers: Object, exit: i64) -> bool {
     let task = Task::current();
-    let Some(tables) = Tables::active() else { return task::ended(task, registers).2.is_some() };
     let (number, abi) = (kernel::syscall_number(registers), task.abi());
-    let entry = tables.syscall(abi, number);
+    let entry = filter::active_syscall(abi, number);
     // What ends as an exec may have begun as one of the other ABI, which rules name.
-    if (entry.is_some() || number == EXECVE[abi as usize & 1]) && task::ended(task, registers).2.is_some() {
+    if (entry.is_some() || number == EXECVE[abi as usize & 1]) && task::ended(task, number, abi).2.is_some() {
         return true;
     }
     let Some(entry) = entry else { return false };
+    let alone = if kernel::is_error(exit) { entry.alone_row } else { entry.alone_success_row };
+    if alone == ROW_NONE {
+        return false;
+    }
+    let Some(tables) = Tables::active() else { return false };
     if task::is_left_out(tables, task) {
         return false;
     }
     if entry.class == class::FORK && exit == 0 {
         // A child, which made no call.
-        return false;
-    }
-    let alone = if kernel::is_error(exit) { entry.alone_row } else { entry.alone_success_row };
-    if alone == ROW_NONE {
         return false;
     }
     no_rules!(rules);
@@ -134,7 +134,7 @@ fn complete(registers: Object, exit: i64) {
 #[inline(always)]
 pub fn end(registers: Object, exit: Option<i64>) {
     let task = Task::current();
-    let (number, abi, context) = task::ended(task, registers);
+    let (number, abi, context) = task::ended(task, kernel::syscall_number(registers), task.abi());
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }

@@ -152,8 +152,7 @@ pub fn has_objects(call: &Call) -> bool {
 /// `execve` in the ABI of the new image, whatever the call was (`set_personality_64bit` and its kin in
 /// `arch/x86/kernel/process_64.c`): there the context knows better.
 #[inline(always)]
-pub fn ended(task: Task, registers: Object) -> (u32, u32, Option<Context>) {
-    let (number, abi) = (kernel::syscall_number(registers), task.abi());
+pub fn ended(task: Task, number: u32, abi: u32) -> (u32, u32, Option<Context>) {
     // SAFETY: null or the current task's own value, which no other task touches.
     match unsafe { TASKS.get(task.raw()).as_mut() } {
         Some(context) if context.header.start != 0 && context.is_exec != 0 => {

@@ -14,21 +14,24 @@ use aya_ebpf::{
 
 /// The open created the file (`include/linux/fs.h`).
 const FMODE_CREATED: u32 = 0x10_0000;
+/// The open made a file without a name (`include/uapi/asm-generic/fcntl.h`).
+const O_TMPFILE: u32 = 0o20_000_000;
 
 #[lsm(hook = "file_open")]
 pub fn lsm_file_open(ctx: LsmContext) -> i32 {
-    if let Some(call) = Call::current(hooks::FILE_OPEN) {
-        opened(&call, ctx.arg(0));
+    let file: Object = ctx.arg(0);
+    let access = record::open_access(field(file, &kernel::FILE_F_FLAGS));
+    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
+    if let Some(call) = Call::current_open(hook, access, moment) {
+        let is_new = field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED != 0;
+        met(&call, hook, access, moment, member(file, &kernel::FILE_F_PATH), is_new);
     }
     0
 }
 
 #[inline(always)]
-fn opened(call: &Call, file: Object) {
-    let path = member(file, &kernel::FILE_F_PATH);
-    let access = record::open_access(field(file, &kernel::FILE_F_FLAGS));
-    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
-    if field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED == 0 {
+fn met(call: &Call, hook: u32, access: u32, moment: Moment, path: Object, is_new: bool) {
+    if !is_new {
         record::objects_of::<Typed, 1>(call, hook, access, moment, [Met::at(name_type::NORMAL, path)]);
         return;
     }
@@ -42,13 +45,30 @@ fn opened(call: &Call, file: Object) {
     record::objects_of::<Typed, 2>(call, hook, access, moment, [parent, created]);
 }
 
+/// The same at the end of `may_open` (`fs/namei.c`), which sees opens that are let through and opens that are refused: one
+/// program for each open instead of two. Where a kernel does not leave such programs out, and nothing is opened but by path.
+#[fexit]
+pub fn fexit_may_open_all(ctx: FExitContext) -> u32 {
+    let Ok(result) = ctx.ret::<i32>() else { return 0 };
+    let (hook, moment) =
+        if result == 0 { (hooks::FILE_OPEN, Moment::AfterChecks) } else { (hooks::MAY_OPEN, Moment::AnyResult) };
+    let (checked, flags) = (ctx.arg::<u32>(2), ctx.arg::<u32>(3));
+    let access = record::open_access(flags);
+    if let Some(call) = Call::current_open(hook, access, moment) {
+        // Of a file that the open just created nothing is checked.
+        let is_new = checked == 0 && flags & O_TMPFILE == 0;
+        met(&call, hook, access, moment, ctx.arg(1), is_new);
+    }
+    0
+}
+
 /// Opens that the permission checks refuse never reach `file_open`; `may_open` (`fs/namei.c`) is where they end.
 #[fexit]
 pub fn fexit_may_open(ctx: FExitContext) -> u32 {
+    let access = record::open_access(ctx.arg::<u32>(3));
     if ctx.ret::<i32>().is_ok_and(|result| result != 0)
-        && let Some(call) = Call::current(hooks::MAY_OPEN)
+        && let Some(call) = Call::current_open(hooks::MAY_OPEN, access, Moment::AnyResult)
     {
-        let access = record::open_access(ctx.arg::<u32>(3));
         let object = Met::at(name_type::NORMAL, ctx.arg(1));
         record::objects_of::<Typed, 1>(&call, hooks::MAY_OPEN, access, Moment::AnyResult, [object]);
     }
@@ -59,14 +79,14 @@ pub fn fexit_may_open(ctx: FExitContext) -> u32 {
 /// be seen otherwise. What is let through comes to another hook, which forgets what was met here.
 #[kprobe(function = "may_open")]
 pub fn kprobe_may_open(ctx: ProbeContext) -> u32 {
+    let (hook, moment) = (hooks::MAY_OPEN, Moment::AnyResult);
     if let (Some(path), Some(checked), Some(flags)) = (ctx.arg::<u64>(1), ctx.arg::<u32>(2), ctx.arg::<u32>(3))
-        // Of a file that the open just created nothing is checked.
+        // As above.
         && checked != 0
-        && let Some(call) = Call::current(hooks::MAY_OPEN)
+        && let Some(call) = Call::current_open(hook, record::open_access(flags), moment)
         && !task::has_objects(&call)
     {
         let object = Met::at_address(name_type::NORMAL, path);
-        let (hook, moment) = (hooks::MAY_OPEN, Moment::AnyResult);
         record::objects_of::<Probed, 1>(&call, hook, record::open_access(flags), moment, [object]);
     }
     0

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{counters, hooks, names};
+use auditd_bpf_common::{counters, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use rules::{Plan, plan};
 use tables::{Arch, syscalls};
@@ -21,6 +21,10 @@ use crate::identity::Identities;
 const B32_CALLS: &str = "ia32_sys_call";
 /// Up to so many 32-bit calls are attached to one by one: then others pay nothing.
 const B32_APART: usize = 4;
+
+const FILE_OPEN: &str = "file_open";
+/// What opens by path go through before it, and where those that are refused end (`fs/namei.c`).
+const MAY_OPEN: &str = "may_open";
 
 /// Reloads often come in a row, and reading the kernel's types takes a tenth of a second.
 const REST_AFTER: Duration = Duration::from_secs(5);
@@ -43,6 +47,8 @@ enum Place {
     Lsm(&'static str),
     /// A traced function that is treated as a hook.
     Function(&'static str),
+    /// One that serves for two hooks, `file_open` and `may_open`.
+    Opens,
     /// The function behind a system call.
     Syscall(String),
     /// The same, of which the kernel's type information says nothing.
@@ -247,6 +253,13 @@ impl Engine {
     fn places(&self, plan: &Plan) -> Places {
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
+        if self.call_ends == CallEnds::PerCall && !plan.opens_without_path() {
+            let both = [Place::Lsm(FILE_OPEN), Place::Function(MAY_OPEN)];
+            if both.iter().all(|place| places.contains(place)) {
+                places.retain(|place| !both.contains(place));
+                places.insert(Place::Opens);
+            }
+        }
         let mut missing = Vec::new();
         for (arch, number) in plan.syscalls.keys().filter(|(arch, number)| plan::never_returns(*arch, *number)) {
             let function = syscalls::kernel_symbols(*arch, *number).into_iter().find(|name| types.has_function(name));
@@ -290,6 +303,7 @@ impl Engine {
         match place {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
             Place::Function(function) => self.attach_function(function),
+            Place::Opens => self.object.attach_fexit(names::FEXIT_OPENS, MAY_OPEN),
             Place::Syscall(function) => self.object.attach_syscall(function),
             Place::Untyped(function) => self.object.attach_kprobe(names::KRETPROBE_SYSCALL, function),
             Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),

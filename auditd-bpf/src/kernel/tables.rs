@@ -225,10 +225,13 @@ impl Tables {
                 let entry = match call {
                     Some(call) => {
                         let alone = plan::intersection(&call.rules, &plan.no_object);
+                        let success = plan::intersection(&call.rules, &plan.success);
                         SyscallEntry {
                             row: self.row(slot, &call.rules)?,
                             alone_row: self.row(slot, &alone)?,
                             alone_success_row: self.row(slot, &plan::intersection(&alone, &plan.success))?,
+                            accesses: accesses(call, &call.rules, plan),
+                            success_accesses: accesses(call, &success, plan),
                             ..entry(call)
                         }
                     }
@@ -347,7 +350,14 @@ where
     Ok(())
 }
 
-/// All but the row.
+/// Bit per access: whether any of these rules of a call can match it.
+fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
+    let is_open = call.objects.is_some_and(|it| matches!(it.treatment, Treatment::Open | Treatment::OpenHow));
+    let matches = |perm: &Row| if is_open { plan::intersection(rules, perm) } else { *rules } != plan::NO_RULES;
+    (0..).zip(&plan.perms).map(|(bit, perm)| u8::from(matches(perm)) << bit).sum()
+}
+
+/// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0_u64, |bits, number| bits | 1 << number);
     let Some(objects) = call.objects else {

@@ -109,6 +109,13 @@ impl Plan {
     pub fn compile(ruleset: &RuleSet) -> Result<Self, Vec<Diagnostic>> {
         compile::compile(ruleset)
     }
+
+    /// Whether it names a call that opens files by something else than a path.
+    #[must_use]
+    pub fn opens_without_path(&self) -> bool {
+        let opens = self.syscalls.values().filter(|call| call.hooks.contains(&"file_open"));
+        opens.filter_map(|call| call.objects).any(|objects| objects.paths.is_empty())
+    }
 }
 
 /// No rule.
