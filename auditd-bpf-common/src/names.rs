@@ -34,6 +34,8 @@ pub const WAKEUP_BYTES: &str = "WAKEUP_BYTES";
 pub const FEXIT_SYSCALL: [(&str, &str); 2] = [("fexit_syscall_0", "STAGES_0"), ("fexit_syscall_1", "STAGES_1")];
 /// Program that completes an event, at [`crate::limits::STAGE_COMPLETE`].
 pub const FEXIT_COMPLETE: &str = "fexit_complete";
+/// What each rule tests.
+pub const RULE_FIELDS: &str = "RULE_FIELDS";
 /// Program that sees opens by path, those that are let through and those that are refused.
 pub const FEXIT_OPENS: &str = "fexit_may_open_all";
 /// Program that completes the events of all calls, on the tracepoint [`SYS_EXIT`].

@@ -33,6 +33,11 @@ pub mod field {
     pub const COUNT: usize = 20;
     /// Fields known only when the call has returned.
     pub const RESULT: u32 = 1 << EXIT | 1 << SUCCESS;
+
+    /// Besides the fields, a bit for rules that test the executable,
+    pub const EXE_BIT: u32 = 1 << 30;
+    /// and one for rules with [`SingleTest`](super::SingleTest)s of who acts.
+    pub const SUBJECT_BIT: u32 = 1 << 31;
 }
 
 /// What a [`SingleTest`] looks at: an ordered [`field`] by its number, or one of these.
@@ -134,12 +139,10 @@ pub struct Header {
     pub generation: u32,
     /// Words in use.
     pub words: u32,
-    /// Bit per [`field`] that any rule tests.
+    /// Bit per [`field`] that any rule tests, and the bits besides.
     pub fields: u32,
     /// Row of rules whose `exe` test holds for an executable that no rule names.
     pub exe_default_row: u32,
-    /// 1 if any rule tests `exe`.
-    pub tests_exe: u32,
     /// 1 if any rule tests `dir`.
     pub tests_dir: u32,
     /// Number of [`SingleTest`]s of who acts.
@@ -154,6 +157,8 @@ pub struct Header {
     pub task_row: u32,
     /// Number of [`Header::fs_types`] in use.
     pub fs_type_count: u32,
+    /// Zero.
+    pub _pad: u32,
     /// File systems whose objects are not recorded: an [`operator`], [`operator::EQUAL`] or [`operator::NOT_EQUAL`], and a
     /// magic number (`s_magic`).
     pub fs_types: [[u32; 2]; MAX_FS_TYPES],

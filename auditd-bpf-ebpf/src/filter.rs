@@ -2,15 +2,18 @@
 
 use crate::{
     kernel::{self, field},
-    maps::{ACTIVE, EXES, HEADERS, INTERVALS, ROWS, SYSCALLS, count},
+    maps::{ACTIVE, EXES, HEADERS, INTERVALS, ROWS, RULE_FIELDS, SYSCALLS, count},
     task::Subject,
     tests::{tests_met_by_any, tests_of_subject},
 };
 use auditd_bpf_common::{
     counters,
-    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
+    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_RULES, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
     plan_rows::{Header, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, bloom_bit, field as ordered},
 };
+
+/// So many rules are asked one by one what they test.
+const FEW_RULES: u32 = 4;
 
 /// A bitmap over rules.
 pub type Rules = Row;
@@ -80,19 +83,23 @@ impl Tables {
         rules_candidates(self.slot, row, alone, met);
     }
 
-    /// Keeps the rules whose tests of one ordered field hold for `value`.
+    /// Keeps the rules whose tests of one ordered field hold for `value`. `fields`: those that they test.
     #[inline(always)]
-    fn narrow_field(self, rules: &mut Rules, index: u32, value: u32) {
-        if self.header.fields & (1 << index) != 0 {
-            rules_narrow_field(self.slot, index, value, rules);
+    fn narrow_field(self, fields: u32, rules: &mut Rules, index: u32, value: impl FnOnce() -> u32) {
+        if fields & (1 << index) != 0 {
+            rules_narrow_field(self.slot, index, value(), rules);
         }
     }
 
     /// Keeps the rules that the result satisfies.
     #[inline(always)]
     pub fn narrow_result(self, rules: &mut Rules, exit: i64) {
-        self.narrow_field(rules, ordered::EXIT, exit as u32);
-        self.narrow_field(rules, ordered::SUCCESS, !kernel::is_error(exit) as u32);
+        let fields = self.header.fields;
+        if fields & ordered::RESULT != 0 {
+            let fields = self.fields_of(rules);
+            self.narrow_field(fields, rules, ordered::EXIT, || exit as u32);
+            self.narrow_field(fields, rules, ordered::SUCCESS, || !kernel::is_error(exit) as u32);
+        }
         if self.header.result_tests != 0 {
             tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, exit, rules);
         }
@@ -106,39 +113,48 @@ impl Tables {
         }
     }
 
-    /// Keeps the rules that the acting task satisfies.
+    /// Keeps the rules that the acting task satisfies, but for [`Self::narrow_subject_tests`]. Returns what they test.
     #[inline(always)]
-    pub fn narrow_subject(self, rules: &mut Rules, subject: Subject, argument: impl Fn(usize) -> u64) {
-        if self.header.fields & !ordered::RESULT != 0 {
-            self.narrow_field(rules, ordered::AUID, subject.auid());
-            self.narrow_field(rules, ordered::UID, field(subject.cred, &kernel::CRED_UID));
-            self.narrow_field(rules, ordered::EUID, field(subject.cred, &kernel::CRED_EUID));
-            self.narrow_field(rules, ordered::SUID, field(subject.cred, &kernel::CRED_SUID));
-            self.narrow_field(rules, ordered::FSUID, field(subject.cred, &kernel::CRED_FSUID));
-            self.narrow_field(rules, ordered::SGID, field(subject.cred, &kernel::CRED_SGID));
-            self.narrow_field(rules, ordered::FSGID, field(subject.cred, &kernel::CRED_FSGID));
-            self.narrow_field(rules, ordered::SESSION, subject.session());
-            self.narrow_field(rules, ordered::LOGINUID_SET, (subject.auid() != u32::MAX) as u32);
-            self.narrow_field(rules, ordered::PERS, subject.personality());
-            self.narrow_field(rules, ordered::GID, field(subject.cred, &kernel::CRED_GID));
-            self.narrow_field(rules, ordered::EGID, field(subject.cred, &kernel::CRED_EGID));
-            self.narrow_field(rules, ordered::PID, kernel::pid_tid().0);
-            self.narrow_field(rules, ordered::PPID, subject.ppid());
-            self.narrow_field(rules, ordered::A0, argument(0) as u32);
-            self.narrow_field(rules, ordered::A1, argument(1) as u32);
-            self.narrow_field(rules, ordered::A2, argument(2) as u32);
-            self.narrow_field(rules, ordered::A3, argument(3) as u32);
+    pub fn narrow_subject(self, rules: &mut Rules, subject: Subject, argument: impl Fn(usize) -> u64) -> u32 {
+        let fields = self.fields_of(rules);
+        if fields & !(ordered::RESULT | ordered::EXE_BIT | ordered::SUBJECT_BIT) != 0 {
+            let id = |offset| move || field(subject.cred, offset);
+            self.narrow_field(fields, rules, ordered::AUID, || subject.auid());
+            self.narrow_field(fields, rules, ordered::UID, id(&kernel::CRED_UID));
+            self.narrow_field(fields, rules, ordered::EUID, id(&kernel::CRED_EUID));
+            self.narrow_field(fields, rules, ordered::SUID, id(&kernel::CRED_SUID));
+            self.narrow_field(fields, rules, ordered::FSUID, id(&kernel::CRED_FSUID));
+            self.narrow_field(fields, rules, ordered::SGID, id(&kernel::CRED_SGID));
+            self.narrow_field(fields, rules, ordered::FSGID, id(&kernel::CRED_FSGID));
+            self.narrow_field(fields, rules, ordered::SESSION, || subject.session());
+            self.narrow_field(fields, rules, ordered::LOGINUID_SET, || (subject.auid() != u32::MAX) as u32);
+            self.narrow_field(fields, rules, ordered::PERS, || subject.personality());
+            self.narrow_field(fields, rules, ordered::GID, id(&kernel::CRED_GID));
+            self.narrow_field(fields, rules, ordered::EGID, id(&kernel::CRED_EGID));
+            self.narrow_field(fields, rules, ordered::PID, || kernel::pid_tid().0);
+            self.narrow_field(fields, rules, ordered::PPID, || subject.ppid());
+            self.narrow_field(fields, rules, ordered::A0, || argument(0) as u32);
+            self.narrow_field(fields, rules, ordered::A1, || argument(1) as u32);
+            self.narrow_field(fields, rules, ordered::A2, || argument(2) as u32);
+            self.narrow_field(fields, rules, ordered::A3, || argument(3) as u32);
         }
-        if self.header.tests_exe != 0 {
+        if fields & ordered::EXE_BIT != 0 {
             let (dev, ino) = subject.exe();
             rules_narrow_exe(self.slot, dev, ino, rules);
         }
+        fields
     }
 
-    /// Keeps the rules whose single tests the acting task satisfies. Done once, at the end of the call: hooks have no stack for it.
+    /// What these rules test of who acts and of the result.
     #[inline(always)]
-    pub fn narrow_subject_tests(self, rules: &mut Rules) {
-        if self.header.subject_tests != 0 {
+    fn fields_of(self, rules: &Rules) -> u32 {
+        rules_fields(self.slot, rules) as u32
+    }
+
+    /// Keeps the rules whose single tests the acting task satisfies; `fields`: what they test. Done once, at the end of the call: hooks have no stack for it.
+    #[inline(always)]
+    pub fn narrow_subject_tests(self, fields: u32, rules: &mut Rules) {
+        if fields & ordered::SUBJECT_BIT != 0 {
             tests_of_subject(self.slot, 0, self.header.subject_tests, 0, rules);
         }
     }
@@ -280,6 +296,38 @@ fn lowest_bit(word: u64) -> u32 {
     let pairs = below - (below >> 1 & 0x5555_5555_5555_5555);
     let fours = (pairs & 0x3333_3333_3333_3333) + (pairs >> 2 & 0x3333_3333_3333_3333);
     ((fours + (fours >> 4) & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
+}
+
+/// The fields that rules test, as long as they are few and near each other: then the others need not be looked at, and a
+/// watch costs nothing for them. Else the fields that any rule tests.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rules_fields(slot: u32, rules: *const Rules) -> i32 {
+    // SAFETY: as in `rules_load`.
+    let Some(rules) = (unsafe { rules.as_ref() }) else { return 0 };
+    let Some(header) = HEADERS.get(slot) else { return 0 };
+    let (mut word, mut base, mut others) = (0, 0, 0);
+    each_word(header.words, |i| {
+        if word == 0 {
+            (word, base) = (rules.words[i], i as u32 * 64);
+        } else {
+            others |= rules.words[i];
+        }
+    });
+    if others != 0 {
+        return header.fields as i32;
+    }
+    let mut fields = 0;
+    for _ in 0..FEW_RULES {
+        if word == 0 {
+            return fields as i32;
+        }
+        let rule = base + lowest_bit(word);
+        let Some(tested) = RULE_FIELDS.get(slot * MAX_RULES as u32 + rule) else { break };
+        fields |= *tested;
+        word &= word - 1;
+    }
+    if word == 0 { fields as i32 } else { header.fields as i32 }
 }
 
 #[unsafe(no_mangle)]

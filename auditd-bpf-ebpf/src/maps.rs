@@ -3,8 +3,8 @@
 use auditd_bpf_common::{
     counters,
     limits::{
-        MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS,
-        RING_BYTES, SLOTS, STAGE_COUNT,
+        MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
+        MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT,
     },
     plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry},
     wire::EventHeader,
@@ -28,6 +28,9 @@ pub static SYSCALLS: Array<SyscallEntry, { (SLOTS * 2 * MAX_SYSCALLS) as usize }
 pub static ROWS: Array<Row, { (SLOTS * MAX_ROWS) as usize }> = Array::new();
 #[btf_map]
 pub static INTERVALS: Array<Interval, { (SLOTS * MAX_INTERVALS) as usize }> = Array::new();
+/// What each rule tests of who acts: bits as in `plan_rows::field`.
+#[btf_map]
+pub static RULE_FIELDS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new();
 #[btf_map]
 pub static SUBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_SUBJECT_TESTS) as usize }> = Array::new();
 #[btf_map]

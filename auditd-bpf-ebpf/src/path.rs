@@ -2,7 +2,7 @@
 
 use crate::{
     emit,
-    kernel::{self, Object},
+    kernel::{self, Object, Task, field, member},
     maps::count,
     task::TaskContext,
 };
@@ -22,7 +22,13 @@ pub fn append(context: &mut TaskContext, dentry: Object, mount: Object) {
     path_walk(context, dentry, mount);
 }
 
-/// Appends the path of a `struct path` at an address.
+/// Appends the path of a `struct path`.
+#[inline(always)]
+fn append_typed(context: &mut TaskContext, path: Object) {
+    append(context, field(path, &kernel::PATH_DENTRY), field(path, &kernel::PATH_MNT));
+}
+
+/// The same of one at an address.
 #[inline(always)]
 pub fn append_path(context: &mut TaskContext, path: u64) {
     path_walk(context, kernel::probe(path, &kernel::PATH_DENTRY), kernel::probe(path, &kernel::PATH_MNT));
@@ -55,9 +61,14 @@ struct Walk {
 extern "C" fn path_walk(context: *mut TaskContext, dentry: u64, mount: u64) -> i32 {
     // SAFETY: null or the current task's context, as the verifier proves at each call.
     let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
-    let fs: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_FS);
-    let root = fs + u64::from(kernel::FS_ROOT.load());
-    context.root = [kernel::probe(root, &kernel::PATH_DENTRY), kernel::probe(root, &kernel::PATH_MNT)];
+    // Typed loads: a tenth of a probe's cost.
+    let fs: Object = field(Task::current().object(), &kernel::TASK_FS);
+    if fs.is_null() {
+        context.root = [0; 2];
+    } else {
+        let root = member(fs, &kernel::FS_ROOT);
+        context.root = [field(root, &kernel::PATH_DENTRY), field(root, &kernel::PATH_MNT)];
+    }
     let deleted = kernel::probe::<u64>(dentry, &kernel::DENTRY_D_HASH_PPREV) == 0
         && kernel::probe::<u64>(dentry, &kernel::DENTRY_D_PARENT) != dentry;
     context.walk_end = u64::from(path_end::LOST);
@@ -165,17 +176,20 @@ fn end(context: &mut TaskContext, how: u8) {
 pub extern "C" fn path_surroundings(context: *mut TaskContext) -> i32 {
     // SAFETY: null or the current task's context, as the verifier proves at each call.
     let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
-    let task = kernel::current_address();
-    let fs: u64 = kernel::probe(task, &kernel::TASK_FS);
-    if fs != 0 {
+    let task = Task::current().object();
+    let fs: Object = field(task, &kernel::TASK_FS);
+    if !fs.is_null() {
         emit::append(context, section::CWD, 0, 0, |_| true);
-        append_path(context, fs + u64::from(kernel::FS_PWD.load()));
+        append_typed(context, member(fs, &kernel::FS_PWD));
     }
-    let mm: u64 = kernel::probe(task, &kernel::TASK_MM);
-    let exe: u64 = if mm == 0 { 0 } else { kernel::probe(mm, &kernel::MM_EXE_FILE) };
-    if exe != 0 {
+    let mm: Object = field(task, &kernel::TASK_MM);
+    if mm.is_null() {
+        return 0;
+    }
+    let exe: Object = field(mm, &kernel::MM_EXE_FILE);
+    if !exe.is_null() {
         emit::append(context, section::EXE, 0, 0, |_| true);
-        append_path(context, exe + u64::from(kernel::FILE_F_PATH.load()));
+        append_typed(context, member(exe, &kernel::FILE_F_PATH));
     }
     0
 }

@@ -195,8 +195,8 @@ fn decide(
         tables.narrow(rules, tables.header.perm_rows[(context.access & 7) as usize]);
     }
     let subject = Subject::of(task);
-    tables.narrow_subject(rules, subject, |index| context.header.args[index]);
-    tables.narrow_subject_tests(rules);
+    let fields = tables.narrow_subject(rules, subject, |index| context.header.args[index]);
+    tables.narrow_subject_tests(fields, rules);
     if let Some(rule) = tables.first(rules)
         && !tables.is_never(rule)
     {

@@ -106,8 +106,8 @@ pub fn begun(new: *mut task_struct) {
     no_rules!(rules);
     tables.load(rules, tables.header.task_row);
     let task = Task::current();
-    tables.narrow_subject(rules, Subject::of(task), |_| 0);
-    tables.narrow_subject_tests(rules);
+    let fields = tables.narrow_subject(rules, Subject::of(task), |_| 0);
+    tables.narrow_subject_tests(fields, rules);
     if tables.first(rules).is_some_and(|rule| tables.is_never(rule)) && LEFT_OUT.get_or_create(new).is_null() {
         // It is recorded then: better an event too many.
         count(counters::TASK_NOT_LEFT_OUT);
@@ -188,8 +188,9 @@ impl TaskContext {
     pub fn forget_objects(&mut self) {
         self.header.hook = 0;
         self.created.dentry = 0;
-        self.tests_met = 0;
-        self.address_family = 0;
+        // Each for itself: of two zeros side by side the compiler makes a call of its memset, a loop over bytes.
+        kernel::clear(&mut self.tests_met);
+        kernel::clear(&mut self.address_family);
         self.file_caps.magic = 0;
         self.header.chunk = 0;
         self.header.payload_len = 0;

@@ -34,7 +34,7 @@ pub fn lsm_socket_sendmsg(ctx: LsmContext) -> i32 {
 #[inline(always)]
 pub fn address(hook: u32, address: u64, length: u32) {
     if let Some(context) = record::plain(hook) {
-        let length = length.min(SOCKADDR_BYTES as u32);
+        let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
         context.address_family = u64::from(kernel::probe_at::<u16>(address)) + 1;
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{counters, names};
+use auditd_bpf_common::{counters, hooks, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use rules::{Plan, plan};
 use tables::{Arch, syscalls};

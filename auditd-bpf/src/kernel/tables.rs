@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use auditd_bpf_common::{
     hooks,
     limits::{
-        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_SUBJECT_TESTS, MAX_SYSCALLS, SLOTS,
-        WORDS,
+        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
+        MAX_SYSCALLS, SLOTS, WORDS,
     },
     names,
     plan_rows::{
@@ -54,6 +54,7 @@ pub struct Tables {
     syscalls: Array<MapData, SyscallEntry>,
     rows: Array<MapData, Row>,
     intervals: Array<MapData, Interval>,
+    rule_fields: Array<MapData, u32>,
     subject_tests: Array<MapData, SingleTest>,
     object_tests: Array<MapData, SingleTest>,
     objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
@@ -107,6 +108,7 @@ impl Tables {
             syscalls: object.take(names::SYSCALLS)?,
             rows: object.take(names::ROWS)?,
             intervals: object.take(names::INTERVALS)?,
+            rule_fields: object.take(names::RULE_FIELDS)?,
             subject_tests: object.take(names::SUBJECT_TESTS)?,
             object_tests: object.take(names::OBJECT_TESTS)?,
             objects: object.take(names::OBJECTS)?,
@@ -132,9 +134,8 @@ impl Tables {
         let mut header = Header {
             words: (plan.rules.len().div_ceil(64)).clamp(1, WORDS) as u32,
             generation: self.next_generation(),
-            fields: plan.intervals.keys().fold(0, |fields, field| fields | 1 << field),
+            fields: plan.fields.iter().fold(0, |all, fields| all | fields),
             exe_default_row: self.row(slot, &identities.other_exes)?,
-            tests_exe: u32::from(!plan.exes.is_empty()),
             tests_dir: u32::from(!plan.trees.is_empty()),
             subject_tests: plan.single_tests.subject.len() as u32,
             result_tests: plan.single_tests.result.len() as u32,
@@ -152,6 +153,9 @@ impl Tables {
             header.perm_rows[index] = self.row(slot, perm)?;
         }
         self.fill_intervals(slot, plan, &mut header)?;
+        for (index, fields) in (slot * MAX_RULES as u32..).zip(&plan.fields) {
+            self.rule_fields.set(index, fields, 0).map_err(write(names::RULE_FIELDS))?;
+        }
         self.fill_single_tests(slot, &plan.single_tests)?;
         self.fill_identities(slot, identities)?;
         header.bloom = self.slots[slot as usize].bloom();
@@ -312,7 +316,6 @@ const EMPTY_HEADER: Header = Header {
     words: 1,
     fields: 0,
     exe_default_row: ROW_NONE,
-    tests_exe: 0,
     tests_dir: 0,
     subject_tests: 0,
     result_tests: 0,
@@ -320,6 +323,7 @@ const EMPTY_HEADER: Header = Header {
     inode_row: ROW_NONE,
     task_row: ROW_NONE,
     fs_type_count: 0,
+    _pad: 0,
     fs_types: [[0; 2]; MAX_FS_TYPES],
     bloom: [0; BLOOM_WORDS],
     perm_rows: [ROW_NONE; 8],

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
+use auditd_bpf_common::plan_rows::field;
 use tables::{Action, Field, FilterList, Op, Perm};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
@@ -149,6 +150,7 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         hooks: BTreeSet::new(),
         intervals: intervals::compile(&rules),
         single_tests: single_tests::compile(&rules),
+        fields: rules.iter().map(fields_of).collect(),
         inodes: NO_RULES,
         tasks: NO_RULES,
         fs_types: Vec::new(),
@@ -188,6 +190,15 @@ fn can_match_task(rule: &Rule) -> bool {
     use Field::{A0, A1, A2, A3, ObjGid, ObjUid, SaddrFam};
     let of_call = |test: &Test| matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | SaddrFam));
     rule.arch.is_none() && !rule.tests.iter().any(of_call)
+}
+
+/// What a rule tests, beyond its objects.
+fn fields_of(planned: &PlannedRule) -> u32 {
+    let ordered = intervals::tests(planned).fold(0, |fields, (field, _, _)| fields | 1 << field);
+    let exe = planned.rule.tests.iter().any(|test| matches!(test, Test::Exe { .. }));
+    let exe = if exe { field::EXE_BIT } else { 0 };
+    let single = if single_tests::tests_subject(&planned.rule) { field::SUBJECT_BIT } else { 0 };
+    ordered | exe | single
 }
 
 fn add_objects(plan: &mut Plan, index: usize, rule: &Rule) {

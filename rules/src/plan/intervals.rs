@@ -35,7 +35,7 @@ pub(super) const fn ordered_field(name: Field) -> Option<u32> {
 }
 
 /// The tests of ordered fields of one rule.
-fn tests(planned: &PlannedRule) -> impl Iterator<Item = (u32, Op, u32)> + '_ {
+pub(super) fn tests(planned: &PlannedRule) -> impl Iterator<Item = (u32, Op, u32)> + '_ {
     planned.rule.tests.iter().filter_map(|test| match *test {
         Test::Number { field, op, value } if !single_tests::is_single(field, op) => {
             let (op, value) = if field == Field::Success { success(op, value) } else { (op, value) };

@@ -33,6 +33,8 @@ pub struct Plan {
     pub intervals: BTreeMap<u32, Vec<(u32, Row)>>,
     /// Tests that are decided one by one.
     pub single_tests: SingleTests,
+    /// For each rule what it tests of who acts and of the result, as bits of `plan_rows::field`.
+    pub fields: Vec<u32>,
     /// Rules whose object is told by its inode number alone.
     pub inodes: Row,
     /// Whether any rule names every system call.

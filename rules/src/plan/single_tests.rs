@@ -65,6 +65,11 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
     tests
 }
 
+/// Whether the rule has tests of who acts here.
+pub(super) fn tests_subject(rule: &Rule) -> bool {
+    rule.tests.iter().filter_map(parts).any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
+}
+
 /// Whether the rule's tests of objects must hold of one and the same: the kernel goes through the names of an event one by one
 /// for rules with a watch or an inode (`audit_filter_inodes`), and else lets any name meet each test.
 fn wants_same_object(rule: &Rule) -> bool {
