@@ -11,11 +11,15 @@ pub enum Cause {
     TooLong,
     /// Still waiting when the pipeline was closed and its patience ended.
     Shutdown,
+    /// The spool was full: the server was away for longer than it lasts.
+    SpoolFull,
+    /// The disk gave back other bytes than were written to the spool.
+    SpoolDamaged,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 3] = [Self::QueueFull, Self::TooLong, Self::Shutdown];
+    pub const ALL: [Self; 5] = [Self::QueueFull, Self::TooLong, Self::Shutdown, Self::SpoolFull, Self::SpoolDamaged];
 
     /// The cause's name in records and in `auditctl -s`.
     pub const fn name(self) -> &'static str {
@@ -23,6 +27,8 @@ impl Cause {
             Self::QueueFull => "queue_full",
             Self::TooLong => "too_long",
             Self::Shutdown => "shutdown",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }
@@ -32,6 +38,8 @@ impl Cause {
 pub struct SinkCounters {
     /// Which sink, for example `file:/var/log/audit/audit.json.gz`.
     pub sink: String,
+    /// Events that its filter kept away; they count nowhere else.
+    pub filtered: u64,
     /// Events pushed.
     pub pushed: u64,
     /// Events that the destination took: the file, the server's socket.
@@ -44,6 +52,10 @@ pub struct SinkCounters {
     pub errors: u64,
     /// Bytes of torn tails that were set aside.
     pub torn_bytes: u64,
+    /// Events in the spool, some of them perhaps sent but not acknowledged. They are pending, and survive the pipeline.
+    pub spooled: u64,
+    /// Length of the spool.
+    pub spool_bytes: u64,
     /// Whether the destination takes nothing at the moment.
     pub stalled: bool,
 }
@@ -54,7 +66,7 @@ impl SinkCounters {
         self.lost.iter().map(|(_, count)| count).sum()
     }
 
-    /// Events that wait in the queue or in an unfinished member.
+    /// Events that wait in the queue, in an unfinished member or in the spool.
     pub fn pending(&self) -> u64 {
         self.pushed.saturating_sub(self.written + self.lost_total())
     }
@@ -63,17 +75,24 @@ impl SinkCounters {
 /// The live counters of one sink, and which of its losses its stream does not tell yet.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
+    filtered: AtomicU64,
     pushed: AtomicU64,
     written: AtomicU64,
     bytes: AtomicU64,
     errors: AtomicU64,
     torn_bytes: AtomicU64,
+    spooled: AtomicU64,
+    spool_bytes: AtomicU64,
     stalled: AtomicBool,
     lost: [AtomicU64; Cause::ALL.len()],
     unreported: [AtomicU64; Cause::ALL.len()],
 }
 
 impl Meter {
+    pub(crate) fn filtered(&self) {
+        self.filtered.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn pushed(&self) {
         self.pushed.fetch_add(1, Relaxed);
     }
@@ -90,6 +109,16 @@ impl Meter {
 
     pub(crate) fn tore(&self, bytes: u64) {
         self.torn_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Events of an earlier run are in the spool: they count as pushed now.
+    pub(crate) fn took_over(&self, events: u64) {
+        self.pushed.fetch_add(events, Relaxed);
+    }
+
+    pub(crate) fn set_spooled(&self, events: u64, bytes: u64) {
+        self.spooled.store(events, Relaxed);
+        self.spool_bytes.store(bytes, Relaxed);
     }
 
     pub(crate) fn set_stalled(&self, stalled: bool) {
@@ -111,6 +140,11 @@ impl Meter {
         self.unreported[cause as usize].fetch_add(events, Relaxed);
     }
 
+    /// Whether there are losses that the stream has yet to tell.
+    pub(crate) fn has_unreported(&self) -> bool {
+        self.unreported.iter().any(|count| count.load(Relaxed) != 0)
+    }
+
     /// Takes the losses that the stream has yet to tell.
     pub(crate) fn take_unreported(&self) -> impl Iterator<Item = (Cause, u64)> {
         let counts = Cause::ALL.into_iter().zip(&self.unreported);
@@ -124,12 +158,15 @@ impl Meter {
         let lost = Cause::ALL.map(|cause| (cause.name(), self.lost[cause as usize].load(Relaxed)));
         SinkCounters {
             sink: sink.to_owned(),
+            filtered: self.filtered.load(Relaxed),
             pushed: self.pushed.load(Relaxed),
             written,
             lost,
             bytes: self.bytes.load(Relaxed),
             errors: self.errors.load(Relaxed),
             torn_bytes: self.torn_bytes.load(Relaxed),
+            spooled: self.spooled.load(Relaxed),
+            spool_bytes: self.spool_bytes.load(Relaxed),
             stalled: self.stalled.load(Relaxed),
         }
     }

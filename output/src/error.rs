@@ -60,4 +60,27 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+    /// A network output without a spool.
+    #[error("output {sink} has no spool")]
+    NoSpool {
+        /// Which sink.
+        sink: String,
+    },
+    /// TLS cannot be set up as configured.
+    #[cfg(feature = "tls")]
+    #[error("output {sink}: {source}")]
+    Tls {
+        /// Which sink.
+        sink: String,
+        /// What is wrong.
+        source: crate::sinks::syslog::TlsError,
+    },
+    /// This program was built without what the output needs.
+    #[error("output {sink}: this program was built without `{feature}`")]
+    NotBuilt {
+        /// Which sink.
+        sink: String,
+        /// The cargo feature.
+        feature: &'static str,
+    },
 }

@@ -79,7 +79,8 @@ pub struct DaemonEvent {
 }
 
 /// What was done to the act.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Let pass.
     #[default]

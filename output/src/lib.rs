@@ -10,6 +10,7 @@
 //! | bounded queue per sink, with its losses | `queue`, `worker`, [`counters`] |
 //! | digests over the segments of a log | [`chain`] |
 //! | where lines end up | `sinks/` |
+//! | the queue on disk of network sinks | `spool/` |
 //! | logs back into events | [`read`] |
 //! | `[[output]]` tables | [`config`] |
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod record;
 mod serials;
 mod sinks;
 mod spelling;
+mod spool;
 mod worker;
 
 pub use address::Address;
@@ -43,6 +45,8 @@ pub use names::Names;
 pub use pipeline::Pipeline;
 pub use record::{Record, UNSET};
 pub use serials::Serials;
+#[cfg(feature = "tls")]
+pub use sinks::syslog::TlsError;
 
 #[cfg(test)]
 mod arbitrary;

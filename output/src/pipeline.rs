@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{OutputConfig, QueueLimits};
+use crate::config::{FilterConfig, OutputConfig, QueueLimits, Severities};
 use crate::counters::{Cause, Meter, SinkCounters};
 use crate::error::OutputError;
 use crate::event::Event;
@@ -33,6 +33,8 @@ pub struct Pipeline {
 /// One sink as the pipeline sees it.
 struct Lane {
     name: String,
+    filter: FilterConfig,
+    severities: Severities,
     queue: Arc<Queue>,
     meter: Arc<Meter>,
     thread: JoinHandle<()>,
@@ -57,7 +59,8 @@ impl Pipeline {
             opened.push((config, meter, sink));
         }
         for (config, meter, sink) in opened {
-            pipeline.lanes.push(Lane::start(config.name(), config.limits(), shared.clone(), meter, sink)?);
+            let lane = Lane::start(config.name(), config.limits(), shared.clone(), meter, sink)?;
+            pipeline.lanes.push(lane.filtered(config.filter().clone(), config.severities()));
         }
         Ok(pipeline)
     }
@@ -73,12 +76,16 @@ impl Pipeline {
     pub fn push(&self, event: Arc<Event>) {
         let size = queue::size(&event);
         for lane in &self.lanes {
-            lane.queue.push(&event, size);
+            if lane.filter.admits(&event, &lane.severities) {
+                lane.queue.push(&event, size);
+            } else {
+                lane.meter.filtered();
+            }
         }
     }
 
-    /// Waits until every sink has written all that was pushed before, or `patience` is over; then it names the sinks that
-    /// have not.
+    /// Waits until every sink has written all that was pushed before, network sinks into their spools, or `patience` is over;
+    /// then it names the sinks that have not.
     pub fn flush(&self, patience: Duration) -> Result<(), FlushError> {
         let deadline = Instant::now() + patience;
         let tickets: Vec<u64> = self.lanes.iter().map(|lane| lane.queue.request_flush()).collect();
@@ -100,7 +107,7 @@ impl Pipeline {
     }
 
     /// Writes what waits, flushes, syncs and ends the threads, in little more than `patience`. What could not be written
-    /// by then is counted as lost: afterwards pushed = written + lost for every sink.
+    /// by then is counted as lost: afterwards pushed = written + lost + spooled for every sink.
     pub fn close(self, patience: Duration) -> Vec<SinkCounters> {
         let deadline = Instant::now() + patience;
         for lane in &self.lanes {
@@ -122,7 +129,13 @@ impl Lane {
         let worker = Worker { name: name.clone(), shared, queue: Arc::clone(&queue), meter: Arc::clone(&meter), sink };
         let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || worker.run());
         let thread = thread.map_err(|source| OutputError::Thread { sink: name.clone(), source })?;
-        Ok(Self { name, queue, meter, thread })
+        let (filter, severities) = (FilterConfig::default(), Severities::default());
+        Ok(Self { name, filter, severities, queue, meter, thread })
+    }
+
+    /// Gets only what passes the filter.
+    fn filtered(self, filter: FilterConfig, severities: Severities) -> Self {
+        Self { filter, severities, ..self }
     }
 
     fn join(self, deadline: Instant) -> SinkCounters {
@@ -136,8 +149,9 @@ impl Lane {
         // left behind.
         self.queue.discard();
         let counters = self.meter.snapshot(&self.name);
-        self.meter.lose(Cause::Shutdown, counters.pending());
-        tracing::error!(output = self.name, lost = counters.pending(), "this output does not end and was left behind");
+        let lost = counters.pending().saturating_sub(counters.spooled);
+        self.meter.lose(Cause::Shutdown, lost);
+        tracing::error!(output = self.name, lost, "this output does not end and was left behind");
         self.meter.snapshot(&self.name)
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 
 use crate::cmd;
+use crate::vm::packages;
 use crate::workspace::Workspace;
 
 const BPF_TARGET: &str = "bpfel-unknown-none";
@@ -82,6 +83,7 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     ebpf_toolchain(workspace)?;
     guest_tools()?;
+    packages::receivers(workspace)?;
     println!("setup: all there");
     Ok(ExitCode::SUCCESS)
 }

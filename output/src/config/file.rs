@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use serde::Deserialize;
 
-use super::{Compression, FormatName, QueueLimits, format, limits};
+use super::{Compression, FilterConfig, FormatName, QueueLimits, format, limits};
 use crate::format::Format;
 
 /// `type = "file"`.
@@ -34,6 +34,8 @@ pub struct FileConfig {
     pub retention: Retention,
     /// `chain`: whether a sidecar with digests stands beside each segment. Default true.
     pub chain: bool,
+    /// `filter`.
+    pub filter: FilterConfig,
     /// `queue` and `queue_bytes`.
     pub limits: QueueLimits,
 }
@@ -53,6 +55,7 @@ impl FileConfig {
             rotation: Rotation::default(),
             retention: Retention::default(),
             chain: true,
+            filter: FilterConfig::default(),
             limits: QueueLimits::default(),
         }
     }
@@ -140,6 +143,8 @@ struct RawFileConfig {
     keep_bytes: Option<NonZeroU64>,
     keep_days: Option<NonZeroU32>,
     chain: Option<bool>,
+    #[serde(default)]
+    filter: FilterConfig,
     queue: Option<NonZeroUsize>,
     queue_bytes: Option<NonZeroUsize>,
 }
@@ -191,6 +196,7 @@ impl TryFrom<RawFileConfig> for FileConfig {
                 age: raw.keep_days.map(|days| Duration::from_secs(u64::from(days.get()) * 86_400)),
             },
             chain: raw.chain.unwrap_or(default.chain),
+            filter: raw.filter,
             limits: limits(raw.queue, raw.queue_bytes),
             ..default
         })

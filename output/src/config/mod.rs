@@ -16,16 +16,20 @@
 //! ```
 
 mod file;
+mod filter;
+mod network;
+mod syslog;
 
-use std::fmt::{self, Display};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use crate::format::{Content, Format, NativeStyle, Node};
 
 pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
+pub use filter::{Facility, FilterConfig, Severities, Severity};
+pub use network::{Acknowledge, SpoolConfig, TlsConfig, WhenFull};
+pub use syslog::{SyslogConfig, SyslogProtocol, SyslogTarget, TargetError};
 
 /// One `[[output]]` table. Keys that its type does not have are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -56,24 +60,22 @@ impl OutputConfig {
             Self::Stdout(stdout) => stdout.limits,
         }
     }
-}
 
-/// `type = "syslog"`: RFC 5424 messages with the record as MSG.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawSyslogConfig")]
-pub struct SyslogConfig {
-    /// `target`: `unix:/path` (default `unix:/dev/log`) or `udp://host:port`.
-    pub target: SyslogTarget,
-    /// `format`: `json` (default), `text` or `native`; then each line is a message.
-    pub format: Format,
-    /// `facility`: default `authpriv`, which most systems keep away from ordinary users.
-    pub facility: Facility,
-    /// `severity`: default `info`.
-    pub severity: Severity,
-    /// `alert_severity`: of refused acts and of losses; default `warning`.
-    pub alert_severity: Severity,
-    /// `queue` and `queue_bytes`.
-    pub limits: QueueLimits,
+    pub(crate) fn filter(&self) -> &FilterConfig {
+        match self {
+            Self::File(file) => &file.filter,
+            Self::Syslog(syslog) => &syslog.filter,
+            Self::Stdout(stdout) => &stdout.filter,
+        }
+    }
+
+    /// By which severities the filter goes: those that a syslog output is configured with, else the usual ones.
+    pub(crate) fn severities(&self) -> Severities {
+        match self {
+            Self::Syslog(syslog) => syslog.severities,
+            Self::File(_) | Self::Stdout(_) => Severities::default(),
+        }
+    }
 }
 
 /// `type = "stdout"`.
@@ -82,6 +84,8 @@ pub struct SyslogConfig {
 pub struct StdoutConfig {
     /// `format`: `text` (default), `json` or `native`.
     pub format: Format,
+    /// `filter`.
+    pub filter: FilterConfig,
     /// `queue` and `queue_bytes`.
     pub limits: QueueLimits,
 }
@@ -126,118 +130,16 @@ impl Compression {
     }
 }
 
-/// Where a syslog server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum SyslogTarget {
-    /// `unix:/path`: a datagram socket, or a stream socket where the server has that.
-    Unix(PathBuf),
-    /// `udp://host:port`; the port may be left out (514), an IPv6 address stands in brackets.
-    Udp {
-        /// `host:port`.
-        address: String,
-    },
-}
-
-impl Display for SyslogTarget {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(out, "unix:{}", path.display()),
-            Self::Udp { address } => write!(out, "udp://{address}"),
-        }
-    }
-}
-
-/// A `target` that is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("syslog target `{target}`: {problem}; use `unix:/path` or `udp://host:port`")]
-pub struct TargetError {
-    target: String,
-    problem: &'static str,
-}
-
-impl TryFrom<String> for SyslogTarget {
-    type Error = TargetError;
-
-    fn try_from(target: String) -> Result<Self, TargetError> {
-        let problem = match target.split_once(':') {
-            Some(("unix", path)) if path.starts_with('/') => return Ok(Self::Unix(PathBuf::from(path))),
-            Some(("unix", _)) => "the socket's path must be absolute",
-            Some(("udp", rest)) => match rest.strip_prefix("//").and_then(with_port) {
-                Some(address) => return Ok(Self::Udp { address }),
-                None => "host or port is missing or malformed",
-            },
-            Some(("tcp" | "tls", _)) => "syslog over TCP and TLS is not supported",
-            _ => "the kind of socket is not known",
-        };
-        Err(TargetError { target, problem })
-    }
-}
-
-/// `host:port` from `host[:port]`.
-fn with_port(address: &str) -> Option<String> {
-    let host_end =
-        if address.starts_with('[') { address.find(']')? + 1 } else { address.find(':').unwrap_or(address.len()) };
-    let (host, port) = address.split_at(host_end);
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if bare.is_empty() || bare.contains(['/', '@', ' ']) {
-        return None;
-    }
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Some(format!("{host}:514")),
-        None => None,
-        Some(number) => number.parse::<u16>().ok().filter(|port| *port != 0).map(|_| address.to_owned()),
-    }
-}
-
-/// syslog's numbers for names: one table for the parser and the docs.
-macro_rules! syslog_numbers {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $number:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        #[repr(u8)]
-        #[expect(missing_docs, reason = "syslog(3) names them")]
-        pub enum $name { $($variant = $number),+ }
-    };
-}
-
-syslog_numbers! {
-    /// syslog facility, RFC 5424 section 6.2.1.
-    Facility {
-        Kern = 0, User = 1, Mail = 2, Daemon = 3, Auth = 4, Syslog = 5, Lpr = 6, News = 7, Uucp = 8, Cron = 9,
-        Authpriv = 10, Ftp = 11, Local0 = 16, Local1 = 17, Local2 = 18, Local3 = 19, Local4 = 20, Local5 = 21,
-        Local6 = 22, Local7 = 23,
-    }
-}
-
-syslog_numbers! {
-    /// syslog severity, RFC 5424 section 6.2.1.
-    Severity { Emerg = 0, Alert = 1, Crit = 2, Err = 3, Warning = 4, Notice = 5, Info = 6, Debug = 7 }
-}
-
 /// The keys of the tables as they are written; every type spells out its own, because flattened tables cannot refuse
 /// unknown keys.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSyslogConfig {
-    target: Option<SyslogTarget>,
-    format: Option<FormatName>,
-    enriched: Option<bool>,
-    with_node: Option<bool>,
-    facility: Option<Facility>,
-    severity: Option<Severity>,
-    alert_severity: Option<Severity>,
-    queue: Option<NonZeroUsize>,
-    queue_bytes: Option<NonZeroUsize>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStdoutConfig {
     format: Option<FormatName>,
     enriched: Option<bool>,
     with_node: Option<bool>,
+    #[serde(default)]
+    filter: FilterConfig,
     queue: Option<NonZeroUsize>,
     queue_bytes: Option<NonZeroUsize>,
 }
@@ -282,27 +184,12 @@ fn limits(events: Option<NonZeroUsize>, bytes: Option<NonZeroUsize>) -> QueueLim
     QueueLimits { events: events.unwrap_or(default.events), bytes: bytes.unwrap_or(default.bytes) }
 }
 
-impl TryFrom<RawSyslogConfig> for SyslogConfig {
-    type Error = String;
-
-    fn try_from(raw: RawSyslogConfig) -> Result<Self, String> {
-        Ok(Self {
-            target: raw.target.unwrap_or_else(|| SyslogTarget::Unix(PathBuf::from("/dev/log"))),
-            format: format(raw.format.unwrap_or(FormatName::Json), raw.enriched, raw.with_node)?,
-            facility: raw.facility.unwrap_or(Facility::Authpriv),
-            severity: raw.severity.unwrap_or(Severity::Info),
-            alert_severity: raw.alert_severity.unwrap_or(Severity::Warning),
-            limits: limits(raw.queue, raw.queue_bytes),
-        })
-    }
-}
-
 impl TryFrom<RawStdoutConfig> for StdoutConfig {
     type Error = String;
 
     fn try_from(raw: RawStdoutConfig) -> Result<Self, String> {
         let format = format(raw.format.unwrap_or(FormatName::Text), raw.enriched, raw.with_node)?;
-        Ok(Self { format, limits: limits(raw.queue, raw.queue_bytes) })
+        Ok(Self { format, filter: raw.filter, limits: limits(raw.queue, raw.queue_bytes) })
     }
 }
 
@@ -327,7 +214,7 @@ mod tests {
         assert_eq!((file.flush_events.get(), file.flush_after), (1000, Duration::from_secs(1)));
         let Ok(OutputConfig::Syslog(syslog)) = parse("type='syslog'") else { panic!("no syslog") };
         assert_eq!(syslog.target.to_string(), "unix:/dev/log");
-        assert_eq!((syslog.facility, syslog.severity as u8), (Facility::Authpriv, 6));
+        assert_eq!((syslog.facility, syslog.severities), (Facility::Authpriv, Severities::default()));
         let Ok(OutputConfig::Stdout(stdout)) = parse("type='stdout'") else { panic!("no stdout") };
         assert_eq!((stdout.format, stdout.limits), (Format::Text, QueueLimits::default()));
     }
@@ -341,7 +228,13 @@ mod tests {
         let syslog =
             "type='syslog'\ntarget='udp://h'\nfacility='local7'\nseverity='notice'\nalert_severity='crit'\nqueue=1";
         let Ok(OutputConfig::Syslog(syslog)) = parse(syslog) else { panic!("no syslog") };
-        assert_eq!((syslog.facility as u8, syslog.severity as u8, syslog.alert_severity as u8), (23, 5, 2));
+        let severities = Severities {
+            normal: Severity::Notice,
+            alert: Severity::Crit,
+            kill: Severity::Crit,
+            ..Severities::default()
+        };
+        assert_eq!((syslog.facility as u8, syslog.severities), (23, severities));
     }
 
     #[test]
@@ -368,36 +261,5 @@ mod tests {
         assert!(error("type='file'\npath='a.gz'").contains("must be absolute"));
         assert!(error("type='file'\npath='/a'\nflush_events=0").contains("nonzero"));
         assert!(error("type='stdout'\npath='/a'").contains("unknown field `path`"));
-    }
-
-    #[test]
-    fn targets() {
-        let target = |text: &str| SyslogTarget::try_from(text.to_owned()).map(|target| target.to_string());
-        for (given, meant) in [
-            ("unix:/dev/log", "unix:/dev/log"),
-            ("udp://loghost", "udp://loghost:514"),
-            ("udp://10.0.0.1:5514", "udp://10.0.0.1:5514"),
-            ("udp://[::1]:514", "udp://[::1]:514"),
-            ("udp://[fe80::1]", "udp://[fe80::1]:514"),
-        ] {
-            assert_eq!(target(given).as_deref(), Ok(meant));
-        }
-        for bad in [
-            "udp://",
-            "udp://:514",
-            "udp://h:x",
-            "udp://h:0",
-            "udp://h:70000",
-            "udp://[::1",
-            "udp:h",
-            "unix:dev/log",
-            "/dev/log",
-        ] {
-            assert!(target(bad).is_err(), "{bad}");
-        }
-        for unsupported in ["tcp://h:514", "tls://h:6514"] {
-            let message = target(unsupported).unwrap_err().to_string();
-            assert!(message.contains("not supported; use `unix:/path` or `udp://host:port`"), "{message}");
-        }
     }
 }

@@ -3,8 +3,9 @@
 mod backoff;
 mod file;
 mod member;
+mod spooled;
 mod stdout;
-mod syslog;
+pub(crate) mod syslog;
 mod torn;
 
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub(crate) fn open(config: &OutputConfig, node: &str, meter: &Arc<Meter>) -> Res
     let meter = Arc::clone(meter);
     Ok(match config {
         OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs(file.access)), meter)?),
-        OutputConfig::Syslog(syslog) => Box::new(syslog::SyslogSink::open(syslog, node, meter)),
+        OutputConfig::Syslog(syslog) => syslog::open(syslog, node, meter)?,
         OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
     })
 }

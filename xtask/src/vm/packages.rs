@@ -47,6 +47,38 @@ const AUDIT: Bundle = Bundle {
     programs: &["usr/sbin/auditd", "usr/sbin/auditctl"],
 };
 
+/// Servers that outputs are tested with, on the host, and those of their libraries that a small system lacks.
+const RECEIVERS: Bundle = Bundle {
+    name: "receivers",
+    packages: &[
+        "rsyslog/bookworm",
+        "rsyslog-gnutls/bookworm",
+        "syslog-ng-core/bookworm",
+        "nats-server/bookworm",
+        "libestr0/bookworm",
+        "libfastjson4/bookworm",
+        "libffi8/bookworm",
+        "libglib2.0-0/bookworm",
+        "libgmp10/bookworm",
+        "libgnutls30/bookworm",
+        "libhogweed6/bookworm",
+        "libidn2-0/bookworm",
+        "libivykis0/bookworm",
+        "libjson-c5/bookworm",
+        "libnet1/bookworm",
+        "libnettle8/bookworm",
+        "libnsl2/bookworm",
+        "libp11-kit0/bookworm",
+        "libpcre3/bookworm",
+        "libssl3/bookworm",
+        "libtasn1-6/bookworm",
+        "libtirpc3/bookworm",
+        "libunistring2/bookworm",
+        "libwrap0/bookworm",
+    ],
+    programs: &["usr/sbin/rsyslogd", "usr/sbin/syslog-ng", "usr/sbin/nats-server"],
+};
+
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// Directories of packages from before these were merged into /usr.
 const UNMERGED: [&str; 3] = ["bin", "lib", "sbin"];
@@ -75,14 +107,24 @@ pub fn audit(workspace: &Workspace) -> Result<Unpacked> {
     AUDIT.unpacked(workspace)
 }
 
+/// The tree of rsyslog, syslog-ng and nats-server, for tests on the host; fetched the first time.
+pub fn receivers(workspace: &Workspace) -> Result<PathBuf> {
+    RECEIVERS.tree(workspace)
+}
+
 impl Bundle {
-    fn unpacked(&self, workspace: &Workspace) -> Result<Unpacked> {
+    fn tree(&self, workspace: &Workspace) -> Result<PathBuf> {
         let packages = workspace.guest().join("packages");
         let tree = packages.join(self.name);
         if !tree.exists() {
             let what = format!("{}: downloading and unpacking", self.name);
             cmd::step(&what, || self.fetch(workspace, &packages, &tree))?;
         }
+        Ok(tree)
+    }
+
+    fn unpacked(&self, workspace: &Workspace) -> Result<Unpacked> {
+        let tree = self.tree(workspace)?;
         let mut host_libraries = self.needed_libraries(&tree)?;
         host_libraries.retain(|library| !library.starts_with(&tree));
         Ok(Unpacked { tree, host_libraries })

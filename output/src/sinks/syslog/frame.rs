@@ -1,13 +1,13 @@
-//! RFC 5424 messages.
+//! RFC 5424 and RFC 3164 messages.
 //!
 //! Written here and not by the `syslog` crate, whose formatter stamps messages with the time of sending and takes structured
 //! data from a `HashMap`: a record that waited for the server would carry the wrong time, in an order that changes.
 
 use std::fmt::{self, Display, Write as _};
 
-use chrono::SecondsFormat;
+use chrono::{Local, SecondsFormat};
 
-use crate::config::{Severity, SyslogConfig};
+use crate::config::{Facility, Severities, SyslogConfig, SyslogProtocol};
 use crate::escape::escape;
 use crate::event::Body;
 use crate::format::Format;
@@ -23,55 +23,66 @@ const MAX_HOSTNAME: usize = 255;
 /// Frames records.
 pub(super) struct Framer {
     format: Format,
-    /// `<PRI>` of ordinary records and of alerts.
-    priority: u8,
-    alert_priority: u8,
+    protocol: SyslogProtocol,
+    facility: Facility,
+    severities: Severities,
     hostname: String,
     process: u32,
 }
 
 impl Framer {
     pub(super) fn new(config: &SyslogConfig, node: &str) -> Self {
-        let priority = |severity: Severity| config.facility as u8 * 8 + severity as u8;
         Self {
             format: config.format,
-            priority: priority(config.severity),
-            alert_priority: priority(config.alert_severity),
+            protocol: config.protocol,
+            facility: config.facility,
+            severities: config.severities,
             hostname: header_field(node),
             process: std::process::id(),
         }
     }
 
-    /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID SD MSG`.
-    ///
-    /// MSG is UTF-8 but does not begin with a byte order mark: RFC 5424 asks for one, and every JSON parser behind the
-    /// server chokes on it. A record of several lines is as many messages.
+    /// Header and MSG. MSG is UTF-8 but does not begin with a byte order mark: RFC 5424 asks for one, and every JSON parser
+    /// behind the server chokes on it. A record of several lines is as many messages.
     pub(super) fn frame(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
-        let priority = if is_alert(record) { self.alert_priority } else { self.priority };
-        // At most six digits are allowed; MSG has all nine.
-        let time = record.time().to_rfc3339_opts(SecondsFormat::Micros, true);
-        let header = format!(
-            "<{priority}>1 {time} {host} {APP_NAME} {process} {message} {data} ",
-            host = self.hostname,
-            process = self.process,
-            message = record.record_type(),
-            data = structured_data(record),
-        );
+        let header = match self.protocol {
+            SyslogProtocol::Rfc5424 => self.header_5424(record),
+            SyslogProtocol::Rfc3164 => self.header_3164(record),
+        };
         let mut lines = Vec::new();
         self.format.write_lines(record, &mut lines);
         // The datagram, or the transport's own framing, is the end of a message.
         let lines = lines.strip_suffix(b"\n").unwrap_or(&lines);
         lines.split(|byte| *byte == b'\n').map(|line| [header.as_bytes(), line].concat()).collect()
     }
-}
 
-/// A refusal, or a loss.
-fn is_alert(record: &Record<'_>) -> bool {
-    match &record.event.body {
-        Body::Syscall(call) => call.verdict.refused(),
-        Body::Lost(_) => true,
-        Body::Daemon(daemon) => !daemon.success,
-        Body::Messages(_) => false,
+    fn priority(&self, record: &Record<'_>) -> u8 {
+        self.facility as u8 * 8 + self.severities.of(record.event) as u8
+    }
+
+    /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID SD `.
+    fn header_5424(&self, record: &Record<'_>) -> String {
+        format!(
+            "<{priority}>1 {time} {host} {APP_NAME} {process} {message} {data} ",
+            priority = self.priority(record),
+            // At most six digits are allowed; MSG has all nine.
+            time = record.time().to_rfc3339_opts(SecondsFormat::Micros, true),
+            host = self.hostname,
+            process = self.process,
+            message = record.record_type(),
+            data = structured_data(record),
+        )
+    }
+
+    /// `<PRI>TIMESTAMP HOSTNAME TAG: `. The time is local, without year or zone, as section 4.1.2 has it.
+    fn header_3164(&self, record: &Record<'_>) -> String {
+        format!(
+            "<{priority}>{time} {host} {APP_NAME}[{process}]: ",
+            priority = self.priority(record),
+            time = record.time().with_timezone(&Local).format("%b %e %H:%M:%S"),
+            host = self.hostname,
+            process = self.process,
+        )
     }
 }
 

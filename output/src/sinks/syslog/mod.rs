@@ -1,6 +1,10 @@
-//! The `syslog` sink: one RFC 5424 message (`frame`) per record over a socket (`transport`).
+//! The `syslog` sink: messages (`frame`) over sockets of datagrams (`transport`), sent at once, or over streams (`stream`), from a
+//! spool.
 
 mod frame;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 use std::collections::VecDeque;
@@ -9,15 +13,69 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::frame::Framer;
-use self::transport::{Connect, Refusal, Transport};
+use self::stream::{Server, StreamDelivery};
+use self::transport::{Connect, Refusal, Transport, UdpServer, UnixServer};
 use super::Sink;
 use super::backoff::Backoff;
-use crate::config::SyslogConfig;
+use super::spooled::{Encode, SpooledSink};
+use crate::config::{SyslogConfig, SyslogTarget};
 use crate::counters::{Cause, Meter};
+use crate::error::OutputError;
 use crate::record::Record;
 
-/// See the module's documentation.
-pub(crate) struct SyslogSink {
+#[cfg(feature = "tls")]
+pub use self::tls::TlsError;
+
+/// Opens the sink for a target.
+pub(crate) fn open(config: &SyslogConfig, node: &str, meter: Arc<Meter>) -> Result<Box<dyn Sink>, OutputError> {
+    let connect: Box<dyn Connect> = match &config.target {
+        SyslogTarget::Unix(path) => Box::new(UnixServer(path.clone())),
+        SyslogTarget::Udp { address } => Box::new(UdpServer(address.clone())),
+        SyslogTarget::Tcp { address } | SyslogTarget::Tls { address } => {
+            return open_stream(config, address, node, meter);
+        }
+    };
+    let mut sink = SyslogSink::new(config, node, connect, meter);
+    // A server that is not there yet is no error: it is tried again.
+    sink.reconnect();
+    Ok(Box::new(sink))
+}
+
+fn open_stream(
+    config: &SyslogConfig,
+    address: &str,
+    node: &str,
+    meter: Arc<Meter>,
+) -> Result<Box<dyn Sink>, OutputError> {
+    let name = format!("syslog:{}", config.target);
+    let server = server(config, address, &name)?;
+    let Some(spool) = &config.spool else { return Err(OutputError::NoSpool { sink: name }) };
+    let delivery = Box::new(StreamDelivery::new(server, config.acknowledge));
+    Ok(Box::new(SpooledSink::open(&name, spool, Box::new(Framer::new(config, node)), delivery, meter)?))
+}
+
+#[cfg(feature = "tls")]
+fn server(config: &SyslogConfig, address: &str, name: &str) -> Result<Server, OutputError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let tls = match config.target {
+        SyslogTarget::Tls { .. } => Some(tls::Client::new(&config.tls, host)),
+        _ => None,
+    };
+    let tls = tls.transpose().map_err(|source| OutputError::Tls { sink: name.to_owned(), source })?;
+    Ok(Server { address: address.to_owned(), tls })
+}
+
+#[cfg(not(feature = "tls"))]
+fn server(config: &SyslogConfig, address: &str, name: &str) -> Result<Server, OutputError> {
+    match config.target {
+        SyslogTarget::Tls { .. } => Err(OutputError::NotBuilt { sink: name.to_owned(), feature: "tls" }),
+        _ => Ok(Server { address: address.to_owned() }),
+    }
+}
+
+/// Sends datagrams, or lines over a UNIX socket.
+struct SyslogSink {
     name: String,
     framer: Framer,
     connect: Box<dyn Connect>,
@@ -37,13 +95,6 @@ struct Message {
 }
 
 impl SyslogSink {
-    /// Connects. A server that is not there yet is no error: it is tried again.
-    pub(crate) fn open(config: &SyslogConfig, node: &str, meter: Arc<Meter>) -> Self {
-        let mut sink = Self::new(config, node, Box::new(config.target.clone()), meter);
-        sink.reconnect();
-        sink
-    }
-
     fn new(config: &SyslogConfig, node: &str, connect: Box<dyn Connect>, meter: Arc<Meter>) -> Self {
         Self {
             name: config.target.to_string(),
@@ -108,6 +159,12 @@ impl SyslogSink {
         if let Some(last) = self.last.take() {
             self.waiting.push_front(Message { events: 0, ..last });
         }
+    }
+}
+
+impl Encode for Framer {
+    fn encode(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
+        self.frame(record)
     }
 }
 

@@ -14,21 +14,21 @@ fn config(target: &str) -> SyslogConfig {
     toml::from_str(&format!("target = '{target}'\nfacility = 'local6'\nalert_severity = 'crit'")).unwrap()
 }
 
-fn open(target: &str) -> (SyslogSink, Arc<Meter>) {
+fn open(target: &str) -> (Box<dyn Sink>, Arc<Meter>) {
     let meter = Arc::new(Meter::default());
-    (SyslogSink::open(&config(target), NODE, Arc::clone(&meter)), meter)
+    (super::open(&config(target), NODE, Arc::clone(&meter)).unwrap(), meter)
 }
 
 fn event(serial: u64) -> Event {
     Event { serial, ..samples::event(Body::Syscall(Box::new(samples::open_failed()))) }
 }
 
-fn write(sink: &mut SyslogSink, serial: u64) {
+fn write(sink: &mut Box<dyn Sink>, serial: u64) {
     sink.write(&samples::record(&event(serial)), 1);
 }
 
 /// Waits as the worker would, then lets the sink try again, until it does not stall.
-fn retry_until_well(sink: &mut SyslogSink) {
+fn retry_until_well(sink: &mut Box<dyn Sink>) {
     let deadline = Instant::now() + PATIENCE;
     while let Some(until) = sink.stalled_until() {
         assert!(Instant::now() < deadline, "still stalled");

@@ -3,10 +3,8 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use crate::config::SyslogTarget;
 
 /// A server that reads this slowly is tried again later, so that closing the pipeline need not wait for it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,12 +41,21 @@ pub(super) trait Transport: Send {
     }
 }
 
-impl Connect for SyslogTarget {
+/// A server on this machine.
+pub(super) struct UnixServer(pub(super) PathBuf);
+
+impl Connect for UnixServer {
     fn connect(&self) -> io::Result<Box<dyn Transport>> {
-        match self {
-            Self::Unix(path) => connect_unix(path),
-            Self::Udp { address } => connect_udp(address),
-        }
+        connect_unix(&self.0)
+    }
+}
+
+/// A server at `host:port`.
+pub(super) struct UdpServer(pub(super) String);
+
+impl Connect for UdpServer {
+    fn connect(&self) -> io::Result<Box<dyn Transport>> {
+        connect_udp(&self.0)
     }
 }
 
