@@ -327,7 +327,15 @@ mod tests {
             .collect();
         let config = parse(&uncommented).unwrap();
         let kinds: Vec<_> = config.outputs.iter().map(OutputConfig::name).collect();
-        assert_eq!(kinds, ["file:/var/log/audit/audit.json.gz", "syslog:unix:/dev/log", "stdout"]);
+        assert_eq!(
+            kinds,
+            [
+                "file:/var/log/audit/audit.json.gz",
+                "syslog:unix:/dev/log",
+                "syslog:tls://loghost.example.org:6514",
+                "stdout"
+            ]
+        );
     }
 
     #[test]

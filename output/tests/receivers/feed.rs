@@ -51,8 +51,10 @@ impl Feed {
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
         };
-        let mut config =
-            format!("type = 'syslog'\ntarget = '{scheme}://127.0.0.1:{}'\nqueue = 1000000\n{keys}\n", server.port);
+        let mut config = format!(
+            "type = 'syslog'\ntarget = '{scheme}://127.0.0.1:{}'\nqueue = 1000000\nqueue_bytes = 4000000000\n{keys}\n",
+            server.port
+        );
         if server.transport != Transport::Udp {
             config += &format!("[spool]\npath = '{}'\n", spool.path().join("spool").display());
         }

@@ -69,6 +69,7 @@ fn through_restarts_and_an_outage(kind: Kind, transport: Transport) {
     feed.push(count - feed.pushed());
     std::thread::sleep(Duration::from_secs(number("AUDIT_OUTAGE_S", 3)));
     server.run();
+    eprintln!("{kind:?} {transport:?}: after the outage {:?}", feed.counters());
     wait_until("delivered", || feed.counters().written == count);
     let counters = feed.close();
     assert_eq!((counters.pushed, counters.lost_total(), counters.spooled), (count, 0, 0), "{counters:?}");
