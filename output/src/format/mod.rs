@@ -6,6 +6,7 @@ mod ecs;
 mod json;
 #[cfg(test)]
 mod json_tests;
+mod json_writer;
 pub(crate) mod native;
 mod ocsf;
 mod siem;
