@@ -3,7 +3,9 @@
 //! aya-obj reads BTF but has no look-up of structure members; this reader does only that. Anonymous structures and unions
 //! are looked through; where a type name occurs twice, the first type that has the field counts.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 /// Why BTF could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,9 @@ pub struct KernelTypes {
     /// Position of each type in `data`, by type id; id 0 is `void`.
     types: Vec<usize>,
     structs: HashMap<String, Vec<u32>>,
-    /// Type id of the prototype, by name.
-    functions: HashMap<String, u32>,
+    /// Hash of each function's name, ascending, and type id of its prototype. The names of 60,000 functions take ten times
+    /// the room; that two of them share one hash of 2^64 is no matter.
+    functions: Vec<(u64, u32)>,
 }
 
 impl KernelTypes {
@@ -72,7 +75,7 @@ impl KernelTypes {
             strings: header.checked_add(strings_at)?,
             types: vec![usize::MAX],
             structs: HashMap::new(),
-            functions: HashMap::new(),
+            functions: Vec::new(),
             data: Vec::new(),
         };
         let mut named = Vec::new();
@@ -88,13 +91,21 @@ impl KernelTypes {
         }
         this.data = data;
         for (kind, name, id) in named {
-            let Some(name) = this.string(name).filter(|name| !name.is_empty()).map(ToOwned::to_owned) else { continue };
+            let Some(name) = this.string(name).filter(|name| !name.is_empty()) else { continue };
             if kind == KIND_FUNC {
-                this.functions.insert(name, this.word(this.types[id as usize] + 8).map_or(0, |id| id as u32));
+                let prototype = this.word(this.types[id as usize] + 8).map_or(0, |id| id as u32);
+                let hash = hash(name);
+                this.functions.push((hash, prototype));
             } else {
+                let name = name.to_owned();
                 this.structs.entry(name).or_default().push(id);
             }
         }
+        // Of one name the last counts.
+        this.functions.reverse();
+        this.functions.sort_by_key(|function| function.0);
+        this.functions.dedup_by_key(|function| function.0);
+        this.functions.shrink_to_fit();
         Some(this)
     }
 
@@ -169,14 +180,27 @@ impl KernelTypes {
     /// Whether the kernel has a traceable function of that name.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.contains_key(name)
+        self.prototype(name).is_some()
     }
 
     /// Type id of a function's prototype: equal for functions that the kernel takes for the same kind.
     #[must_use]
     pub fn prototype(&self, function: &str) -> Option<u32> {
-        self.functions.get(function).copied()
+        let hash = hash(function);
+        let at = self.functions.binary_search_by_key(&hash, |function| function.0).ok()?;
+        self.functions.get(at).map(|function| function.1)
     }
+
+    /// Forgets all but the functions: the fields are asked for once, and the kernel's types are some 6 MiB.
+    pub fn forget_fields(&mut self) {
+        (self.data, self.types, self.structs) = Default::default();
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn word(data: &[u8], at: usize) -> Option<usize> {
@@ -226,6 +250,14 @@ mod tests {
         assert_eq!(types.offset("outer.b").unwrap(), 4);
         assert!(matches!(types.offset("outer.c"), Err(BtfError::NoField("outer.c"))));
         assert!(types.has_function("traced") && !types.has_function("outer"));
+    }
+
+    #[test]
+    fn functions_are_known_when_fields_are_forgotten() {
+        let mut types = KernelTypes::parse(sample()).unwrap();
+        types.forget_fields();
+        assert_eq!(types.prototype("traced"), Some(1));
+        assert!(types.offset("outer.a").is_err());
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl Object {
     /// Gives back memory that only attaching needs.
     pub fn settle(&mut self) {
         self.btf = None;
+        self.types.forget_fields();
         give_back_memory();
     }
 
