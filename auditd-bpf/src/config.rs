@@ -333,6 +333,7 @@ mod tests {
                 "file:/var/log/audit/audit.json.gz",
                 "syslog:unix:/dev/log",
                 "syslog:tls://loghost.example.org:6514",
+                "plugins:/etc/audit/plugins.d",
                 "stdout"
             ]
         );

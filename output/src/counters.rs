@@ -15,11 +15,14 @@ pub enum Cause {
     SpoolFull,
     /// The disk gave back other bytes than were written to the spool.
     SpoolDamaged,
+    /// The plugin ended more often than it may be started again.
+    PluginGone,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 5] = [Self::QueueFull, Self::TooLong, Self::Shutdown, Self::SpoolFull, Self::SpoolDamaged];
+    pub const ALL: [Self; 6] =
+        [Self::QueueFull, Self::TooLong, Self::Shutdown, Self::SpoolFull, Self::SpoolDamaged, Self::PluginGone];
 
     /// The cause's name in records and in `auditctl -s`.
     pub const fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Cause {
             Self::Shutdown => "shutdown",
             Self::SpoolFull => "spool_full",
             Self::SpoolDamaged => "spool_damaged",
+            Self::PluginGone => "plugin_gone",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::names::Names;
 use crate::queue::{self, Queue};
 use crate::serials::Serials;
-use crate::sinks::{self, Sink};
+use crate::sinks::{self, Opened, Sink};
 use crate::worker::{Shared, Worker};
 
 /// Time beyond the patience of [`Pipeline::close`] that a thread gets to notice that its time is over.
@@ -54,12 +54,10 @@ impl Pipeline {
         // All sinks open before any thread starts: a start that fails leaves nothing running.
         let mut opened = Vec::new();
         for config in configs {
-            let meter = Arc::new(Meter::default());
-            let sink = sinks::open(config, node, &meter)?;
-            opened.push((config, meter, sink));
+            opened.extend(sinks::open(config, node)?.into_iter().map(|opened| (config, opened)));
         }
-        for (config, meter, sink) in opened {
-            let lane = Lane::start(config.name(), config.limits(), shared.clone(), meter, sink)?;
+        for (config, Opened { name, meter, sink }) in opened {
+            let lane = Lane::start(name, config.limits(), shared.clone(), meter, sink)?;
             pipeline.lanes.push(lane.filtered(config.filter().clone(), config.severities()));
         }
         Ok(pipeline)

@@ -24,6 +24,10 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 /// What building bpf-linker takes besides the LLVM development package.
 const DEBIAN_BUILD_TOOLS: [(&str, &str); 3] = [("g++", "g++"), ("make", "make"), ("pkg-config", "pkg-config")];
+/// The plugin for auditd that others feed their SIEM with: a judge of our plugins output.
+const LAUREL_VERSION: &str = "0.8.2";
+/// What building LAUREL takes: it generates bindings to libacl.
+const LAUREL_PACKAGES: [&str; 2] = ["libacl1-dev", "libclang-dev"];
 const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
 /// Programs that guests need, and the Debian packages that have them.
 const GUEST_TOOLS: [(&str, &str); 8] = [
@@ -83,7 +87,8 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     ebpf_toolchain(workspace)?;
     guest_tools()?;
-    packages::receivers(workspace)?;
+    packages::peers(workspace)?;
+    laurel(workspace)?;
     println!("setup: all there");
     Ok(ExitCode::SUCCESS)
 }
@@ -243,6 +248,25 @@ fn install_linker(workspace: &Workspace, llvm: u32) -> Result<()> {
     }
     cmd::step("bpf-linker (once, about 2 minutes)", || cmd::run_shown(&mut command))?;
     // Half a gigabyte that nobody needs again; should it stay, it only takes space.
+    let _ = fs::remove_dir_all(&build_dir);
+    Ok(())
+}
+
+/// LAUREL, built the first time. Its debug build is fast enough for tests, and ready sooner.
+pub fn laurel(workspace: &Workspace) -> Result<()> {
+    let tools = workspace.tools();
+    if tools.join("bin/laurel").is_file() {
+        return Ok(());
+    }
+    if on_debian() {
+        apt_install(&LAUREL_PACKAGES.map(str::to_owned))?;
+    }
+    let build_dir = workspace.target.join("tools-build");
+    let mut command = workspace.cargo("install");
+    command.args(["laurel", "--version", LAUREL_VERSION, "--locked", "--debug", "--root"]);
+    command.arg(&tools).env("CARGO_TARGET_DIR", &build_dir);
+    cmd::step("LAUREL (once, about 2 minutes)", || cmd::run_shown(&mut command))?;
+    // Should it stay, it only takes space.
     let _ = fs::remove_dir_all(&build_dir);
     Ok(())
 }

@@ -160,9 +160,12 @@ impl std::fmt::Display for Tally {
 fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let mut command = workspace.cargo("test");
     command.arg("--no-fail-fast").stdout(Stdio::piped());
-    match packages::receivers(workspace) {
-        Ok(tree) => drop(command.env("AUDIT_RECEIVERS", tree)),
-        Err(error) => eprintln!("warning: no syslog servers, the tests with them will skip: {error:#}"),
+    match packages::peers(workspace) {
+        Ok(tree) => drop(command.env("AUDIT_PEERS", tree)),
+        Err(error) => eprintln!("warning: no servers from Debian, the tests with them will skip: {error:#}"),
+    }
+    if let Err(error) = setup::laurel(workspace) {
+        eprintln!("warning: no LAUREL, its test will skip: {error:#}");
     }
     let mut child = command.spawn().with_context(|| format!("cannot run {}", cmd::shown(&command)))?;
     let output = child.stdout.take().context("cargo test has no output")?;

@@ -18,6 +18,7 @@
 mod file;
 mod filter;
 mod network;
+mod plugins;
 mod syslog;
 
 use std::num::NonZeroUsize;
@@ -29,6 +30,8 @@ use crate::format::{Content, Format, NativeStyle, Node};
 pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
 pub use filter::{Facility, FilterConfig, Severities, Severity};
 pub use network::{Acknowledge, SpoolConfig, TlsConfig, WhenFull};
+pub use plugins::PluginsConfig;
+pub(crate) use plugins::{Layout, PluginKind, PluginSpec};
 pub use syslog::{SyslogConfig, SyslogProtocol, SyslogTarget, TargetError};
 
 /// One `[[output]]` table. Keys that its type does not have are refused.
@@ -39,6 +42,8 @@ pub enum OutputConfig {
     File(FileConfig),
     /// A syslog server.
     Syslog(SyslogConfig),
+    /// Programs and sockets that auditd's plugins.d names.
+    Plugins(PluginsConfig),
     /// Standard output.
     Stdout(StdoutConfig),
 }
@@ -49,6 +54,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => format!("file:{}", file.path.display()),
             Self::Syslog(syslog) => format!("syslog:{}", syslog.target),
+            Self::Plugins(plugins) => format!("plugins:{}", plugins.path.display()),
             Self::Stdout(_) => "stdout".to_owned(),
         }
     }
@@ -57,6 +63,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => file.limits,
             Self::Syslog(syslog) => syslog.limits,
+            Self::Plugins(plugins) => plugins.limits,
             Self::Stdout(stdout) => stdout.limits,
         }
     }
@@ -65,6 +72,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => &file.filter,
             Self::Syslog(syslog) => &syslog.filter,
+            Self::Plugins(plugins) => &plugins.filter,
             Self::Stdout(stdout) => &stdout.filter,
         }
     }
@@ -73,7 +81,7 @@ impl OutputConfig {
     pub(crate) fn severities(&self) -> Severities {
         match self {
             Self::Syslog(syslog) => syslog.severities,
-            Self::File(_) | Self::Stdout(_) => Severities::default(),
+            Self::File(_) | Self::Plugins(_) | Self::Stdout(_) => Severities::default(),
         }
     }
 }
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(error("type='kafka'").contains("expected one of `file`, `syslog`, `stdout`"));
+        assert!(error("type='kafka'").contains("expected one of `file`, `syslog`, `plugins`, `stdout`"));
         assert!(error("path='/a'").contains("missing field `type`"));
         assert!(error("type='file'").contains("missing field `path`"));
         assert!(error("type='file'\npath='/a'\ncompresion='gzip'").contains("unknown field `compresion`"));

@@ -3,6 +3,7 @@
 mod backoff;
 mod file;
 mod member;
+mod plugin;
 mod spooled;
 mod stdout;
 pub(crate) mod syslog;
@@ -64,12 +65,23 @@ pub(crate) struct Rotated {
     pub(crate) removed: usize,
 }
 
-/// Opens the sink that a table describes.
-pub(crate) fn open(config: &OutputConfig, node: &str, meter: &Arc<Meter>) -> Result<Box<dyn Sink>, OutputError> {
-    let meter = Arc::clone(meter);
-    Ok(match config {
+/// A sink that was opened.
+pub(crate) struct Opened {
+    /// Its name in counters and warnings.
+    pub(crate) name: String,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) sink: Box<dyn Sink>,
+}
+
+/// Opens the sinks that a table describes: one, but for plugins.
+pub(crate) fn open(config: &OutputConfig, node: &str) -> Result<Vec<Opened>, OutputError> {
+    let meter = Arc::new(Meter::default());
+    let own_meter = Arc::clone(&meter);
+    let sink: Box<dyn Sink> = match config {
         OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs(file.access)), meter)?),
         OutputConfig::Syslog(syslog) => syslog::open(syslog, node, meter)?,
+        OutputConfig::Plugins(plugins) => return plugin::open(plugins),
         OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
-    })
+    };
+    Ok(vec![Opened { name: config.name(), meter: own_meter, sink }])
 }

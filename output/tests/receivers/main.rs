@@ -1,7 +1,7 @@
 //! The syslog sink before real servers: Debian's rsyslog and syslog-ng.
 //!
-//! `cargo xtask test` unpacks them and names the place in `AUDIT_RECEIVERS`; else they are looked for where that leaves them, in
-//! `target/guest/packages/receivers`. Without them the tests are skipped, and say so.
+//! `cargo xtask test` unpacks them and names the place in `AUDIT_PEERS`; else they are looked for where that leaves them, in
+//! `target/guest/packages/peers`. Without them the tests are skipped, and say so.
 //!
 //! `AUDIT_RECORDS` (default 20000) and `AUDIT_OUTAGE_S` (default 3) make the tests longer.
 

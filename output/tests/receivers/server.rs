@@ -36,12 +36,12 @@ pub struct Server {
 
 /// Where the packages are unpacked.
 fn tree() -> Option<PathBuf> {
-    let given = std::env::var_os("AUDIT_RECEIVERS").map(PathBuf::from);
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/receivers");
+    let given = std::env::var_os("AUDIT_PEERS").map(PathBuf::from);
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/peers");
     let found = given.or_else(|| usual.canonicalize().ok());
     if found.is_none() {
         eprintln!(
-            "SKIP: no rsyslog and syslog-ng unpacked in target/guest/packages/receivers; `cargo xtask test` does that"
+            "SKIP: no rsyslog and syslog-ng unpacked in target/guest/packages/peers; `cargo xtask test` does that"
         );
     }
     found

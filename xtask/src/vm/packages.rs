@@ -47,14 +47,17 @@ const AUDIT: Bundle = Bundle {
     programs: &["usr/sbin/auditd", "usr/sbin/auditctl"],
 };
 
-/// Servers that outputs are tested with, on the host, and those of their libraries that a small system lacks.
-const RECEIVERS: Bundle = Bundle {
-    name: "receivers",
+/// Servers and libraries that outputs are tested with, on the host, and those of their libraries that a small system lacks.
+const PEERS: Bundle = Bundle {
+    name: "peers",
     packages: &[
         "rsyslog/bookworm",
         "rsyslog-gnutls/bookworm",
         "syslog-ng-core/bookworm",
         "nats-server/bookworm",
+        "python3-audit/bookworm",
+        "libaudit1/bookworm",
+        "libauparse0/bookworm",
         "libestr0/bookworm",
         "libfastjson4/bookworm",
         "libffi8/bookworm",
@@ -76,7 +79,12 @@ const RECEIVERS: Bundle = Bundle {
         "libunistring2/bookworm",
         "libwrap0/bookworm",
     ],
-    programs: &["usr/sbin/rsyslogd", "usr/sbin/syslog-ng", "usr/sbin/nats-server"],
+    programs: &[
+        "usr/sbin/rsyslogd",
+        "usr/sbin/syslog-ng",
+        "usr/sbin/nats-server",
+        "usr/lib/x86_64-linux-gnu/libauparse.so.0",
+    ],
 };
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -108,8 +116,8 @@ pub fn audit(workspace: &Workspace) -> Result<Unpacked> {
 }
 
 /// The tree of rsyslog, syslog-ng and nats-server, for tests on the host; fetched the first time.
-pub fn receivers(workspace: &Workspace) -> Result<PathBuf> {
-    RECEIVERS.tree(workspace)
+pub fn peers(workspace: &Workspace) -> Result<PathBuf> {
+    PEERS.tree(workspace)
 }
 
 impl Bundle {
