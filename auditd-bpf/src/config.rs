@@ -333,6 +333,7 @@ mod tests {
                 "file:/var/log/audit/audit.json.gz",
                 "syslog:unix:/dev/log",
                 "syslog:tls://loghost.example.org:6514",
+                "nats:nats://bus.example.org:4222/audit",
                 "plugins:/etc/audit/plugins.d",
                 "stdout"
             ]

@@ -73,7 +73,7 @@ pub enum OutputError {
         /// Which sink.
         sink: String,
         /// What is wrong.
-        source: crate::sinks::syslog::TlsError,
+        source: crate::sinks::network::TlsError,
     },
     /// This program was built without what the output needs.
     #[error("output {sink}: this program was built without `{feature}`")]

@@ -46,7 +46,7 @@ pub use pipeline::Pipeline;
 pub use record::{Record, UNSET};
 pub use serials::Serials;
 #[cfg(feature = "tls")]
-pub use sinks::syslog::TlsError;
+pub use sinks::network::TlsError;
 
 #[cfg(test)]
 mod arbitrary;

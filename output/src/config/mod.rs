@@ -17,6 +17,7 @@
 
 mod file;
 mod filter;
+mod nats;
 mod network;
 mod plugins;
 mod syslog;
@@ -29,6 +30,7 @@ use crate::format::{Content, Format, NativeStyle, Node};
 
 pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
 pub use filter::{Facility, FilterConfig, Severities, Severity};
+pub use nats::NatsConfig;
 pub use network::{Acknowledge, SpoolConfig, TlsConfig, WhenFull};
 pub use plugins::PluginsConfig;
 pub(crate) use plugins::{Layout, PluginKind, PluginSpec};
@@ -42,6 +44,8 @@ pub enum OutputConfig {
     File(FileConfig),
     /// A syslog server.
     Syslog(SyslogConfig),
+    /// A stream of NATS.
+    Nats(NatsConfig),
     /// Programs and sockets that auditd's plugins.d names.
     Plugins(PluginsConfig),
     /// Standard output.
@@ -54,6 +58,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => format!("file:{}", file.path.display()),
             Self::Syslog(syslog) => format!("syslog:{}", syslog.target),
+            Self::Nats(nats) => format!("nats:{}/{}", nats.server, nats.subject),
             Self::Plugins(plugins) => format!("plugins:{}", plugins.path.display()),
             Self::Stdout(_) => "stdout".to_owned(),
         }
@@ -63,6 +68,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => file.limits,
             Self::Syslog(syslog) => syslog.limits,
+            Self::Nats(nats) => nats.limits,
             Self::Plugins(plugins) => plugins.limits,
             Self::Stdout(stdout) => stdout.limits,
         }
@@ -72,6 +78,7 @@ impl OutputConfig {
         match self {
             Self::File(file) => &file.filter,
             Self::Syslog(syslog) => &syslog.filter,
+            Self::Nats(nats) => &nats.filter,
             Self::Plugins(plugins) => &plugins.filter,
             Self::Stdout(stdout) => &stdout.filter,
         }
@@ -81,7 +88,7 @@ impl OutputConfig {
     pub(crate) fn severities(&self) -> Severities {
         match self {
             Self::Syslog(syslog) => syslog.severities,
-            Self::File(_) | Self::Plugins(_) | Self::Stdout(_) => Severities::default(),
+            Self::File(_) | Self::Nats(_) | Self::Plugins(_) | Self::Stdout(_) => Severities::default(),
         }
     }
 }
@@ -262,7 +269,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(error("type='kafka'").contains("expected one of `file`, `syslog`, `plugins`, `stdout`"));
+        assert!(error("type='kafka'").contains("expected one of `file`, `syslog`, `nats`, `plugins`, `stdout`"));
         assert!(error("path='/a'").contains("missing field `type`"));
         assert!(error("type='file'").contains("missing field `path`"));
         assert!(error("type='file'\npath='/a'\ncompresion='gzip'").contains("unknown field `compresion`"));

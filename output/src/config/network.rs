@@ -116,3 +116,25 @@ impl TlsConfig {
 fn system_authorities() -> PathBuf {
     PathBuf::from("/etc/ssl/certs/ca-certificates.crt")
 }
+
+/// `host:port` from `host[:port]`.
+pub(super) fn with_port(address: &str, usual: u16) -> Option<String> {
+    let (host, port) = address.split_at(host_end(address)?);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.is_empty() || bare.contains(['/', '@', ' ']) {
+        return None;
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Some(format!("{host}:{usual}")),
+        None => None,
+        Some(number) => number.parse::<u16>().ok().filter(|port| *port != 0).map(|_| address.to_owned()),
+    }
+}
+
+/// Where the port, if there is one, begins with its colon.
+fn host_end(address: &str) -> Option<usize> {
+    if address.starts_with('[') {
+        return address.find(']').map(|end| end + 1);
+    }
+    Some(address.find(':').unwrap_or(address.len()))
+}

@@ -3,10 +3,12 @@
 mod backoff;
 mod file;
 mod member;
+mod nats;
+pub(crate) mod network;
 mod plugin;
 mod spooled;
 mod stdout;
-pub(crate) mod syslog;
+mod syslog;
 mod torn;
 
 use std::sync::Arc;
@@ -80,6 +82,7 @@ pub(crate) fn open(config: &OutputConfig, node: &str) -> Result<Vec<Opened>, Out
     let sink: Box<dyn Sink> = match config {
         OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs(file.access)), meter)?),
         OutputConfig::Syslog(syslog) => syslog::open(syslog, node, meter)?,
+        OutputConfig::Nats(nats) => nats::open(nats, &config.name(), meter)?,
         OutputConfig::Plugins(plugins) => return plugin::open(plugins),
         OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
     };

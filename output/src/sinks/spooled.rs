@@ -29,7 +29,7 @@ const LAST_CALL: Duration = Duration::from_secs(6);
 
 /// Makes of a record what is sent: one payload or more.
 pub(crate) trait Encode: Send {
-    /// The payloads; the event has arrived when the last one has.
+    /// The payloads; the event has arrived when the last one has. None, where the record is too long to be sent.
     fn encode(&self, record: &Record<'_>) -> Vec<Vec<u8>>;
 }
 
@@ -168,6 +168,10 @@ impl SpooledSink {
 impl Sink for SpooledSink {
     fn write(&mut self, record: &Record<'_>, events: u64) {
         let payloads = self.encode.encode(record);
+        if payloads.is_empty() {
+            tracing::warn!(output = self.shared.name, serial = record.event.serial, "record too long to send");
+            self.shared.meter.give_up(Cause::TooLong, events);
+        }
         let last = payloads.len().saturating_sub(1);
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let payloads = payloads.into_iter().enumerate();

@@ -3,8 +3,6 @@
 
 mod frame;
 mod stream;
-#[cfg(feature = "tls")]
-mod tls;
 mod transport;
 
 use std::collections::VecDeque;
@@ -13,18 +11,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::frame::Framer;
-use self::stream::{Server, StreamDelivery};
+use self::stream::StreamDelivery;
 use self::transport::{Connect, Refusal, Transport, UdpServer, UnixServer};
 use super::Sink;
 use super::backoff::Backoff;
+use super::network::Server;
 use super::spooled::{Encode, SpooledSink};
 use crate::config::{SyslogConfig, SyslogTarget};
 use crate::counters::{Cause, Meter};
 use crate::error::OutputError;
 use crate::record::Record;
-
-#[cfg(feature = "tls")]
-pub use self::tls::TlsError;
 
 /// Opens the sink for a target.
 pub(crate) fn open(config: &SyslogConfig, node: &str, meter: Arc<Meter>) -> Result<Box<dyn Sink>, OutputError> {
@@ -48,30 +44,11 @@ fn open_stream(
     meter: Arc<Meter>,
 ) -> Result<Box<dyn Sink>, OutputError> {
     let name = format!("syslog:{}", config.target);
-    let server = server(config, address, &name)?;
+    let tls = matches!(config.target, SyslogTarget::Tls { .. }).then_some(&config.tls);
+    let server = Server::new(address, tls, &name)?;
     let Some(spool) = &config.spool else { return Err(OutputError::NoSpool { sink: name }) };
     let delivery = Box::new(StreamDelivery::new(server, config.acknowledge));
     Ok(Box::new(SpooledSink::open(&name, spool, Box::new(Framer::new(config, node)), delivery, meter)?))
-}
-
-#[cfg(feature = "tls")]
-fn server(config: &SyslogConfig, address: &str, name: &str) -> Result<Server, OutputError> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let tls = match config.target {
-        SyslogTarget::Tls { .. } => Some(tls::Client::new(&config.tls, host)),
-        _ => None,
-    };
-    let tls = tls.transpose().map_err(|source| OutputError::Tls { sink: name.to_owned(), source })?;
-    Ok(Server { address: address.to_owned(), tls })
-}
-
-#[cfg(not(feature = "tls"))]
-fn server(config: &SyslogConfig, address: &str, name: &str) -> Result<Server, OutputError> {
-    match config.target {
-        SyslogTarget::Tls { .. } => Err(OutputError::NotBuilt { sink: name.to_owned(), feature: "tls" }),
-        _ => Ok(Server { address: address.to_owned() }),
-    }
 }
 
 /// Sends datagrams, or lines over a UNIX socket.
