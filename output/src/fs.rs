@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Access;
 
@@ -90,16 +90,30 @@ impl RealFs {
     }
 }
 
+/// Locks a file against other writers; [`io::ErrorKind::WouldBlock`] where one holds it.
+///
+/// A process that another thread is starting (a plugin) has our locks, also those just given up, until it is another program:
+/// so it is tried for a moment.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    const ATTEMPTS: usize = 50;
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 impl Fs for RealFs {
     fn open_log(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(DIR_MODE).create(directory)?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).mode(self.0.mode).open(path)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => error,
-            TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
-        })?;
+        lock(&file)?;
         self.own(&file)?;
         Ok(Box::new(file))
     }

@@ -11,12 +11,13 @@ mod cursor;
 mod segment;
 
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::{SpoolConfig, WhenFull};
+use crate::fs;
 
 pub(crate) use segment::Spooled;
 
@@ -80,9 +81,9 @@ impl Spool {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(directory.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(error) => error,
-            TryLockError::WouldBlock => io::Error::other("it is in use by another process or another [[output]]"),
+        fs::lock(&lock).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("it is in use by another process or another [[output]]"),
+            _ => error,
         })?;
         let mut spool = Self {
             acknowledged: cursor::read(&directory)?,
