@@ -3,11 +3,12 @@
 //! `cargo xtask test` unpacks it and names the place in `AUDIT_PEERS`; else it is looked for where that leaves it, in
 //! `target/guest/packages/peers`. Without it the tests are skipped, and say so.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use output::event::{Body, DaemonEvent, Event};
@@ -45,6 +46,17 @@ fn wait_until(what: &str, met: impl Fn() -> bool) {
     }
 }
 
+/// A port that is free, and given to no other test. That nobody else takes it until the server does is likely enough.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
 /// A server with its store in a directory.
 struct Server {
     program: PathBuf,
@@ -62,7 +74,7 @@ impl Server {
             eprintln!("SKIP: no {}; `cargo xtask test` unpacks it", program.display());
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut server = Self { program, directory: tempfile::tempdir().unwrap(), port, child: None };
         server.run();
         Some(server)

@@ -1,10 +1,12 @@
 //! Servers as child processes, with a directory of their own each.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,17 +49,24 @@ fn tree() -> Option<PathBuf> {
     found
 }
 
+/// A port that is free, and given to no other test. That nobody else takes it until the server does is likely enough.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
 impl Server {
     /// Starts one; `None` where there are no packages.
     pub fn start(kind: Kind, transport: Transport) -> Option<Self> {
         let tree = tree()?;
         let directory = tempfile::tempdir().unwrap();
         certificates::write(directory.path());
-        // Free now; that nobody else takes it until the server does is likely enough.
-        let port = match transport {
-            Transport::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
-            _ => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
-        };
+        let port = free_port();
         let mut server = Self { kind, transport, tree, directory, port, child: None };
         fs::write(server.file("conf"), server.config()).unwrap();
         server.run();
