@@ -20,6 +20,8 @@ pub const MAX_FS_TYPES: usize = 8;
 pub const GROUP_STEPS: u32 = 16;
 /// Syscall numbers per ABI that rules may name.
 pub const MAX_SYSCALLS: u32 = 1024;
+/// Kinds of calls: those of two ABIs, and operations of io_uring.
+pub const CALL_KINDS: u32 = 3;
 /// Bitmaps per slot.
 pub const MAX_ROWS: u32 = 8192;
 /// Intervals of all ordered fields per slot.

@@ -48,3 +48,7 @@ pub const RAW_READ_WORD: &str = "raw_read_word";
 pub const FENTRY_EXIT: &str = "fentry_exit";
 /// Program that completes events, for functions that the kernel's type information leaves out.
 pub const KRETPROBE_SYSCALL: &str = "kretprobe_syscall";
+/// Program at the start of the function that carries an operation of io_uring out.
+pub const FENTRY_OPERATION: &str = "fentry_operation";
+/// Program at its end.
+pub const FEXIT_OPERATION: &str = "fexit_operation";

@@ -82,6 +82,8 @@ macro_rules! kernel_fields {
             MSGHDR_NAMELEN = "msghdr.msg_namelen";
             BPRM_FILE = "linux_binprm.file";
             BPRM_CRED = "linux_binprm.cred";
+            IO_KIOCB_OPCODE = "io_kiocb.opcode";
+            IO_KIOCB_RESULT = "io_kiocb.cqe.res";
             REGS_DI = "pt_regs.di";
             REGS_SI = "pt_regs.si";
             REGS_DX = "pt_regs.dx";

@@ -210,6 +210,9 @@ pub struct SyscallEntry {
     pub _pad: [u8; 2],
 }
 
+/// Beside the ABIs 0 (b64) and 1 (b32): the call is an operation of io_uring.
+pub const OPERATION: u32 = 2;
+
 /// The call has no such argument.
 pub const NO_ARG: u8 = 0xff;
 

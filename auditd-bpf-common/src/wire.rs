@@ -34,7 +34,7 @@ pub struct EventHeader {
     pub generation: u32,
     /// Deciding rule, in match order.
     pub rule: u32,
-    /// 0 for b64, 1 for b32.
+    /// 0 for b64, 1 for b32, 2 for an operation of io_uring.
     pub abi: u32,
     /// Syscall number.
     pub syscall: u32,

@@ -52,9 +52,9 @@ impl Call {
     fn current_if(hook: u32, is_of_interest: impl FnOnce(&SyscallEntry) -> bool) -> Option<Self> {
         let task = Task::current();
         let registers = task.registers();
-        let (number, abi) = (kernel::syscall_number(registers), task.abi());
+        let (number, abi) = task::call_in_progress(task, registers)?;
         let entry = filter::active_syscall(abi, number)?;
-        if entry.hooks >> (hook & 63) & 1 == 0 || !is_of_interest(entry) || !task.has_syscall() {
+        if entry.hooks >> (hook & 63) & 1 == 0 || !is_of_interest(entry) {
             return None;
         }
         let tables = Tables::active()?;

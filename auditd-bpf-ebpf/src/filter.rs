@@ -8,7 +8,7 @@ use crate::{
 };
 use auditd_bpf_common::{
     counters,
-    limits::{BLOOM_WORDS, MAX_INTERVALS, MAX_ROWS, MAX_RULES, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
+    limits::{BLOOM_WORDS, CALL_KINDS, MAX_INTERVALS, MAX_ROWS, MAX_RULES, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
     plan_rows::{Header, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, bloom_bit, field as ordered},
 };
 
@@ -191,7 +191,7 @@ fn syscall_of_slot(slot: u32, abi: u32, number: u32) -> Option<&'static SyscallE
     if number >= MAX_SYSCALLS {
         return None;
     }
-    SYSCALLS.get((slot * 2 + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
+    SYSCALLS.get((slot * CALL_KINDS + abi) * MAX_SYSCALLS + number).filter(|entry| entry.row != ROW_NONE)
 }
 
 // The functions below are global in BPF's sense: the verifier checks each once, for any arguments, instead of again on

@@ -190,6 +190,12 @@ impl Task {
         self.0
     }
 
+    /// Whether it carries out what others submitted through an io_uring.
+    #[inline(always)]
+    pub fn is_io_worker(self) -> bool {
+        field::<u32>(self.object(), &TASK_FLAGS) & PF_IO_WORKER != 0
+    }
+
     /// Whether the task can be in a syscall.
     #[inline(always)]
     pub fn has_syscall(self) -> bool {

@@ -3,8 +3,8 @@
 use auditd_bpf_common::{
     counters,
     limits::{
-        MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
-        MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT,
+        CALL_KINDS, MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS, MAX_RULES,
+        MAX_SUBJECT_TESTS, MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT,
     },
     plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry},
     wire::EventHeader,
@@ -23,7 +23,7 @@ pub static ACTIVE: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static HEADERS: Array<Header, { SLOTS as usize }> = Array::new();
 #[btf_map]
-pub static SYSCALLS: Array<SyscallEntry, { (SLOTS * 2 * MAX_SYSCALLS) as usize }> = Array::new();
+pub static SYSCALLS: Array<SyscallEntry, { (SLOTS * CALL_KINDS * MAX_SYSCALLS) as usize }> = Array::new();
 #[btf_map]
 pub static ROWS: Array<Row, { (SLOTS * MAX_ROWS) as usize }> = Array::new();
 #[btf_map]

@@ -12,7 +12,7 @@ use crate::{
 use auditd_bpf_common::{
     counters, hooks,
     limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
-    plan_rows::{NO_ARG, ROW_NONE, SyscallEntry, class},
+    plan_rows::{NO_ARG, OPERATION, ROW_NONE, SyscallEntry, class},
     wire::{incomplete, section},
 };
 use aya_ebpf::{
@@ -138,6 +138,40 @@ pub fn end(registers: Object, exit: Option<i64>) {
     if let Some(context) = decide(task, registers, number, abi, exit, context) {
         context.reset();
     }
+}
+
+/// At the start of the function that carries out an operation of io_uring.
+#[fentry]
+pub fn fentry_operation(ctx: FEntryContext) -> u32 {
+    let request = ctx.arg::<Object>(0) as u64;
+    task::begin_operation(u32::from(kernel::probe::<u8>(request, &kernel::IO_KIOCB_OPCODE)));
+    0
+}
+
+/// At its end. One that would have to wait is carried out again, by somebody who may.
+#[fexit]
+pub fn fexit_operation(ctx: FExitContext) -> u32 {
+    /// The result is in the request, or comes later (`IOU_ISSUE_SKIP_COMPLETE` in `io_uring/io_uring.h`).
+    const DONE: i64 = 0;
+    const DONE_LATER: i64 = -529;
+    const EAGAIN: i64 = -11;
+    let Ok(result) = ctx.ret::<i32>() else { return 0 };
+    let task = Task::current();
+    let Some((number, context)) = task::end_operation(task) else { return 0 };
+    let exit = match i64::from(result) {
+        DONE => {
+            let request = ctx.arg::<Object>(0) as u64;
+            Some(kernel::audit_exit(i64::from(kernel::probe::<i32>(request, &kernel::IO_KIOCB_RESULT))))
+        }
+        DONE_LATER => None,
+        result => Some(kernel::audit_exit(result)),
+    };
+    let context =
+        if exit == Some(EAGAIN) { context } else { decide(task, task.registers(), number, OPERATION, exit, context) };
+    if let Some(context) = context {
+        context.reset();
+    }
+    0
 }
 
 /// Applies the rules, and emits the event that they ask for. Returns the context that is to be reset.

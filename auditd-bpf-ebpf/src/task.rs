@@ -10,7 +10,7 @@ use crate::{
 use auditd_bpf_common::{
     counters, hooks,
     limits::{APPEND_BYTES, CHUNK_BYTES},
-    plan_rows::{ROW_NONE, class},
+    plan_rows::{OPERATION, ROW_NONE, class},
     wire::{EventHeader, FileCaps},
 };
 use aya_ebpf::{Global, bindings::task_struct};
@@ -38,6 +38,8 @@ pub struct TaskContext {
     pub tests_met: u64,
     /// 1 + family of the socket address that the call was given, 0 for none.
     pub address_family: u64,
+    /// 1 + the operation of io_uring that the task carries out, 0 for none: also where nothing of it is noted yet.
+    pub operation: u64,
     /// Capabilities of the file that is executed.
     pub file_caps: FileCaps,
     /// Rules that the object being looked at satisfies: used only where rules test objects beyond path and dir.
@@ -65,6 +67,55 @@ pub struct Created {
 /// Reference to the current task's context: the map value lives as long as the task does.
 pub type Context = &'static mut TaskContext;
 
+/// Number and ABI of the call that a task is in. Operations of io_uring are carried out within `io_uring_enter`, or by workers
+/// that are in no call.
+#[inline(always)]
+pub fn call_in_progress(task: Task, registers: Object) -> Option<(u32, u32)> {
+    /// In every ABI.
+    const IO_URING_ENTER: u32 = 426;
+    if !task.has_syscall() {
+        return if task.is_io_worker() { operation(task) } else { None };
+    }
+    let call = (kernel::syscall_number(registers), task.abi());
+    if call.0 == IO_URING_ENTER { operation(task).or(Some(call)) } else { Some(call) }
+}
+
+/// The operation of io_uring that the task carries out, if a rule names it.
+#[inline(always)]
+fn operation(task: Task) -> Option<(u32, u32)> {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(task.raw()).as_ref() }?;
+    if context.operation == 0 { None } else { Some((context.operation as u32 - 1, OPERATION)) }
+}
+
+/// Notes that the current task begins to carry out an operation.
+#[inline(always)]
+pub fn begin_operation(number: u32) {
+    let task = Task::current();
+    let is_named = Tables::active().is_some_and(|tables| tables.syscall(OPERATION, number).is_some());
+    let pointer = if is_named { TASKS.get_or_create(task.raw()) } else { TASKS.get(task.raw()) };
+    // SAFETY: null or the current task's own value, which no other task touches.
+    match unsafe { pointer.as_mut() } {
+        Some(context) => {
+            context.reset();
+            context.operation = if is_named { u64::from(number) + 1 } else { 0 };
+        }
+        None if is_named => count(counters::LOST_TASK_STORAGE),
+        None => {}
+    }
+}
+
+/// Notes that it has done so: the operation, and the context if a hook began an event.
+#[inline(always)]
+pub fn end_operation(task: Task) -> Option<(u32, Option<Context>)> {
+    let (number, abi) = operation(task)?;
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(task.raw()).as_mut() }?;
+    context.operation = 0;
+    let is_begun = context.is_of(number, abi);
+    Some((number, is_begun.then_some(context)))
+}
+
 /// The context of the call in progress, begun if it is not yet. Counts where none can be had.
 #[inline(always)]
 pub fn begin(call: &Call) -> Option<Context> {
@@ -83,7 +134,7 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.header.start = kernel::now();
         context.header.syscall = call.number;
         context.header.abi = call.abi;
-        context.header.args = kernel::arguments(call.registers, call.abi);
+        context.header.args = if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.registers, call.abi) };
         context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)

@@ -58,6 +58,19 @@ pub struct KernelConfig {
     pub poll_ms: PollMillis,
     /// `call_ends`: where the ends of system calls are seen. Default `auto`.
     pub call_ends: CallEndsChoice,
+    /// `user_messages`: whether to receive the messages of programs. Default `auto`.
+    pub user_messages: UserMessagesChoice,
+}
+
+/// Whether to receive what programs tell the kernel's audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserMessagesChoice {
+    /// As the registered audit daemon where there is none, else beside it.
+    #[default]
+    Auto,
+    /// No; the kernel's audit is left alone.
+    Off,
 }
 
 /// Where the ends of system calls are seen.
@@ -122,7 +135,12 @@ impl Default for Config {
 
 impl Default for KernelConfig {
     fn default() -> Self {
-        Self { ring_buffer_bytes: RingBytes(RING_BYTES), poll_ms: PollMillis(20), call_ends: CallEndsChoice::Auto }
+        Self {
+            ring_buffer_bytes: RingBytes(RING_BYTES),
+            poll_ms: PollMillis(20),
+            call_ends: CallEndsChoice::Auto,
+            user_messages: UserMessagesChoice::Auto,
+        }
     }
 }
 

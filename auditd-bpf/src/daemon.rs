@@ -23,7 +23,7 @@ use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
 
 use crate::cli::DaemonOptions;
-use crate::config::Config;
+use crate::config::{Config, UserMessagesChoice};
 use crate::control::server::{ControlError, Server};
 use crate::decode::Decoder;
 use crate::doctor::{self, Refusal};
@@ -39,6 +39,7 @@ use crate::names::HostNames;
 use crate::rule_files::{self, RuleFileError};
 use crate::rules_watch::RulesWatch;
 use crate::store::{Change, Store, What};
+use crate::user_messages::UserMessages;
 use requester::Requester;
 
 /// How often losses are looked for, and reported if there are any.
@@ -162,6 +163,7 @@ struct Daemon {
     pipeline: Pipeline,
     files: FileWatch,
     mountinfo: Option<std::fs::File>,
+    messages: Option<UserMessages>,
     reported: HashMap<&'static str, u64>,
     losses_seen: Instant,
 }
@@ -191,6 +193,7 @@ impl Daemon {
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
+            messages: None,
             reported: HashMap::new(),
             losses_seen: Instant::now(),
             rules_watch: watch_rules(&config),
@@ -202,6 +205,7 @@ impl Daemon {
             pipeline,
         };
         daemon.attach()?;
+        daemon.messages = hear_messages(&daemon.config);
         daemon.tell("DAEMON_START", "start", vec![("ver".into(), env!("CARGO_PKG_VERSION").to_owned())]);
         tracing::info!(
             "ready: {} rules, {} programs attached, node {}, ring buffer {} KiB{}",
@@ -298,13 +302,18 @@ impl Daemon {
     }
 
     fn drain(&mut self) {
-        let Self { engine, decoder, plan, pipeline, .. } = self;
+        let Self { engine, decoder, plan, pipeline, messages, .. } = self;
         let exclusions = Exclusions::new(&plan.exclusions);
         engine.drain(|sample| {
             if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
                 pipeline.push(Arc::new(event));
             }
         });
+        let records = messages.iter().flat_map(|messages| std::iter::from_fn(|| messages.next()));
+        for record in records.filter(|record| exclusions.keep_message(record, &plan.user)) {
+            let body = Body::Messages(vec![record.message]);
+            pipeline.push(Arc::new(Event { time: record.time, serial: pipeline.serials().next(), body }));
+        }
     }
 
     /// What the rules' paths are now.
@@ -337,6 +346,7 @@ impl Daemon {
             Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
         }
         totals.push(("call_end_not_seen", self.engine.left_out()));
+        totals.extend(self.messages.as_ref().map(|messages| ("user_messages_full", messages.lost())));
         totals
     }
 
@@ -403,6 +413,9 @@ impl Daemon {
         if let Err(error) = self.engine.withdraw() {
             tracing::error!("the rules stay in force until everything is detached: {error}");
         }
+        if let Some(messages) = &mut self.messages {
+            messages.stop();
+        }
         std::thread::sleep(WITHDRAW_GRACE);
         self.drain();
         self.report_losses();
@@ -413,6 +426,16 @@ impl Daemon {
         for sink in self.pipeline.close(CLOSE_PATIENCE) {
             tracing::info!("{}: {} events written, {} lost", sink.sink, sink.written, sink.lost_total());
         }
+    }
+}
+
+/// What programs tell, if the configuration asks for it. Where it cannot be had the daemon does without.
+fn hear_messages(config: &Config) -> Option<UserMessages> {
+    match config.kernel.user_messages {
+        UserMessagesChoice::Off => None,
+        UserMessagesChoice::Auto => UserMessages::start()
+            .inspect_err(|error| tracing::warn!("messages of programs are not received: the kernel's audit: {error}"))
+            .ok(),
     }
 }
 

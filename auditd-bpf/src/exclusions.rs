@@ -1,11 +1,15 @@
-//! Rules of the exclude list: which records are not written (`audit_filter` in `kernel/audit.c`).
+//! Rules of the lists exclude and user: which records are not written (`audit_filter` in `kernel/audit.c`).
 //!
 //! An event is one record here and several in the kernel's audit: what is excluded leaves out that part of it. An event
 //! without its SYSCALL record is none, and is left out whole.
 
+use std::os::unix::ffi::OsStrExt;
+
 use output::event::{Body, Event, SyscallEvent};
 use rules::{Rule, Test};
-use tables::{Field, record_type_number};
+use tables::{Action, Field, record_type_number};
+
+use crate::user_messages::Record;
 
 /// The rules.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +44,29 @@ impl<'a> Exclusions<'a> {
                 let cause = Cause { pid: own.pid, uid: own.uid, gid: 0, auid: own.auid, exe: None };
                 !self.excludes(&own.record_type, cause)
             }
-            // Losses are told in any case; messages of others do not pass here.
+            // Losses are told in any case; messages of others pass elsewhere.
             Body::Lost(_) | Body::Messages(_) => true,
         };
         kept.then_some(event)
+    }
+
+    /// Whether a message of others is written. `user`: the rules of that list, of which the first that holds decides.
+    #[must_use]
+    pub fn keep_message(self, record: &Record, user: &[Rule]) -> bool {
+        let pid = record.number("pid").unwrap_or(0);
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let cause = Cause {
+            pid,
+            uid: record.number("uid").unwrap_or(output::UNSET),
+            // The kernel tells no group.
+            gid: output::UNSET,
+            auid: record.number("auid").unwrap_or(output::UNSET),
+            exe: exe.as_deref().map(|exe| exe.as_os_str().as_bytes()),
+        };
+        let number = record_type_number(&record.message.record_type);
+        let decides = |rule: &&Rule| rule.tests.iter().all(|test| holds(test, number, cause));
+        let is_heard = user.iter().find(decides).is_none_or(|rule| rule.action != Action::Never);
+        is_heard && !self.excludes(&record.message.record_type, cause)
     }
 
     fn keep_of_call(self, call: &mut SyscallEvent) -> bool {
@@ -51,7 +74,7 @@ impl<'a> Exclusions<'a> {
         let cause =
             Cause { pid: call.pid, uid: call.ids.uid, gid: call.ids.gid, auid: call.ids.auid, exe: exe.as_deref() };
         let excludes = |record_type: &str| self.excludes(record_type, cause);
-        if excludes("SYSCALL") {
+        if excludes(if call.uring_op.is_some() { "URINGOP" } else { "SYSCALL" }) {
             return false;
         }
         if excludes("PATH") {
@@ -121,6 +144,22 @@ mod tests {
         assert!(call.cwd.is_none() && call.argv.is_none());
         assert!(applied("-a always,exclude -F msgtype=SYSCALL\n").is_none());
         assert!(applied("-a always,exclude -F msgtype=USER_LOGIN\n").unwrap().cwd.is_some());
+    }
+
+    #[test]
+    fn the_user_list_and_the_exclude_list_silence_messages() {
+        let kept = |rules: &str| {
+            let parsed = parse(&[Source { name: None, text: rules.as_bytes().to_vec() }], &NoHost);
+            let plan = Plan::compile(&parsed.into_loadable().unwrap().0).unwrap();
+            let text = b"audit(1.000:1): pid=4194304 uid=0 auid=1000 ses=1 msg='op=login res=success'";
+            let record = Record::parse(1112, text).unwrap();
+            Exclusions::new(&plan.exclusions).keep_message(&record, &plan.user)
+        };
+        assert!(kept("-a never,user -F uid=1\n-a never,user -F auid=1\n"));
+        assert!(!kept("-a never,user -F auid=1000\n"));
+        assert!(kept("-a always,user -F uid=0\n-a never,user -F auid=1000\n"));
+        assert!(!kept("-a always,exclude -F msgtype=USER_LOGIN\n"));
+        assert!(kept("-a always,exclude -F msgtype=USER_AUTH\n"));
     }
 
     #[test]

@@ -188,7 +188,7 @@ struct Explanation<'a> {
     line: u32,
     rule: &'a str,
     action: &'static str,
-    /// Names of calls by ABI.
+    /// Names of calls by ABI, and of operations of io_uring as `ring`.
     calls: BTreeMap<&'static str, BTreeSet<&'static str>>,
     hooks: &'a BTreeSet<&'static str>,
     decided: Moments,
@@ -331,6 +331,10 @@ fn calls(planned: &PlannedRule) -> impl Iterator<Item = (&'static str, Option<&'
 
 fn names_by_arch(planned: &PlannedRule) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut names: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+    if !planned.operations.is_empty() {
+        let operations = planned.operations.iter().map(|number| tables::io_uring_op_name(u32::from(*number)));
+        names.insert("ring", operations.flatten().collect());
+    }
     if planned.all_calls {
         let arches = planned.syscalls.iter().map(|(arch, _)| (arch.name(), BTreeSet::from(["all"])));
         return arches.collect();
@@ -436,7 +440,8 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
 
     #[test]
     fn rules_that_cannot_be_planned_do_not_hide_the_others() {
-        let (status, out, err) = explain("-a always,io_uring -S openat\n-w /etc/passwd -p r -k id\n-w x\n", &[]);
+        let (status, out, err) =
+            explain("-a always,exit -S open -F subj_type=a\n-w /etc/passwd -p r -k id\n-w x\n", &[]);
         assert_eq!(status, ExitCode::Failure);
         assert!(out.starts_with("R:2: -w /etc/passwd -p r -k id\n"), "{out}");
         assert!(err.contains("R:1:") && err.contains("R:3:4: error: "), "{err}");

@@ -41,5 +41,6 @@ pub mod names;
 pub mod rule_files;
 mod rules_watch;
 pub mod store;
+pub mod user_messages;
 pub mod verify;
 mod version_order;

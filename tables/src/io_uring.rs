@@ -14,6 +14,45 @@ pub fn io_uring_op_number(name: &str) -> Option<u32> {
     lookup::by_name(ROWS, name)
 }
 
+/// Functions of the kernel that carry an operation out, of which any one has some: `io_issue_defs` in `io_uring/opdef.c`.
+#[must_use]
+pub fn io_uring_functions(number: u32) -> Vec<String> {
+    let Some(name) = io_uring_op_name(number) else { return Vec::new() };
+    let functions: &[&str] = match name {
+        "readv" | "read_fixed" | "readv_fixed" => &["io_read", "io_read_fixed"],
+        "writev" | "write_fixed" | "writev_fixed" => &["io_write", "io_write_fixed"],
+        "read_multishot" => &["io_read_mshot"],
+        "futex_waitv" => &["io_futexv_wait"],
+        "fixed_fd_install" => &["io_install_fixed_fd"],
+        "recv_zc" => &["io_recvzc"],
+        "send_zc" => &["io_send_zc", "io_sendmsg_zc"],
+        "provide_buffers" | "remove_buffers" => &["io_manage_buffers_legacy"],
+        // Carried out by others.
+        "link_timeout" => return Vec::new(),
+        _ => &[],
+    };
+    functions.iter().map(|function| (*function).to_owned()).chain([format!("io_{name}")]).collect()
+}
+
+/// The system call that does the same.
+#[must_use]
+pub fn io_uring_syscall(number: u32) -> Option<&'static str> {
+    io_uring_op_name(number).map(|name| match name {
+        "accept" => "accept4",
+        "send" => "sendto",
+        "recv" => "recvfrom",
+        "fadvise" => "fadvise64",
+        "pipe" => "pipe2",
+        name => name,
+    })
+}
+
+/// Operations that the kernel's audit sees: the others carry `audit_skip` in `io_uring/opdef.c`.
+pub const AUDITED_OPS: &[u16] = &[
+    9, 10, 13, 16, 17, 18, 19, 28, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 46, 48, 50, 51, 52, 53, 54, 55, 56, 57,
+    62,
+];
+
 const ROWS: &[(u32, &str)] = &[
     (0, "nop"),
     (1, "readv"),
@@ -82,6 +121,17 @@ const ROWS: &[(u32, &str)] = &[
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_is_audited_has_a_function_and_most_of_it_a_call() {
+        for op in super::AUDITED_OPS.iter().map(|op| u32::from(*op)) {
+            assert!(!super::io_uring_functions(op).is_empty(), "{op}");
+        }
+        let call = |op| super::io_uring_syscall(op).and_then(|name| crate::syscalls::number(crate::Arch::B64, name));
+        assert_eq!(call(18), Some(257));
+        assert_eq!(call(13), Some(288));
+        assert_eq!(call(0), None);
+    }
+
     #[test]
     fn names_lead_back() {
         crate::lookup::assert_round_trip(super::ROWS);

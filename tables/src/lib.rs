@@ -29,7 +29,7 @@ pub use errnos::{errno_name, errno_number, errnos};
 pub use fields::{Field, ValueKind};
 pub use file_systems::{file_system_magic, file_system_name};
 pub use file_types::{file_type_name, file_type_number};
-pub use io_uring::{io_uring_op_name, io_uring_op_number};
+pub use io_uring::{AUDITED_OPS, io_uring_functions, io_uring_op_name, io_uring_op_number, io_uring_syscall};
 pub use lists::{Action, FilterList};
 pub use objects::{Objects, PathArgument, Treatment, all_objects, objects};
 pub use operators::Op;

@@ -10,6 +10,7 @@ mod daemon;
 mod event;
 mod harness;
 mod log;
+mod netlink;
 mod place;
 mod session;
 mod sys;

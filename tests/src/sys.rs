@@ -1,4 +1,6 @@
-//! System calls that neither std nor nix offers. All of this package's unsafe code.
+//! System calls that neither std nor nix offers. All of this package's unsafe code is here and in `ring`.
+
+mod ring;
 
 use std::arch::asm;
 use std::ffi::{CStr, CString};
@@ -11,6 +13,8 @@ use std::ptr::{self, NonNull};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::unistd::{ForkResult, Pid};
+
+pub use ring::{Operation, through_ring};
 
 /// Which of the two one is.
 pub enum Fork {

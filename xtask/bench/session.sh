@@ -35,6 +35,8 @@ prepare() {
 start_auditd_bpf() {
     log=$log_dir/audit.json.gz
     cat >/etc/audit/auditd-bpf.toml <<END
+[kernel]
+user_messages = "off"
 [[output]]
 type = "file"
 format = "json"

@@ -17,6 +17,8 @@ chmod 644 "$dir/settings.conf"
 
 sed "s|@DIR@|$dir|g" "$rules" >"$dir/audit.rules"
 cat >"$dir/auditd-bpf.toml" <<END
+[kernel]
+user_messages = "off"
 [[output]]
 type = "stdout"
 format = "text"

@@ -23,9 +23,10 @@ mod seen;
 use std::sync::Arc;
 
 use auditd_bpf_common::hooks;
+use auditd_bpf_common::plan_rows::OPERATION;
 use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
 use output::Serials;
-use output::event::{Body, Event, Ids, NameType, PathItem, SyscallEvent, Verdict, Word};
+use output::event::{Args, Body, Event, Ids, NameType, PathItem, SyscallEvent, Verdict, Word};
 use tables::{Arch, syscalls};
 
 use assemble::Assembler;
@@ -46,6 +47,9 @@ const INCOMPLETE: &[(u32, &str)] = &[
     (incomplete::USER_NAME, "user_name"),
     (incomplete::CHUNK, "chunk"),
 ];
+
+/// The call by which operations of io_uring are submitted, of every ABI.
+const IO_URING_ENTER: u32 = 426;
 
 /// Turns samples into events, in the order in which the calls ended.
 pub struct Decoder {
@@ -118,10 +122,12 @@ impl Decoder {
 
     fn syscall(&mut self, header: &EventHeader, collected: Collected) -> SyscallEvent {
         let Collected { mut paths, cwd, exe, argv, sockaddr, proctitle, data, seen, targets, incomplete } = collected;
-        let arch = if header.abi == 0 { Arch::B64 } else { Arch::B32 };
+        let operation = (header.abi == OPERATION).then_some(header.syscall);
+        let arch = if header.abi == 1 { Arch::B32 } else { Arch::B64 };
+        let syscall = if operation.is_some() { IO_URING_ENTER } else { header.syscall };
         let tai_offset = self.clock.tai_offset();
         let exit = (header.has_result != 0).then_some(header.exit);
-        let ended = u16::try_from(header.syscall).ok().and_then(|number| syscalls::name(arch, number)).map(|name| {
+        let ended = u16::try_from(syscall).ok().and_then(|number| syscalls::name(arch, number)).map(|name| {
             let success = exit.is_some_and(|exit| exit >= 0);
             Ended { arch, name, pid: header.pid, args: header.args, success, data: data.as_deref() }
         });
@@ -135,9 +141,10 @@ impl Decoder {
             // The programs refuse nothing yet, and the wire has no verdict.
             verdict: Verdict::Allow,
             arch: arch.audit_arch(),
-            syscall: header.syscall,
+            syscall,
+            uring_op: operation,
             personality: header.personality,
-            args: header.args.into(),
+            args: if operation.is_some() { Args::default() } else { header.args.into() },
             exit,
             hook: self.hook(header.hook),
             pid: header.pid,

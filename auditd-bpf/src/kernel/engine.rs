@@ -9,6 +9,7 @@ use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use rules::{Plan, plan};
 use tables::{Arch, syscalls};
 
+use super::btf::KernelTypes;
 use super::object::{Attached, Object, ObjectError, Settings};
 use super::preemption::preempts;
 use super::symbols::Symbols;
@@ -55,6 +56,10 @@ enum Place {
     Untyped(String),
     /// The function behind a system call that does not return.
     NoReturn(String),
+    /// The start of the function that carries out an operation of io_uring.
+    OperationStart(String),
+    /// Its end.
+    OperationEnd(String),
     /// The end of every system call.
     AllCalls,
 }
@@ -261,6 +266,10 @@ impl Engine {
             }
         }
         let mut missing = Vec::new();
+        // Those of a kernel that has no such operation come from no ring.
+        for function in plan.operations.keys().filter_map(|number| operation_function(types, *number)) {
+            places.extend([Place::OperationStart(function.clone()), Place::OperationEnd(function)]);
+        }
         for (arch, number) in plan.syscalls.keys().filter(|(arch, number)| plan::never_returns(*arch, *number)) {
             let function = syscalls::kernel_symbols(*arch, *number).into_iter().find(|name| types.has_function(name));
             places.extend(function.map(Place::NoReturn));
@@ -307,6 +316,8 @@ impl Engine {
             Place::Syscall(function) => self.object.attach_syscall(function),
             Place::Untyped(function) => self.object.attach_kprobe(names::KRETPROBE_SYSCALL, function),
             Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),
+            Place::OperationStart(function) => self.object.attach_fentry(names::FENTRY_OPERATION, function),
+            Place::OperationEnd(function) => self.object.attach_fexit(names::FEXIT_OPERATION, function),
             Place::AllCalls => self.object.attach_all_calls(),
         }
     }
@@ -321,4 +332,9 @@ impl Engine {
             _ => self.object.attach_fexit(&format!("fexit_{function}"), function),
         }
     }
+}
+
+/// The function that carries out an operation of io_uring on this kernel.
+fn operation_function(types: &KernelTypes, number: u16) -> Option<String> {
+    tables::io_uring_functions(number.into()).into_iter().find(|function| types.has_function(function))
 }

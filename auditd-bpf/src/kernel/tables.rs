@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use auditd_bpf_common::{
     hooks,
     limits::{
-        BLOOM_WORDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
+        BLOOM_WORDS, CALL_KINDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
         MAX_SYSCALLS, SLOTS, WORDS,
     },
     names,
     plan_rows::{
-        self, Header, Interval, NO_ARG, NameKey, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
+        self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
         SyscallEntry, class, field,
     },
 };
@@ -223,9 +223,12 @@ impl Tables {
     }
 
     fn fill_syscalls(&mut self, slot: u32, plan: &Plan) -> Result<(), TablesError> {
-        for (abi, arch) in [(0, Arch::B64), (1, Arch::B32)] {
+        for (abi, arch) in [(0, Some(Arch::B64)), (1, Some(Arch::B32)), (OPERATION, None)] {
             for number in 0..MAX_SYSCALLS {
-                let call = u16::try_from(number).ok().and_then(|number| plan.syscalls.get(&(arch, number)));
+                let call = u16::try_from(number).ok().and_then(|number| match arch {
+                    Some(arch) => plan.syscalls.get(&(arch, number)),
+                    None => plan.operations.get(&number),
+                });
                 let entry = match call {
                     Some(call) => {
                         let alone = plan::intersection(&call.rules, &plan.no_object);
@@ -236,12 +239,12 @@ impl Tables {
                             alone_success_row: self.row(slot, &plan::intersection(&alone, &plan.success))?,
                             accesses: accesses(call, &call.rules, plan),
                             success_accesses: accesses(call, &success, plan),
-                            ..entry(call)
+                            ..if arch.is_some() { entry(call) } else { entry_of_operation(call) }
                         }
                     }
                     None => SyscallEntry::default(),
                 };
-                let index = (slot * 2 + abi) * MAX_SYSCALLS + number;
+                let index = (slot * CALL_KINDS + abi) * MAX_SYSCALLS + number;
                 // Most are empty, as they were.
                 if self.slots[slot as usize].syscalls.get(&index).copied().unwrap_or_default() != entry {
                     self.syscalls.set(index, entry, 0).map_err(write(names::SYSCALLS))?;
@@ -361,23 +364,34 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
     (0..).zip(&plan.perms).map(|(bit, perm)| u8::from(matches(perm)) << bit).sum()
 }
 
+/// The same of an operation of io_uring, which has no arguments.
+fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
+    let SyscallEntry { hooks, class, .. } = entry(call);
+    SyscallEntry { hooks, class, ..NO_ARGUMENTS }
+}
+
+const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
+    hooks: 0,
+    row: ROW_NONE,
+    alone_row: ROW_NONE,
+    alone_success_row: ROW_NONE,
+    class: class::PLAIN,
+    path_arg: NO_ARG,
+    dirfd_arg: NO_ARG,
+    flags_arg: NO_ARG,
+    path2_arg: NO_ARG,
+    dirfd2_arg: NO_ARG,
+    data_arg: NO_ARG,
+    data_len: 0,
+    accesses: 0,
+    success_accesses: 0,
+    _pad: [0; 2],
+};
+
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0_u64, |bits, number| bits | 1 << number);
-    let Some(objects) = call.objects else {
-        let none = [NO_ARG; 6];
-        let [path_arg, dirfd_arg, flags_arg, path2_arg, dirfd2_arg, data_arg] = none;
-        return SyscallEntry {
-            hooks,
-            path_arg,
-            dirfd_arg,
-            flags_arg,
-            path2_arg,
-            dirfd2_arg,
-            data_arg,
-            ..SyscallEntry::default()
-        };
-    };
+    let Some(objects) = call.objects else { return SyscallEntry { hooks, ..NO_ARGUMENTS } };
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
     SyscallEntry {

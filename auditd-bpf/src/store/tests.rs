@@ -73,11 +73,12 @@ fn duplicates_and_missing_rules_have_auditctls_words() {
 
 #[test]
 fn what_cannot_be_decided_is_refused_with_the_reason() {
-    let outcome = Store::default().run(&run(None, "-a always,io_uring -S openat"), &NoHost, FACTS);
+    let outcome =
+        Store::default().run(&run(None, "-a always,exit -F arch=b64 -S open -F subj_type=a_t"), &NoHost, FACTS);
     let message = "Error sending add rule data request (Operation not supported)";
     assert_eq!(errors(&outcome), [(1, ErrorKind::Unsupported, message)]);
     let Said::Error { hint: Some(hint), .. } = &outcome.ran.answers[0].said else { panic!("{:?}", outcome.ran) };
-    assert!(hint.contains("io_uring list"), "{hint}");
+    assert!(hint.contains("security labels"), "{hint}");
 }
 
 #[test]

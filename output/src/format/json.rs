@@ -113,6 +113,9 @@ impl Record<'_> {
         if call.personality != 0 {
             map.serialize_entry("personality", &Hex(call.personality.into()))?;
         }
+        if call.args.is_empty() {
+            return Ok(());
+        }
         map.serialize_entry("args", &List(call.args.iter().map(|argument| Hex(*argument))))
     }
 

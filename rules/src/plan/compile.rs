@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
-use tables::{Action, Field, FilterList, Op, Perm};
+use tables::{Action, Field, FilterList, Objects, Op, Perm};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
 use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal, success_holds};
@@ -23,7 +23,9 @@ pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
         .collect();
     let of = |list| supported.iter().copied().filter(move |rule| rule.list == list);
     let numbered = |list| of(list).enumerate().map(|(index, rule)| planned(index, rule.clone()));
-    let rules: Vec<PlannedRule> = numbered(FilterList::Task).chain(numbered(FilterList::Exit)).collect();
+    // Of an operation that a watch would match, too, the rule that is about operations decides.
+    let lists = [FilterList::Task, FilterList::IoUring, FilterList::Exit];
+    let rules: Vec<PlannedRule> = lists.into_iter().flat_map(numbered).collect();
     let fs_types = fs_types(of(FilterList::Filesystem));
     if let Some(too_many) = of(FilterList::Filesystem).nth(MAX_FS_TYPES) {
         let written = &too_many.written;
@@ -41,7 +43,8 @@ pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
         return Err(errors);
     }
     let exclusions = of(FilterList::Exclude).cloned().collect();
-    Ok(Plan { fs_types, exclusions, ..assemble(rules) })
+    let user = of(FilterList::User).cloned().collect();
+    Ok(Plan { fs_types, exclusions, user, ..assemble(rules) })
 }
 
 /// What rules of the filesystem list keep out of records; its other action is what happens anyway.
@@ -71,17 +74,20 @@ fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnost
 }
 
 fn planned(index: usize, rule: Rule) -> PlannedRule {
-    let is_task = rule.list == FilterList::Task;
-    let syscalls = if is_task { Vec::new() } else { syscalls::named_by(&rule) };
+    let is_exit = rule.list == FilterList::Exit;
+    let syscalls = if is_exit { syscalls::named_by(&rule) } else { Vec::new() };
+    let operations = syscalls::operations_of(&rule, &syscalls);
     let matches_success = matches_success(&rule);
-    let objects = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
+    let of_calls = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
+    let objects = of_calls.chain(operations.iter().filter_map(|number| syscalls::objects_of_operation(*number)));
     let hooks = objects.flat_map(|row| row.hooks).copied().filter(|hook| is_useful(hook, matches_success));
     PlannedRule {
         number: u32::try_from(index + 1).unwrap_or(u32::MAX),
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
         hooks: hooks.collect(),
         matches_success,
-        all_calls: !is_task && syscalls::names_all(&rule),
+        all_calls: is_exit && syscalls::names_all(&rule),
+        operations,
         syscalls,
         rule,
     }
@@ -97,11 +103,6 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
     let written = &rule.written;
     let refuse = |span, message: String| Diagnostic::error(&written.line, span, Code::Unsupported, message);
     let mut refusals = Vec::new();
-    if rule.list == FilterList::IoUring {
-        let message = "the io_uring list is not supported by this release".to_owned();
-        refusals.push(refuse(written.head, message));
-        return refusals;
-    }
     if rule.action.refuses() {
         let message = format!("{} is not enforced by this release", rule.action.name());
         refusals.push(refuse(written.head, message).hint(refusable(rule)));
@@ -146,7 +147,12 @@ fn matches_success(rule: &Rule) -> bool {
 
 fn assemble(rules: Vec<PlannedRule>) -> Plan {
     let mut plan = Plan {
-        syscalls: planned_calls(&rules),
+        syscalls: planned_calls(&rules, |planned| &planned.syscalls, |call| syscalls::objects_of(*call)),
+        operations: planned_calls(
+            &rules,
+            |planned| &planned.operations,
+            |number| syscalls::objects_of_operation(*number),
+        ),
         hooks: BTreeSet::new(),
         intervals: intervals::compile(&rules),
         single_tests: single_tests::compile(&rules),
@@ -155,6 +161,7 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         tasks: NO_RULES,
         fs_types: Vec::new(),
         exclusions: Vec::new(),
+        user: Vec::new(),
         all_calls: rules.iter().any(|planned| planned.all_calls),
         perms: [NO_RULES; 8],
         no_object: NO_RULES,
@@ -179,7 +186,8 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
             insert(&mut plan.tasks, index);
         }
     }
-    plan.hooks = plan.syscalls.values().flat_map(|call| call.hooks.iter().copied()).collect();
+    let calls = plan.syscalls.values().chain(plan.operations.values());
+    plan.hooks = calls.flat_map(|call| call.hooks.iter().copied()).collect();
     plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
     plan.rules = rules;
     plan
@@ -248,13 +256,18 @@ fn add_access(plan: &mut Plan, index: usize, rule: &Rule) {
     }
 }
 
-fn planned_calls(rules: &[PlannedRule]) -> BTreeMap<(tables::Arch, u16), PlannedCall> {
-    let mut calls: BTreeMap<(tables::Arch, u16), PlannedCall> = BTreeMap::new();
+/// What is done for each call that a rule names: `named_by` a rule, acting on `objects_of` it.
+fn planned_calls<C: Copy + Ord>(
+    rules: &[PlannedRule],
+    named_by: impl Fn(&PlannedRule) -> &[C],
+    objects_of: impl Fn(&C) -> Option<&'static Objects>,
+) -> BTreeMap<C, PlannedCall> {
+    let mut calls: BTreeMap<C, PlannedCall> = BTreeMap::new();
     for (index, planned) in rules.iter().enumerate() {
-        for &call in &planned.syscalls {
-            let objects = syscalls::objects_of(call);
+        for call in named_by(planned) {
+            let objects = objects_of(call);
             let entry =
-                calls.entry(call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
+                calls.entry(*call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
             insert(&mut entry.rules, index);
             for hook in objects.into_iter().flat_map(|objects| objects.hooks.iter().chain(objects.parts)) {
                 if is_useful(hook, planned.matches_success) && !entry.hooks.contains(hook) {

@@ -27,6 +27,8 @@ pub struct Plan {
     pub rules: Vec<PlannedRule>,
     /// What the kernel side must do for each call that a rule names.
     pub syscalls: BTreeMap<(Arch, u16), PlannedCall>,
+    /// The same for each operation of io_uring.
+    pub operations: BTreeMap<u16, PlannedCall>,
     /// Hooks to place, by kernel name.
     pub hooks: BTreeSet<&'static str>,
     /// For each ordered field in use (a `plan_rows::field` number): rows by ascending start, the first at 0.
@@ -46,6 +48,8 @@ pub struct Plan {
     pub fs_types: Vec<(u32, u32)>,
     /// Rules of the exclude list, in match order: which records are not written.
     pub exclusions: Vec<Rule>,
+    /// Rules of the user list, in match order: which messages of programs are not written.
+    pub user: Vec<Rule>,
     /// Rules whose perm test holds, by the access of an open (read 4, write 2).
     pub perms: [Row; 8],
     /// Rules that test no object.
@@ -77,6 +81,8 @@ pub struct PlannedRule {
     pub hooks: BTreeSet<&'static str>,
     /// Calls it names.
     pub syscalls: Vec<(Arch, u16)>,
+    /// Operations of io_uring that it names.
+    pub operations: Vec<u16>,
     /// Whether it names every call.
     pub all_calls: bool,
     /// Whether it can match a call that succeeds.

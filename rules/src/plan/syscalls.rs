@@ -3,13 +3,36 @@
 use std::collections::BTreeSet;
 
 use auditd_bpf_common::limits::MAX_SYSCALLS;
-use tables::{AccessTest, Arch, Field, Objects, Op, Perm, access_test, all_objects, objects, perm_class, syscalls};
+use tables::{
+    AccessTest, Arch, Field, FilterList, Objects, Op, Perm, access_test, all_objects, objects, perm_class, syscalls,
+};
 
 use crate::{Rule, Syscalls, Test};
 
 /// What a call acts on.
 pub(super) fn objects_of((arch, number): (Arch, u16)) -> Option<&'static Objects> {
     syscalls::name(arch, number).and_then(objects)
+}
+
+/// What an operation of io_uring acts on: what the call that does the same does.
+pub(super) fn objects_of_operation(number: u16) -> Option<&'static Objects> {
+    tables::io_uring_syscall(number.into()).and_then(objects)
+}
+
+/// The operations of io_uring that a rule names. A watch is about its file, however that is reached: it names those that do
+/// what its calls do, of which the kernel's own audit sees nothing.
+pub(super) fn operations_of(rule: &Rule, calls: &[(Arch, u16)]) -> Vec<u16> {
+    match (rule.list, &rule.syscalls) {
+        (FilterList::IoUring, Syscalls::Set(numbers)) => numbers.to_vec(),
+        (FilterList::IoUring, Syscalls::All | Syscalls::OfPerm) => tables::AUDITED_OPS.to_vec(),
+        (FilterList::Exit, Syscalls::All | Syscalls::OfPerm) if tests_files(rule) => {
+            let call = |op| syscalls::number(Arch::B64, tables::io_uring_syscall(op)?);
+            let is_named = |op: &u16| call(u32::from(*op)).is_some_and(|number| calls.contains(&(Arch::B64, number)));
+            let acts_on_files = |op: &u16| objects_of_operation(*op).is_some_and(|objects| objects.files);
+            tables::AUDITED_OPS.iter().copied().filter(is_named).filter(acts_on_files).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Every call, of every ABI, that can satisfy the rule by its number: named with `-S`, in the class of its perm, and where

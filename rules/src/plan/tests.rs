@@ -62,7 +62,6 @@ fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
     for (rule, part) in [
         ("-a always,exit -F arch=b64 -S open -F subj_type=a_t", "subj_type=a_t"),
         ("-a always,exit -F arch=b64 -S open -F obj_user=a_u", "obj_user=a_u"),
-        ("-a always,io_uring -S openat", "always,io_uring"),
         ("-a deny,exit -F arch=b64 -S unlink -F path=/a", "deny,exit"),
     ] {
         let errors = compile(&format!("-w /etc/passwd -p w\n{rule}\n")).expect_err(rule);
@@ -110,4 +109,32 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn operations_of_rings_are_named_by_their_list_and_by_watches() {
+    let operations = |rule: &str| {
+        let plan = plan(rule);
+        let names = plan.operations.keys().filter_map(|number| tables::io_uring_op_name(u32::from(*number)));
+        (names.collect::<Vec<_>>(), plan.syscalls.len())
+    };
+    assert_eq!(operations("-a always,io_uring -S openat,read -F uid=0\n"), (vec!["openat", "read"], 0));
+    let (all, _) = operations("-a always,io_uring -F uid=0\n");
+    assert!(all.contains(&"connect") && !all.contains(&"read"), "{all:?}");
+    let (watched, _) = operations("-w /etc/passwd -p wa\n");
+    assert!(
+        watched.contains(&"openat") && watched.contains(&"renameat") && !watched.contains(&"connect"),
+        "{watched:?}"
+    );
+    // What is submitted is no such call.
+    assert_eq!(operations("-a always,exit -F arch=b64 -S openat -F path=/a\n").0, [""; 0]);
+    assert_eq!(operations("-a always,exit -F arch=b32 -F path=/a -F perm=w\n").0, [""; 0]);
+    assert_eq!(operations("-a always,exit -S all -F uid=0\n").0, [""; 0]);
+}
+
+#[test]
+fn a_rule_about_operations_decides_before_a_watch() {
+    let plan = plan("-w /a -p w\n-a never,io_uring -S openat\n");
+    assert!(contains(&plan.operations[&18].rules, 0) && contains(&plan.operations[&18].rules, 1));
+    assert!(contains(&plan.never, 0) && !contains(&plan.never, 1));
 }

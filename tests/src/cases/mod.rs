@@ -8,8 +8,10 @@ mod failure;
 mod field;
 mod host;
 mod load;
+mod messages;
 mod order;
 mod path;
+mod ring;
 mod socket;
 mod syslog;
 mod task;
@@ -34,9 +36,11 @@ pub const SUPPORTED: &[Suite] = &[
             field::CASES,
             order::CASES,
             load::CASES,
+            ring::CASES,
         ],
     ),
     Suite::Alone(control::CASES),
+    Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),

@@ -119,6 +119,9 @@ fn shown(event: &SyscallEvent) -> String {
 
 /// The call's name, or its number.
 pub fn call_name(event: &SyscallEvent) -> String {
+    if let Some(operation) = event.uring_op {
+        return format!("ring:{}", tables::io_uring_op_name(operation).unwrap_or("?"));
+    }
     let number = u16::try_from(event.syscall).ok();
     let name = Arch::from_audit_arch(event.arch).zip(number).and_then(|(arch, number)| syscalls::name(arch, number));
     name.map_or_else(|| event.syscall.to_string(), str::to_owned)

@@ -65,6 +65,11 @@ impl Seen {
         self.call.split(' ').next().is_some_and(|name| calls.contains(&name))
     }
 
+    /// Whether it is an operation of io_uring.
+    fn is_operation(&self) -> bool {
+        self.call.starts_with("ring:")
+    }
+
     fn failed(&self) -> bool {
         self.call.contains(" exit Some(-")
     }
@@ -121,6 +126,11 @@ const EXCHANGE: &str = "an exchange of two names has each object with both its n
 const LINK: &str = "the name of what was reached through a symbolic link is that of the object, where the kernel has what the \
                     call was given";
 const FAILED: &str = "a call that failed has the name that it was given in place of the objects that it met";
+
+const OPERATION_RESULT: &str =
+    "an operation of io_uring has its own result, where the kernel has 0 of all that were done";
+const OPERATION_ITEMS: &str = "the items of an operation of io_uring have names and stand once, where the kernel has them twice, \
+                               without names, or not at all";
 
 /// All there are.
 pub const KNOWN: &[Known] = &[
@@ -216,6 +226,24 @@ pub const KNOWN: &[Known] = &[
         |seen| seen.only_ours() && seen.of(&["newfstatat", "statx", "fstat"]),
         "stat of a descriptor notes \
         the object: the kernel does up to 6.1",
+    ),
+    meant("exit", |seen| seen.both() && seen.is_operation(), OPERATION_RESULT),
+    meant("success", |seen| seen.both() && seen.is_operation(), OPERATION_RESULT),
+    meant(
+        MISSING,
+        Seen::is_operation,
+        "an operation of io_uring that was tried and put off is one event, when it is done",
+    ),
+    meant("proctitle", |seen| seen.only_ours() && seen.is_operation(), "an operation of io_uring has a `PROCTITLE`"),
+    meant("PATH NORMAL*", |seen| seen.only_ours() && seen.is_operation(), OPERATION_ITEMS),
+    meant("PATH CREATE*", |seen| seen.only_kernel() && seen.is_operation(), OPERATION_ITEMS),
+    meant("PATH PARENT*", |seen| seen.only_kernel() && seen.is_operation(), OPERATION_ITEMS),
+    meant(EXTRA, Seen::is_operation, "watches see what is done through an io_uring: the kernel's audit does not")
+        .only(&["ring_watched"]),
+    open(
+        "PATH UNKNOWN*",
+        |seen| seen.only_kernel() && seen.is_operation(),
+        "no item for what an operation of io_uring did not find",
     ),
     meant(
         "FD_PAIR",

@@ -10,7 +10,9 @@ use crate::session::private_file;
 
 /// Its log.
 pub const LOG: &str = "/var/log/audit/auditd-bpf.log";
-const CONFIG: &str = "[[output]]
+const CONFIG: &str = "[kernel]
+user_messages = \"off\"
+[[output]]
 type = \"file\"
 format = \"native\"
 enriched = false

@@ -5,6 +5,7 @@ mod change;
 mod exec;
 mod field;
 mod path;
+mod ring;
 mod socket;
 mod task;
 mod tree;
@@ -14,8 +15,17 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let families =
-        [watch::CASES, tree::CASES, change::CASES, path::CASES, exec::CASES, socket::CASES, task::CASES, field::CASES];
+    let families = [
+        watch::CASES,
+        tree::CASES,
+        change::CASES,
+        path::CASES,
+        exec::CASES,
+        socket::CASES,
+        task::CASES,
+        field::CASES,
+        ring::CASES,
+    ];
     families.into_iter().flatten()
 }
 
