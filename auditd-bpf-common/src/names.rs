@@ -40,6 +40,10 @@ pub const RULE_FIELDS: &str = "RULE_FIELDS";
 pub const FEXIT_OPENS: &str = "fexit_may_open_all";
 /// Program that completes the events of all calls, on the tracepoint [`SYS_EXIT`].
 pub const TRACEPOINT_SYS_EXIT: &str = "tracepoint_sys_exit";
+/// The same as a raw tracepoint.
+pub const RAW_TP_SYS_EXIT: &str = "raw_tp_sys_exit";
+/// Program that sees what calls opened, where no hook can be had; to be attached before that.
+pub const RAW_TP_OPENED: &str = "raw_tp_opened";
 /// Tracepoint at the end of every system call: category and name.
 pub const SYS_EXIT: (&str, &str) = ("raw_syscalls", "sys_exit");
 /// Program that returns the 32-bit word at an address of the kernel, its first argument.

@@ -1,10 +1,10 @@
 //! The result side: what runs at the end of every syscall that a rule names.
 
 use crate::{
-    call::Call,
+    call::{Call, Moment},
     emit,
     filter::{self, Tables, each_word, no_rules},
-    kernel::{self, Object, Task},
+    kernel::{self, Object, Probed, Task},
     maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
     path, record,
     task::{self, Subject, TaskContext},
@@ -13,11 +13,11 @@ use auditd_bpf_common::{
     counters, hooks,
     limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
     plan_rows::{NO_ARG, OPERATION, ROW_NONE, SyscallEntry, class},
-    wire::{incomplete, section},
+    wire::{incomplete, name_type, section},
 };
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{fentry, fexit, kretprobe, tracepoint},
+    macros::{fentry, fexit, kretprobe, raw_tracepoint, tracepoint},
     programs::{FEntryContext, FExitContext, RawTracePointContext, RetProbeContext, TracePointContext},
 };
 
@@ -94,11 +94,53 @@ pub fn tracepoint_sys_exit(ctx: TracePointContext) -> u32 {
     const RET: usize = 16;
     // SAFETY: an integer, in the context's bounds as the verifier proves.
     let result: i64 = unsafe { ctx.as_ptr().cast::<u8>().add(RET).cast::<i64>().read() };
+    end_of_any(result);
+    0
+}
+
+/// The same where the kernel shows no tracepoints to programs of that kind.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn raw_tp_sys_exit(ctx: RawTracePointContext) -> i32 {
+    end_of_any(ctx.arg(1));
+    0
+}
+
+/// Where no hook can be had: runs before the above, and sees the files in the place of hooks. A program of its own, for want of
+/// stack.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn raw_tp_opened(ctx: RawTracePointContext) -> i32 {
+    let exit = kernel::audit_exit(ctx.arg(1));
+    if !kernel::is_error(exit) {
+        see_opened(exit);
+    }
+    0
+}
+
+#[inline(always)]
+fn end_of_any(result: i64) {
     let (registers, exit) = (Task::current().registers(), kernel::audit_exit(result));
     if is_candidate(registers, exit) {
         complete(registers, exit);
     }
-    0
+}
+
+/// The file that an open returned, or that an exec started.
+#[inline(always)]
+fn see_opened(exit: i64) {
+    if let Some(call) = Call::current(hooks::FILE_OPEN)
+        && record::is_open(call.entry.class)
+        && let Some(file) = open_file(exit as i32)
+    {
+        crate::hooks::file::opened(file);
+    }
+    if let Some(call) = Call::current(hooks::BPRM_CHECK)
+        && call.entry.class == class::EXEC
+    {
+        let mm: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_MM);
+        let path = kernel::probe::<u64>(mm, &kernel::MM_EXE_FILE) + u64::from(kernel::FILE_F_PATH.load());
+        let program = record::Met::at_address(name_type::NORMAL, path);
+        record::objects_of::<Probed, 1>(&call, hooks::BPRM_CHECK, 0, Moment::AfterChecks, [program]);
+    }
 }
 
 /// Run once by the loader, never attached. By hand: the macro makes a program that returns 0.

@@ -20,6 +20,7 @@ use crate::host_facts::HostFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
+use crate::mode::Mode;
 use crate::rule_files::DEFAULT_RULES;
 use crate::verify;
 
@@ -86,6 +87,9 @@ struct DoctorOptions {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Configuration file, of which `mode` is heeded; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +116,9 @@ struct ExplainOptions {
     /// Print a JSON array with an object for each rule
     #[arg(long)]
     json: bool,
+    /// Where rules would be decided [default: what the kernel's lsm list allows]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// Rule files, directories of *.rules, or - for standard input
     #[arg(value_name = "FILE|DIR", default_value = DEFAULT_RULES)]
     paths: Vec<PathBuf>,
@@ -215,7 +222,15 @@ fn run_daemon(options: &DaemonOptions) -> ExitCode {
 }
 
 fn run_doctor(options: &DoctorOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let report = doctor::probe();
+    let config = options.config.clone().or_else(|| Some(DEFAULT_CONFIG.into()).filter(|path: &PathBuf| path.exists()));
+    let wanted = match config.map(|path| Config::load(Some(&path))).transpose() {
+        Ok(config) => config.and_then(|config| config.kernel.mode.fixed()),
+        Err(error) => {
+            tracing::warn!("the configuration is left out of account: {error}");
+            None
+        }
+    };
+    let report = doctor::probe(wanted);
     if options.json {
         writeln!(out, "{}", report.to_json()?)?;
     } else {
@@ -228,8 +243,9 @@ fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Writ
     // Rules may be explained where they cannot run: then nothing is said about the kernel.
     let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
     let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
+    let mode = options.mode.unwrap_or_else(doctor::likely_mode);
     let format = if options.json { Format::Json } else { Format::Text };
-    explain::run(&options.paths, format, &HostFacts, kernel, out, err)
+    explain::run(&options.paths, format, mode, &HostFacts, kernel, out, err)
 }
 
 /// A reader that has seen enough (`| head`) is no news; anything else is.

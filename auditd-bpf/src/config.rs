@@ -18,6 +18,7 @@ use toml::Spanned;
 
 use crate::control::DEFAULT_SOCKET;
 use crate::kernel::engine::CallEnds;
+use crate::mode::Mode;
 use crate::rule_files::DEFAULT_RULES;
 
 /// Where the configuration is looked for when nothing else is said.
@@ -60,6 +61,8 @@ pub struct KernelConfig {
     pub call_ends: CallEndsChoice,
     /// `user_messages`: whether to receive the messages of programs. Default `auto`.
     pub user_messages: UserMessagesChoice,
+    /// `mode`: where rules are decided. Default `auto`.
+    pub mode: ModeChoice,
 }
 
 /// Whether to receive what programs tell the kernel's audit.
@@ -71,6 +74,34 @@ pub enum UserMessagesChoice {
     Auto,
     /// No; the kernel's audit is left alone.
     Off,
+}
+
+/// Where rules are decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeChoice {
+    /// The best that this host allows.
+    #[default]
+    Auto,
+    /// [`Mode::Lsm`], or not at all.
+    Lsm,
+    /// [`Mode::Observe`].
+    Observe,
+    /// [`Mode::Syscall`].
+    Syscall,
+}
+
+impl ModeChoice {
+    /// The mode, if it is chosen.
+    #[must_use]
+    pub const fn fixed(self) -> Option<Mode> {
+        match self {
+            Self::Auto => None,
+            Self::Lsm => Some(Mode::Lsm),
+            Self::Observe => Some(Mode::Observe),
+            Self::Syscall => Some(Mode::Syscall),
+        }
+    }
 }
 
 /// Where the ends of system calls are seen.
@@ -140,6 +171,7 @@ impl Default for KernelConfig {
             poll_ms: PollMillis(20),
             call_ends: CallEndsChoice::Auto,
             user_messages: UserMessagesChoice::Auto,
+            mode: ModeChoice::Auto,
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::host_facts::HostFacts;
 use crate::identity::Identities;
 use crate::kernel::engine::{Engine, EngineError};
 use crate::kernel::object::Settings;
+use crate::mode::{self, Mode};
 use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
 use crate::names::HostNames;
 use crate::rule_files::{self, RuleFileError};
@@ -111,18 +112,22 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
 /// If it cannot start, or cannot go on.
 pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     // First what is quick to tell.
-    let (store, changes) = Store::default().replaced(load_rules(&config.rules)?);
-    let plan = store.plan().map_err(StartError::Rules)?;
-    if let Some(refusal) = doctor::probe().refusal() {
-        return Err(refusal.into());
+    let rules = load_rules(&config.rules)?;
+    Plan::compile(&rules).map_err(StartError::Rules)?;
+    let report = doctor::probe(config.kernel.mode.fixed());
+    let mode = report.require_mode()?;
+    if let Some(why) = report.why() {
+        tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
+    let (store, changes) = Store::default().replaced(fitted(rules, mode)?);
+    let plan = store.plan().map_err(StartError::Rules)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
     // Before anything else is touched: another daemon may have it.
     let control = Server::start(&config.control_socket)?;
     let names = Arc::new(HostNames::default());
     let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
-    let mut daemon = Daemon::start(config, Loaded { store, plan }, pipeline, control)?;
+    let mut daemon = Daemon::start(config, Loaded { store, plan, mode }, pipeline, control)?;
     daemon.record_messages(&changes);
     let ended = daemon.run(&signals);
     daemon.stop();
@@ -139,6 +144,16 @@ fn load_rules(rules: &Path) -> Result<RuleSet, StartError> {
     Ok(ruleset)
 }
 
+/// What of the rules the mode can honour.
+fn fitted(rules: RuleSet, mode: Mode) -> Result<RuleSet, StartError> {
+    let plan = Plan::compile(&rules).map_err(StartError::Rules)?;
+    let (rules, warnings) = mode::fit(rules, &plan, mode).map_err(StartError::Rules)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(rules)
+}
+
 fn take_signals() -> Result<SignalFd, StartError> {
     let mut mask = SigSet::empty();
     for signal in SIGNALS {
@@ -153,6 +168,7 @@ struct Daemon {
     store: Store,
     /// What of the store is in force.
     plan: Plan,
+    mode: Mode,
     control: Server,
     rules_watch: Option<RulesWatch>,
     /// Losses before `--reset-lost`.
@@ -172,6 +188,7 @@ struct Daemon {
 struct Loaded {
     store: Store,
     plan: Plan,
+    mode: Mode,
 }
 
 enum Asked {
@@ -181,11 +198,12 @@ enum Asked {
 
 impl Daemon {
     fn start(config: Config, loaded: Loaded, pipeline: Pipeline, control: Server) -> Result<Self, StartError> {
-        let Loaded { store, plan } = loaded;
+        let Loaded { store, plan, mode } = loaded;
         let settings = Settings {
             daemon_pid: std::process::id(),
             name_seed: random_seed()?,
             ring_bytes: config.kernel.ring_buffer_bytes.get(),
+            mode,
         };
         let mut daemon = Self {
             identities: Identities::look_up(&plan, &MountTable::read()),
@@ -201,6 +219,7 @@ impl Daemon {
             config,
             store,
             plan,
+            mode,
             control,
             pipeline,
         };
@@ -224,6 +243,7 @@ impl Daemon {
     /// Puts a store in force in place of the one before; if that cannot be done, the one before stays.
     fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
         let plan = store.plan().map_err(StartError::Rules)?;
+        mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
         let old = std::mem::replace(&mut self.plan, plan);
         self.identities = Identities::look_up(&self.plan, &MountTable::read());
         if let Err(error) = self.attach() {

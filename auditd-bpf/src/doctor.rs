@@ -10,18 +10,9 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use crate::exit_code::ExitCode;
+use crate::mode::Mode;
 
-pub use probes::{probe, require_root};
-
-/// How much of the engine this host allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Everything: rules decided in LSM hooks, results in fexit.
-    Lsm,
-    /// Nothing.
-    None,
-}
+pub use probes::{likely_mode, probe, require_root};
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,10 +30,31 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Need {
-    /// The full mode.
+    /// Every mode.
     Required,
+    /// Modes lsm and observe.
+    Tracing,
+    /// Mode lsm.
+    Lsm,
+    /// Mode observe.
+    Observe,
+    /// Mode syscall.
+    Syscall,
     /// Something smaller, which the detail names.
     Optional,
+}
+
+impl Need {
+    const fn is_of(self, mode: Mode) -> bool {
+        matches!(
+            (self, mode),
+            (Self::Required, _)
+                | (Self::Tracing, Mode::Lsm | Mode::Observe)
+                | (Self::Lsm, Mode::Lsm)
+                | (Self::Observe, Mode::Observe)
+                | (Self::Syscall, Mode::Syscall)
+        )
+    }
 }
 
 /// One thing that was tried.
@@ -65,6 +77,8 @@ pub struct Probe {
 pub struct Report {
     /// Name and version of the kernel, for the reader: nothing depends on it.
     pub kernel: String,
+    /// The mode that the configuration asks for; `None` for the best.
+    pub wanted: Option<Mode>,
     /// In the order tried.
     pub probes: Vec<Probe>,
     /// Hooks that this kernel does not have; rules that need one cannot be honoured. Empty where that could not be found
@@ -107,8 +121,8 @@ impl Probe {
         Self::new(name, Answer::NotTried, format!("not tried: {because}"))
     }
 
-    fn optional(self) -> Self {
-        Self { need: Need::Optional, ..self }
+    fn needed_for(self, need: Need) -> Self {
+        Self { need, ..self }
     }
 
     /// Causes of many lines, as the verifier's, begin with the one that tells.
@@ -118,39 +132,69 @@ impl Probe {
 }
 
 impl Report {
-    /// What is possible.
+    /// The mode: what is wanted, or the best that is possible. `None` if it is not possible.
     #[must_use]
-    pub fn mode(&self) -> Mode {
-        let fits = |probe: &Probe| probe.need == Need::Optional || probe.answer == Answer::Yes;
-        if self.probes.iter().all(fits) { Mode::Lsm } else { Mode::None }
+    pub fn mode(&self) -> Option<Mode> {
+        let fits = |mode: &Mode| self.obstacles(*mode).next().is_none();
+        match self.wanted {
+            Some(wanted) => Some(wanted).filter(fits),
+            None => [Mode::Lsm, Mode::Observe, Mode::Syscall].into_iter().find(fits),
+        }
     }
 
-    /// Why the full mode is not possible: every required probe that failed. `None` where it is possible.
+    /// Every probe that failed of what a mode needs. What is not tried, as something before is missing, stands in its way too.
+    fn obstacles(&self, mode: Mode) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().filter(move |probe| probe.need.is_of(mode) && probe.answer != Answer::Yes)
+    }
+
+    /// Why the mode is not the full one. `None` where it is.
     #[must_use]
     pub fn why(&self) -> Option<String> {
-        if self.mode() == Mode::Lsm {
+        if self.mode() == Some(Mode::Lsm) {
             return None;
+        }
+        if let Some(wanted) = self.wanted.filter(|wanted| self.mode() == Some(*wanted)) {
+            return Some(format!("the configuration asks for mode {}", wanted.name()));
         }
         let reasons = self.failed().map(|probe| format!("{}: {}", probe.name, probe.headline()));
         Some(reasons.collect::<Vec<_>>().join("; "))
     }
 
-    /// The paragraph to refuse with, where the full mode is not possible.
+    /// The mode, or the paragraph to refuse with where none is possible.
+    ///
+    /// # Errors
+    /// If none is possible.
+    pub fn require_mode(&self) -> Result<Mode, Refusal> {
+        let exit_code = self.exit_code();
+        let refusal = || Refusal {
+            kernel: self.kernel.clone(),
+            why: self.why().unwrap_or_default(),
+            remedies: self.remedies(),
+            exit_code,
+        };
+        self.mode().ok_or_else(refusal)
+    }
+
+    /// Whether the first check found root.
+    fn require_root(&self) -> Result<(), Refusal> {
+        let is_root = self.failed().all(|probe| probe.name != probes::ROOT);
+        if is_root { Ok(()) } else { self.require_mode().map(|_| ()) }
+    }
+
+    /// What to do about all that stands in the way of the full mode.
     #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        let why = self.why()?;
+    pub fn remedies(&self) -> String {
         let mut remedies: Vec<&str> = self.failed().filter_map(|probe| probe.remedy.as_deref()).collect();
         remedies.dedup();
-        let exit_code = self.exit_code();
-        Some(Refusal { kernel: self.kernel.clone(), why, remedies: remedies.join("; "), exit_code })
+        remedies.join("; ")
     }
 
     /// The status that `doctor` ends with.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self.mode() {
-            Mode::Lsm => ExitCode::Success,
-            Mode::None => match self.failed().next() {
+            Some(_) => ExitCode::Success,
+            None => match self.failed().next() {
                 Some(probe) if probe.name == probes::ROOT => ExitCode::NotRoot,
                 _ => ExitCode::UnfitHost,
             },
@@ -170,19 +214,21 @@ impl Report {
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {
-            mode: Mode,
+            mode: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             why: Option<String>,
             kernel: &'a str,
             probes: &'a [Probe],
             absent_hooks: &'a [&'static str],
         }
-        let Self { kernel, probes, absent_hooks } = self;
-        serde_json::to_string_pretty(&Shown { mode: self.mode(), why: self.why(), kernel, probes, absent_hooks })
+        let Self { kernel, probes, absent_hooks, .. } = self;
+        let mode = self.mode().map_or("none", Mode::name);
+        serde_json::to_string_pretty(&Shown { mode, why: self.why(), kernel, probes, absent_hooks })
     }
 
+    /// What is missing for the mode wanted, or for the full one.
     fn failed(&self) -> impl Iterator<Item = &Probe> {
-        self.probes.iter().filter(|probe| probe.need == Need::Required && probe.answer == Answer::No)
+        self.obstacles(self.wanted.unwrap_or(Mode::Lsm)).filter(|probe| probe.answer == Answer::No)
     }
 }
 
@@ -194,8 +240,8 @@ impl fmt::Display for Report {
         for probe in &self.probes {
             let answer = match (probe.answer, probe.need) {
                 (Answer::Yes, _) => "yes",
-                (Answer::No, Need::Required) => "NO",
                 (Answer::No, Need::Optional) => "no",
+                (Answer::No, _) => "NO",
                 (Answer::NotTried, _) => "-",
             };
             let mut row = format!("{answer:<4} {:<width$}  ", probe.name);
@@ -210,10 +256,14 @@ impl fmt::Display for Report {
                 writeln!(out, "{:indent$}-> {remedy}", "")?;
             }
         }
-        match self.why() {
-            None => write!(out, "\nmode lsm: rules are decided in the kernel's security hooks"),
-            Some(why) => write!(out, "\nno mode is possible: {why}"),
+        let why = self.why().unwrap_or_default();
+        let Some(mode) = self.mode() else { return write!(out, "\nno mode is possible: {why}") };
+        write!(out, "\nmode {}: {}", mode.name(), mode.meaning())?;
+        if mode == Mode::Lsm {
+            return Ok(());
         }
+        write!(out, "\nnot mode lsm, because {why}")?;
+        if self.wanted.is_none() { write!(out, "\nto get there: {}", self.remedies()) } else { Ok(()) }
     }
 }
 
@@ -222,7 +272,7 @@ mod tests {
     use super::*;
 
     fn report(probes: Vec<Probe>) -> Report {
-        Report { kernel: "Linux 6.12 x86_64".to_owned(), probes, absent_hooks: Vec::new() }
+        Report { kernel: "Linux 6.12 x86_64".to_owned(), wanted: None, probes, absent_hooks: Vec::new() }
     }
 
     fn old_kernel() -> Report {
@@ -231,14 +281,17 @@ mod tests {
             Probe::no("task storage", "the kernel has no such map type", "boot a newer kernel"),
             Probe::no("bpf_loop", "the kernel has no such helper", "boot a newer kernel"),
             Probe::not_tried("LSM program", "maps are missing"),
-            Probe::no("bpffs", "not mounted", "mount it").optional(),
+            Probe::no("bpffs", "not mounted", "mount it").needed_for(Need::Optional),
         ])
     }
 
     #[test]
     fn a_fit_host() {
-        let fit = report(vec![Probe::yes(probes::ROOT, ""), Probe::no("bpffs", "not mounted", "mount it").optional()]);
-        assert_eq!((fit.mode(), fit.why(), fit.refusal()), (Mode::Lsm, None, None));
+        let fit = report(vec![
+            Probe::yes(probes::ROOT, ""),
+            Probe::no("bpffs", "not mounted", "mount it").needed_for(Need::Optional),
+        ]);
+        assert_eq!((fit.mode(), fit.why(), fit.require_mode()), (Some(Mode::Lsm), None, Ok(Mode::Lsm)));
         assert_eq!(fit.exit_code(), ExitCode::Success);
         let json: serde_json::Value = serde_json::from_str(&fit.to_json().unwrap()).unwrap();
         assert_eq!(json["mode"], "lsm");
@@ -250,8 +303,8 @@ mod tests {
     #[test]
     fn an_unfit_host_is_told_what_is_missing_and_what_to_do() {
         let report = old_kernel();
-        assert_eq!((report.mode(), report.exit_code()), (Mode::None, ExitCode::UnfitHost));
-        let refusal = report.refusal().unwrap();
+        assert_eq!((report.mode(), report.exit_code()), (None, ExitCode::UnfitHost));
+        let refusal = report.require_mode().unwrap_err();
         assert_eq!(
             refusal.to_string(),
             "cannot audit on this host (Linux 6.12 x86_64): task storage: the kernel has no such map type; \
@@ -284,10 +337,43 @@ no mode is possible: task storage: the kernel has no such map type; bpf_loop: th
     }
 
     #[test]
+    fn the_best_mode_that_is_possible() {
+        let probes = |lsm, fexit, fentry, raw| {
+            let probe = |name, need, yes| {
+                let probe = if yes { Probe::yes(name, "") } else { Probe::no(name, "refused", format!("mend {name}")) };
+                probe.needed_for(need)
+            };
+            vec![
+                Probe::yes(probes::ROOT, ""),
+                probe("LSM program", Need::Lsm, lsm),
+                probe("fexit program", Need::Tracing, fexit),
+                probe("fentry program", Need::Observe, fentry),
+                probe("raw tracepoint", Need::Syscall, raw),
+            ]
+        };
+        let mode = |lsm, fexit, fentry, raw| report(probes(lsm, fexit, fentry, raw)).mode();
+        assert_eq!(mode(true, true, true, true), Some(Mode::Lsm));
+        assert_eq!(mode(false, true, true, true), Some(Mode::Observe));
+        assert_eq!(mode(false, true, false, true), Some(Mode::Syscall));
+        assert_eq!(mode(true, false, true, true), Some(Mode::Syscall));
+        assert_eq!(mode(false, false, false, false), None);
+
+        let observe = report(probes(false, true, true, true));
+        assert_eq!(observe.exit_code(), ExitCode::Success);
+        let text = observe.to_string();
+        assert!(text.contains("\nmode observe: "), "{text}");
+        assert!(text.ends_with("not mode lsm, because LSM program: refused\nto get there: mend LSM program"), "{text}");
+
+        let wanted = Report { wanted: Some(Mode::Lsm), ..observe };
+        assert_eq!(wanted.mode(), None);
+        assert!(wanted.require_mode().unwrap_err().to_string().contains("LSM program: refused"));
+    }
+
+    #[test]
     fn not_root_has_its_own_status() {
         let report =
             report(vec![Probe::no(probes::ROOT, "uid 1000", "run it as root"), Probe::not_tried("maps", "not root")]);
-        assert_eq!(report.refusal().unwrap().exit_code(), ExitCode::NotRoot);
+        assert_eq!(report.require_mode().unwrap_err().exit_code(), ExitCode::NotRoot);
     }
 
     #[test]

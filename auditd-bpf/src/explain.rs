@@ -13,6 +13,7 @@ use tables::{Objects, Treatment};
 
 use crate::check::Checked;
 use crate::exit_code::ExitCode;
+use crate::mode::{self, Mode, Shortfall};
 
 /// What must be known of a kernel to tell what it cannot do.
 pub trait KernelFacts {
@@ -198,10 +199,13 @@ struct Explanation<'a> {
     never_matches: BTreeSet<&'static str>,
     /// `null` where the kernel's types could not be read.
     kernel_lacks: Option<Lacking>,
+    mode: Mode,
+    /// What the mode leaves out of it; `null` for nothing.
+    mode_lacks: Option<Shortfall>,
 }
 
 impl<'a> Explanation<'a> {
-    fn of(planned: &'a PlannedRule, kernel: Option<&dyn KernelFacts>) -> Self {
+    fn of(planned: &'a PlannedRule, mode: Mode, kernel: Option<&dyn KernelFacts>) -> Self {
         let origin = &planned.rule.origin;
         Self {
             file: origin.file.as_ref().map(|file| file.display().to_string()),
@@ -215,6 +219,8 @@ impl<'a> Explanation<'a> {
             could_deny: Refusable::of(&planned.rule),
             never_matches: without_file(planned),
             kernel_lacks: kernel.map(|kernel| Lacking::of(planned, kernel)),
+            mode,
+            mode_lacks: mode::shortfall(planned, mode),
         }
     }
 
@@ -238,6 +244,9 @@ impl<'a> Explanation<'a> {
         if let Some(lacking) = &self.kernel_lacks {
             row(&mut out, "this kernel", lacking.to_string().split(' '))?;
         }
+        if let Some(shortfall) = &self.mode_lacks {
+            row(&mut out, &format!("mode {}", self.mode.name()), shortfall.to_string().split(' '))?;
+        }
         Ok(out)
     }
 }
@@ -258,6 +267,7 @@ pub enum Format {
 pub fn run(
     paths: &[PathBuf],
     format: Format,
+    mode: Mode,
     host: &dyn Host,
     kernel: Option<&dyn KernelFacts>,
     out: &mut dyn Write,
@@ -266,7 +276,7 @@ pub fn run(
     let mut checked = Checked::read(paths, host);
     let (planned, refused) = plan_what_can_be(&checked.ruleset);
     checked.diagnostics.extend(refused);
-    let explanations = planned.iter().map(|planned| Explanation::of(planned, kernel));
+    let explanations = planned.iter().map(|planned| Explanation::of(planned, mode, kernel));
     match format {
         Format::Text => print(explanations, out)?,
         Format::Json => {
@@ -388,12 +398,22 @@ mod tests {
     }
 
     fn explain_as(format: Format, text: &str, lacking: &'static [&'static str]) -> (ExitCode, String, String) {
+        explain_in(Mode::Lsm, format, text, lacking)
+    }
+
+    fn explain_in(
+        mode: Mode,
+        format: Format,
+        text: &str,
+        lacking: &'static [&'static str],
+    ) -> (ExitCode, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.rules");
         fs::write(&file, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let kernel = KernelWithout(lacking);
-        let status = run(std::slice::from_ref(&file), format, &NoHost, Some(&kernel), &mut out, &mut err).unwrap();
+        let status =
+            run(std::slice::from_ref(&file), format, mode, &NoHost, Some(&kernel), &mut out, &mut err).unwrap();
         let shown = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&file.display().to_string(), "R");
         (status, shown(out), shown(err))
     }
@@ -436,6 +456,17 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
         assert!(out.contains("this kernel   cannot see the object of chmod: it has no path_chmod\n"), "{out}");
         let (_, out, _) = explain("-a always,exit -F arch=b64 -S ftruncate -F path=/a", &["file_truncate"]);
         assert!(out.contains("this kernel   has no file_truncate, and other hooks for the same calls\n"), "{out}");
+    }
+
+    #[test]
+    fn what_the_mode_leaves_out() {
+        let rules = "-a always,exit -F arch=b64 -S unlink -F path=/a\n-a always,exit -F arch=b64 -S setuid\n";
+        let (_, out, _) = explain_in(Mode::Syscall, Format::Text, rules, &[]);
+        assert!(out.contains("    mode syscall  does not see the files of any of its calls\n"), "{out}");
+        assert_eq!(out.matches("mode syscall").count(), 1, "{out}");
+        let (_, out, _) = explain_in(Mode::Observe, Format::Json, rules, &[]);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&json[0]["mode"], &json[0]["mode_lacks"]), (&"observe".into(), &serde_json::Value::Null));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | users, groups and paths of this machine, for rules | [`host_facts`] |
 //! | names for the numbers in records | [`names`] |
 //! | can this host do it, and if not, why | [`doctor`] |
+//! | where rules are decided, and what that leaves out | [`mode`] |
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
@@ -36,6 +37,7 @@ pub mod host_facts;
 pub mod identity;
 pub mod kernel;
 mod logging;
+pub mod mode;
 pub mod mounts;
 pub mod names;
 pub mod rule_files;

@@ -38,6 +38,11 @@ enum Mode {
         /// Only cases with one of these in their name
         only: Vec<String>,
     },
+    /// Run the cases about rules on a kernel booted without bpf among its security modules
+    Observe {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
     /// Compare events with those of the kernel's own audit: needs auditd, auditctl and a kernel booted with audit=1
     Compliance {
         /// Only cases with one of these in their name
@@ -51,10 +56,11 @@ fn main() -> ExitCode {
     match Cli::parse().mode {
         Mode::Run { only } => harness::run(cases::SUPPORTED, &only),
         Mode::Refused { only } => harness::run(cases::REFUSED, &only),
+        Mode::Observe { only } => harness::run(cases::OBSERVED, &only),
         Mode::Compliance { only } => compliance::run(&only),
         Mode::List => {
             compliance::list();
-            harness::list(&[cases::SUPPORTED, cases::REFUSED])
+            harness::list(&[cases::SUPPORTED, cases::OBSERVED, cases::REFUSED])
         }
     }
 }

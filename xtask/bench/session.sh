@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures in a guest: sets up what is measured, lets it settle, runs the workload beside it. Prints `name value` lines.
-# usage: session.sh bare|auditd-bpf|kernel-audit EVENTS
+# usage: session.sh bare|auditd-bpf|kernel-audit EVENTS none|stig|NUMBER
 here=$(dirname "$0")
 log_dir=/scratch/log
 rules=/etc/audit/bench.rules
@@ -28,8 +28,37 @@ prepare() {
         : >"/usr/bin/$program"
         chmod 755 "/usr/bin/$program"
     done
-    cp "$here/stig-like.rules" "$rules"
+    case $set in
+    none) : >"$rules" ;;
+    stig) cp "$here/stig-like.rules" "$rules" ;;
+    *) more_rules "$set" >"$rules" ;;
+    esac
     chmod 640 "$rules"
+    # What tar reads.
+    for dir in 1 2 3 4 5 6 7 8; do
+        mkdir -p "/srv/bench/tree/$dir"
+        for file in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            cat "$here/stig-like.rules" "$here/session.sh" >"/srv/bench/tree/$dir/$file.c"
+        done
+    done
+}
+
+# The first rules, and others of the kinds that hardening guides consist of, up to a number.
+more_rules() {
+    mkdir -p /etc/watched
+    cat "$here/stig-like.rules"
+    awk -v first="$(grep -c '^-' "$here/stig-like.rules")" -v total="$1" 'BEGIN {
+        for (n = first; n < total; n++) {
+            arch = n % 2 ? "b32" : "b64"
+            if (n % 4 == 0) print "-w /etc/watched/" n ".conf -p wa -k watched"
+            if (n % 4 == 1) print "-a always,exit -F arch=" arch " -S open,creat,truncate,ftruncate,openat -F exit=-EACCES" \
+                " -F auid>=" 2000 + n " -F auid!=unset -F key=access"
+            if (n % 4 == 2) print "-a always,exit -F path=/etc/watched/tool" n " -F perm=x -F auid>=1000 -F auid!=unset" \
+                " -F key=privileged"
+            if (n % 4 == 3) print "-a always,exit -F arch=" arch " -S chmod,fchmod,fchmodat,chown -F auid=" 2000 + n \
+                " -F key=perm_mod"
+        }
+    }'
 }
 
 start_auditd_bpf() {
@@ -93,7 +122,13 @@ resident() {
     awk '$1 == "VmRSS:" { print "resident_kib", $2 }' "/proc/$daemon/status"
 }
 
-kind=$1 events=$2
+# Bytes of the daemon's maps, as the kernel counts them.
+tables() {
+    cat /proc/$daemon/fdinfo/* | awk '$1 == "map_type:" { map = 1 } $1 == "prog_type:" { map = 0 }
+        $1 == "memlock:" && map { bytes += $2; map = 0 } END { print "table_bytes", bytes + 0 }'
+}
+
+kind=$1 events=$2 set=$3
 prepare
 case $kind in
 bare) ;;
@@ -102,8 +137,13 @@ kernel-audit) start_kernel_audit ;;
 *) die "no such kind: $kind" ;;
 esac
 sleep $SETTLE_SECONDS
-workload unmatched /srv/bench/unwatched /usr/bin/busybox true || die "the workload failed"
+workload unmatched /srv/bench/unwatched /usr/bin/busybox true /srv/bench/tree || die "the workload failed"
 if [ "$kind" = bare ]; then
+    exit 0
+fi
+[ "$kind" = kernel-audit ] || tables
+if [ "$set" = none ]; then
+    resident
     exit 0
 fi
 workload matched --log "$log" /etc/passwd "$events" $FLUSH_SECONDS || die "the workload failed"

@@ -186,6 +186,8 @@ fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 pub enum Suite {
     /// Cases of the daemon.
     Run,
+    /// Cases about rules, with bpf not among the kernel's security modules.
+    Observe,
     /// Cases of a kernel that must be refused.
     Refused,
     /// The same acts under the kernel's own audit, compared.
@@ -197,6 +199,7 @@ impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
+            Self::Observe => "observe",
             Self::Refused => "refused",
             Self::Compliance => "compliance",
         }
@@ -215,8 +218,11 @@ pub struct Job<'v> {
 impl<'v> Job<'v> {
     /// All for a kernel.
     fn all(version: &'v str) -> Vec<Self> {
-        let suites: &[_] =
-            if version.starts_with(REFUSED) { &[Suite::Refused] } else { &[Suite::Run, Suite::Compliance] };
+        let suites: &[_] = if version.starts_with(REFUSED) {
+            &[Suite::Refused]
+        } else {
+            &[Suite::Run, Suite::Observe, Suite::Compliance]
+        };
         suites.iter().map(|suite| Self { version, suite: *suite }).collect()
     }
 }
@@ -276,6 +282,9 @@ impl<'w> GuestTests<'w> {
             // Those of an earlier run must not pass for this one's.
             let _ = fs::remove_file(&results);
             guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, version));
+        }
+        if let Suite::Observe = job.suite {
+            guest = guest.lsm("lockdown,landlock,yama");
         }
         let command = ["guest-tests", job.suite.name()];
         let mut cases = Lines::new(version);

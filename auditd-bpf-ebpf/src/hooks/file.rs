@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Call, Moment},
-    kernel::{self, Object, Probed, Typed, field, member},
+    kernel::{self, Memory, Object, Probed, Typed, field, member},
     record::{self, Met},
     task,
 };
@@ -43,6 +43,26 @@ fn met(call: &Call, hook: u32, access: u32, moment: Moment, path: Object, is_new
     };
     let created = Met::Below { role: name_type::CREATE, dentry };
     record::objects_of::<Typed, 2>(call, hook, access, moment, [parent, created]);
+}
+
+/// The same when the open has returned, where no hook can be had.
+#[inline(always)]
+pub fn opened(file: u64) {
+    let file = file as Object;
+    let access = record::open_access(Probed::load(file, &kernel::FILE_F_FLAGS));
+    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
+    let Some(call) = Call::current_open(hook, access, moment) else { return };
+    let path = member(file, &kernel::FILE_F_PATH);
+    let (dentry, mount): (Object, Object) =
+        (Probed::load(path, &kernel::PATH_DENTRY), Probed::load(path, &kernel::PATH_MNT));
+    let is_new = Probed::load::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED != 0;
+    let (parent, object) = if is_new {
+        let parent = Probed::load(dentry, &kernel::DENTRY_D_PARENT);
+        (Met::Whole { role: name_type::PARENT, dentry: parent, mount }, Met::Below { role: name_type::CREATE, dentry })
+    } else {
+        (Met::Nothing, Met::Whole { role: name_type::NORMAL, dentry, mount })
+    };
+    record::objects_of::<Probed, 2>(&call, hook, access, moment, [parent, object]);
 }
 
 /// The same at the end of `may_open` (`fs/namei.c`), which sees opens that are let through and opens that are refused: one

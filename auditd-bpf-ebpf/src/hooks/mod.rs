@@ -1,7 +1,7 @@
 //! One program per hook, called `<kind>_<hook>`; each names the objects it is shown.
 
 mod exec;
-mod file;
+pub mod file;
 mod inode;
 mod mount;
 mod parts;

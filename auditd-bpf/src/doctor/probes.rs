@@ -10,16 +10,22 @@ use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
 
-use super::{Answer, Probe, Refusal, Report};
+use super::{Answer, Need, Probe, Refusal, Report};
 use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
 use crate::kernel::preemption::preempts;
+use crate::mode::Mode;
 
 /// The first probe: a failure has an exit status of its own.
 pub(super) const ROOT: &str = "root";
 const LSM_PROGRAM: &str = "LSM program";
 const RESULT_PROGRAM: &str = "fexit program";
+const TRACED_PROGRAM: &str = "fentry program";
+const ALL_CALLS_PROGRAM: &str = "raw tracepoint";
+
+/// The hook whose programs are tried.
+const FIRST_HOOK: &str = "file_open";
 
 /// Large enough to be granted; the daemon's own is made when the rules are loaded.
 const PROBE_RING_BYTES: u32 = 256 << 10;
@@ -37,29 +43,33 @@ macro_rules! list_paths {
 /// The fields that the kernel side reads.
 const FIELDS: &[&str] = kernel_fields!(list_paths);
 
-/// Tries everything. As root this loads programs, for a moment, and attaches none.
+/// Tries everything, or what the mode that is wanted needs. As root this loads programs, for a moment, and attaches none.
 #[must_use]
-pub fn probe() -> Report {
+pub fn probe(wanted: Option<Mode>) -> Report {
     let types = KernelTypes::read(Path::new(KERNEL_BTF));
     let mut probes = vec![root(nix::unistd::geteuid().as_raw())];
     match &types {
-        Ok(types) => probes.extend([Probe::yes("kernel types", KERNEL_BTF), fields(types), lsm_in_kernel(types)]),
+        Ok(types) => probes.extend([
+            Probe::yes("kernel types", KERNEL_BTF),
+            fields(types),
+            lsm_in_kernel(types).needed_for(Need::Lsm),
+        ]),
         Err(error) => {
             let remedy = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as the distributions' current ones are";
             probes.push(Probe::no("kernel types", error.to_string(), remedy));
         }
     }
-    probes.push(lsm_list(read_security("lsm")));
+    probes.push(lsm_list(read_security("lsm")).needed_for(Need::Lsm));
     let lockdown = lockdown(read_security("lockdown"));
     let locked_down = lockdown.answer == Answer::No;
     probes.push(lockdown);
-    probes.extend(if nix::unistd::geteuid().is_root() { programs(locked_down) } else { no_programs() });
+    probes.extend(if nix::unistd::geteuid().is_root() { programs(locked_down, wanted) } else { no_programs() });
     probes.push(bpffs());
     let absent_hooks = types.as_ref().map(absent_hooks).unwrap_or_default();
     if types.is_ok() {
         probes.push(hooks(&absent_hooks));
     }
-    Report { kernel: kernel_name(), probes, absent_hooks }
+    Report { kernel: kernel_name(), wanted, probes, absent_hooks }
 }
 
 /// The one check that comes before anything is read.
@@ -68,7 +78,16 @@ pub fn probe() -> Report {
 /// If this is not root.
 pub fn require_root() -> Result<(), Refusal> {
     let probes = vec![root(nix::unistd::geteuid().as_raw())];
-    Report { kernel: kernel_name(), probes, absent_hooks: Vec::new() }.refusal().map_or(Ok(()), Err)
+    Report { kernel: kernel_name(), wanted: Some(Mode::Syscall), probes, absent_hooks: Vec::new() }.require_root()
+}
+
+/// The mode as far as it can be told without trying: by the list of security modules.
+#[must_use]
+pub fn likely_mode() -> Mode {
+    match lsm_list(read_security("lsm")).answer {
+        Answer::No if Path::new(SECURITY_FS).join("lsm").exists() => Mode::Observe,
+        _ => Mode::Lsm,
+    }
 }
 
 fn root(uid: u32) -> Probe {
@@ -130,16 +149,27 @@ const MAP_TYPES: [(&str, MapType, &str); 2] =
     [("ring buffer", MapType::RingBuf, "5.8"), ("task storage", MapType::TaskStorage, "5.11")];
 const HELPERS: [(&str, BpfHelper, &str); 2] =
     [("bpf_task_pt_regs", BpfHelper::BPF_FUNC_task_pt_regs, "5.15"), ("bpf_loop", BpfHelper::BPF_FUNC_loop, "5.17")];
-const OBJECT: [&str; 3] = ["maps", LSM_PROGRAM, RESULT_PROGRAM];
+const OBJECT: [(&str, Need); 5] = [
+    ("maps", Need::Required),
+    (LSM_PROGRAM, Need::Lsm),
+    (RESULT_PROGRAM, Need::Tracing),
+    (TRACED_PROGRAM, Need::Observe),
+    (ALL_CALLS_PROGRAM, Need::Syscall),
+];
 
 /// What only root may try, where this is not root.
 fn no_programs() -> Vec<Probe> {
-    let names = MAP_TYPES.iter().map(|map| map.0).chain(HELPERS.iter().map(|helper| helper.0)).chain(OBJECT);
-    names.map(|name| Probe::not_tried(name, "only root may")).collect()
+    let names = MAP_TYPES.iter().map(|map| map.0).chain(HELPERS.iter().map(|helper| helper.0));
+    let first = names.map(|name| Probe::not_tried(name, "only root may"));
+    first.chain(object_not_tried("only root may")).collect()
+}
+
+fn object_not_tried(because: &str) -> impl Iterator<Item = Probe> {
+    OBJECT.into_iter().map(move |(name, need)| Probe::not_tried(name, because).needed_for(need))
 }
 
 /// What only root may try.
-fn programs(locked_down: bool) -> Vec<Probe> {
+fn programs(locked_down: bool, wanted: Option<Mode>) -> Vec<Probe> {
     let maps = MAP_TYPES.map(|(name, kind, since)| map_type(name, kind, since));
     let helpers = HELPERS.map(|(name, helper, since)| helper_function(name, helper, since));
     let mut probes: Vec<Probe> = maps.into_iter().chain(helpers).collect();
@@ -147,8 +177,8 @@ fn programs(locked_down: bool) -> Vec<Probe> {
     let missing =
         probes.iter().find(|probe| probe.answer == Answer::No).map(|probe| format!("{} is missing", probe.name));
     match missing.or_else(|| locked_down.then(|| "lockdown forbids it".to_owned())) {
-        Some(because) => probes.extend(OBJECT.map(|name| Probe::not_tried(name, &because))),
-        None => probes.extend(object()),
+        Some(because) => probes.extend(object_not_tried(&because)),
+        None => probes.extend(object(wanted)),
     }
     probes
 }
@@ -170,22 +200,42 @@ fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe 
     }
 }
 
-/// Creates the daemon's own maps, and loads one program of either kind.
-fn object() -> Vec<Probe> {
-    let settings = Settings { daemon_pid: std::process::id(), name_seed: 0, ring_bytes: PROBE_RING_BYTES };
-    let mut object = match Object::load(settings) {
+/// Creates the daemon's own maps, and loads one program of each kind.
+fn object(wanted: Option<Mode>) -> Vec<Probe> {
+    let load = |mode| {
+        let settings = Settings { daemon_pid: std::process::id(), name_seed: 0, ring_bytes: PROBE_RING_BYTES, mode };
+        Object::load(settings)
+    };
+    let mut object = match load(Mode::Lsm) {
         Ok(object) => object,
         Err(error) => {
-            let maps = Probe::no("maps", with_causes(&error), SANDBOX);
-            let others = [LSM_PROGRAM, RESULT_PROGRAM].map(|name| Probe::not_tried(name, "maps are missing"));
-            return [maps].into_iter().chain(others).collect();
+            let others = object_not_tried("maps are missing").skip(1);
+            return [Probe::no("maps", with_causes(&error), SANDBOX)].into_iter().chain(others).collect();
         }
     };
-    let lsm = program(LSM_PROGRAM, object.try_lsm("file_open"), SANDBOX);
     let tracing =
         "boot a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y, outside of sandboxes that filter bpf";
-    let fexit = program(RESULT_PROGRAM, object.try_fexit("__x64_sys_openat"), tracing);
-    vec![Probe::yes("maps", ""), lsm, fexit, call_ends(preempts(&mut object))]
+    let mut try_program =
+        |name, need: Need, remedy: &str, load: &mut dyn FnMut(&mut Object) -> Result<(), ObjectError>| {
+            let probe = match wanted {
+                Some(mode) if !need.is_of(mode) => {
+                    Probe::not_tried(name, &format!("the configuration asks for mode {}", mode.name()))
+                }
+                _ => program(name, load(&mut object), remedy),
+            };
+            probe.needed_for(need)
+        };
+    let lsm = try_program(LSM_PROGRAM, Need::Lsm, SANDBOX, &mut |object| object.try_lsm(FIRST_HOOK));
+    let result =
+        try_program(RESULT_PROGRAM, Need::Tracing, tracing, &mut |object| object.try_fexit("__x64_sys_openat"));
+    let raw = try_program(ALL_CALLS_PROGRAM, Need::Syscall, SANDBOX, &mut Object::try_all_calls);
+    // Tried where it matters.
+    let traced = if lsm.answer == Answer::Yes && likely_mode() == Mode::Lsm && wanted.is_none() {
+        Probe::not_tried(TRACED_PROGRAM, "LSM programs serve").needed_for(Need::Observe)
+    } else {
+        try_program(TRACED_PROGRAM, Need::Observe, tracing, &mut |_| load(Mode::Observe)?.try_traced(FIRST_HOOK))
+    };
+    vec![Probe::yes("maps", ""), lsm, result, traced, raw, call_ends(preempts(&mut object))]
 }
 
 /// Where the ends of system calls will be seen, unless the configuration says otherwise.
@@ -199,7 +249,7 @@ fn call_ends(preempts: Result<bool, ObjectError>) -> Probe {
         }
         Err(error) => Probe::no("call ends", error.to_string(), SANDBOX),
     };
-    probe.optional()
+    probe.needed_for(Need::Optional)
 }
 
 fn program(name: &'static str, loaded: Result<(), ObjectError>, remedy: &str) -> Probe {
@@ -220,7 +270,7 @@ fn bpffs() -> Probe {
         let remedy = format!("mount -t bpf bpf {BPF_FS}");
         Probe::no("bpffs", format!("not mounted on {BPF_FS}: nothing can outlive the daemon"), remedy)
     };
-    found.optional()
+    found.needed_for(Need::Optional)
 }
 
 impl KernelFacts for KernelTypes {
@@ -237,10 +287,10 @@ fn absent_hooks(types: &KernelTypes) -> Vec<&'static str> {
 fn hooks(absent: &[&str]) -> Probe {
     let found = format!("{} of {}", HOOKS.len() - absent.len(), HOOKS.len());
     if absent.is_empty() {
-        return Probe::yes("hooks", found).optional();
+        return Probe::yes("hooks", found).needed_for(Need::Optional);
     }
     let remedy = "nothing, unless `auditd-bpf explain` names a rule that needs one of them: then boot a newer kernel";
-    Probe::no("hooks", format!("{found}; not in this kernel: {}", absent.join(", ")), remedy).optional()
+    Probe::no("hooks", format!("{found}; not in this kernel: {}", absent.join(", ")), remedy).needed_for(Need::Optional)
 }
 
 fn kernel_name() -> String {
@@ -293,7 +343,7 @@ mod tests {
     #[test]
     fn without_root_nothing_is_loaded() {
         let probes = no_programs();
-        assert_eq!(probes.len(), 7);
+        assert_eq!(probes.len(), 9);
         assert!(probes.iter().all(|probe| probe.answer == Answer::NotTried));
         assert_eq!(root(1000).detail, "running as uid 1000");
     }

@@ -10,12 +10,13 @@ use rules::{Plan, plan};
 use tables::{Arch, syscalls};
 
 use super::btf::KernelTypes;
-use super::object::{Attached, Object, ObjectError, Settings};
+use super::object::{Attached, Object, ObjectError, Settings, caller};
 use super::preemption::preempts;
 use super::symbols::Symbols;
 use super::tables::{Tables, TablesError};
 use super::unpreempted::unpreempted;
 use crate::identity::Identities;
+use crate::mode::Mode;
 
 /// What every 32-bit call goes through (`arch/x86/entry/syscall_32.c`). Attaching there costs every 32-bit call a little and
 /// saves an attachment, some hundredths of a second, for each that a rule names.
@@ -46,6 +47,8 @@ pub enum EngineError {
 enum Place {
     /// An LSM hook.
     Lsm(&'static str),
+    /// The function that calls one.
+    Caller(&'static str),
     /// A traced function that is treated as a hook.
     Function(&'static str),
     /// One that serves for two hooks, `file_open` and `may_open`.
@@ -60,6 +63,8 @@ enum Place {
     OperationStart(String),
     /// Its end.
     OperationEnd(String),
+    /// What calls opened, in the place of hooks: before the end of every system call.
+    Opened,
     /// The end of every system call.
     AllCalls,
 }
@@ -91,6 +96,7 @@ pub struct Engine {
     object: Object,
     tables: Tables,
     links: HashMap<Place, Attached>,
+    mode: Mode,
     call_ends: CallEnds,
     symbols: Symbols,
     /// When rules came, until the engine [rests](Engine::rest).
@@ -115,6 +121,7 @@ impl Engine {
     pub fn load(settings: Settings, call_ends: Option<CallEnds>) -> Result<Self, EngineError> {
         let mut object = Object::load(settings)?;
         let call_ends = match call_ends {
+            _ if settings.mode == Mode::Syscall => CallEnds::AllCalls,
             Some(chosen) => chosen,
             None if preempts(&mut object)? => CallEnds::AllCalls,
             None => CallEnds::PerCall,
@@ -127,6 +134,7 @@ impl Engine {
             object,
             tables,
             links: HashMap::new(),
+            mode: settings.mode,
             call_ends,
             symbols: Symbols::default(),
             applied: None,
@@ -256,6 +264,10 @@ impl Engine {
     }
 
     fn places(&self, plan: &Plan) -> Places {
+        if self.mode == Mode::Syscall {
+            let both = [Place::Opened, Place::AllCalls].into_iter().filter(|_| !plan.syscalls.is_empty());
+            return (both.collect(), Vec::new());
+        }
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
         if self.call_ends == CallEnds::PerCall && !plan.opens_without_path() {
@@ -301,16 +313,18 @@ impl Engine {
     /// Where a hook is on this kernel; `None` where it has none of that name: then another hook of the same call serves.
     fn hook(&self, hook: &'static str) -> Option<Place> {
         let types = self.object.types();
-        if types.has_function(&format!("bpf_lsm_{hook}")) {
-            Some(Place::Lsm(hook))
-        } else {
-            types.has_function(hook).then_some(Place::Function(hook))
-        }
+        let place = match self.mode {
+            Mode::Lsm => types.has_function(&format!("bpf_lsm_{hook}")).then_some(Place::Lsm(hook)),
+            Mode::Observe => caller(types, hook).map(|_| Place::Caller(hook)),
+            Mode::Syscall => return None,
+        };
+        place.or_else(|| types.has_function(hook).then_some(Place::Function(hook)))
     }
 
     fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {
         match place {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
+            Place::Caller(hook) => self.object.attach_traced(hook),
             Place::Function(function) => self.attach_function(function),
             Place::Opens => self.object.attach_fexit(names::FEXIT_OPENS, MAY_OPEN),
             Place::Syscall(function) => self.object.attach_syscall(function),
@@ -318,6 +332,8 @@ impl Engine {
             Place::NoReturn(function) => self.object.attach_fentry(names::FENTRY_EXIT, function),
             Place::OperationStart(function) => self.object.attach_fentry(names::FENTRY_OPERATION, function),
             Place::OperationEnd(function) => self.object.attach_fexit(names::FEXIT_OPERATION, function),
+            Place::Opened => self.object.attach_raw_sys_exit(names::RAW_TP_OPENED),
+            Place::AllCalls if self.mode == Mode::Syscall => self.object.attach_raw_sys_exit(names::RAW_TP_SYS_EXIT),
             Place::AllCalls => self.object.attach_all_calls(),
         }
     }

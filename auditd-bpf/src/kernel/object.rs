@@ -9,14 +9,18 @@ use aya::{
     maps::{MapData, MapError, ProgramArray},
     programs::{
         FEntry, FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun,
-        TracePoint, links::FdLink,
+        TracePoint, links::FdLink, raw_trace_point::RawTracePointLink,
     },
 };
 
 use super::btf::{BtfError, KernelTypes};
 use super::left_out::times_left_out;
+use crate::mode::Mode;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
+
+/// Where names of sections of LSM programs (`lsm/file_open`) stand in it.
+const LSM_NAMES: &[usize] = &include!(concat!(env!("OUT_DIR"), "/lsm-names.in"));
 
 /// Where the kernel offers its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -33,6 +37,8 @@ pub struct Settings {
     pub name_seed: u64,
     /// Size of the ring buffer in bytes: a power of two, a multiple of the page size.
     pub ring_bytes: u32,
+    /// Where its programs will be attached.
+    pub mode: Mode,
 }
 
 /// Why the kernel side could not be loaded or attached.
@@ -128,7 +134,7 @@ macro_rules! attached {
             .map_err(refused(program, target))?;
         let fd = $handle.fd().and_then(own).map_err(refused(program, target))?;
         $handle.unload().map_err(refused(program, target))?;
-        Ok(Attached { _link: link, program: fd })
+        Ok(Attached { _link: Link::Fd { _link: link }, program: fd })
     }};
 }
 
@@ -138,7 +144,10 @@ impl Object {
     /// # Errors
     /// If the kernel has no type information, lacks a field, or refuses the maps.
     pub fn load(settings: Settings) -> Result<Self, ObjectError> {
-        Self::load_bytes(OBJECT, settings)
+        match settings.mode {
+            Mode::Observe => Self::load_bytes(&traced(OBJECT), settings),
+            Mode::Lsm | Mode::Syscall => Self::load_bytes(OBJECT, settings),
+        }
     }
 
     /// The same of another object: one that is put on trial.
@@ -185,6 +194,27 @@ impl Object {
         let program = format!("lsm_{hook}");
         let lsm: &mut Lsm = named(&mut self.ebpf, &program, hook)?;
         lsm.load(hook, loaded(&mut self.btf)?).map_err(refused(&program, hook))
+    }
+
+    /// Loads the program of a hook for the function that calls the hook, without attaching it: the host check.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn try_traced(&mut self, hook: &str) -> Result<(), ObjectError> {
+        let (program, function) = (format!("lsm_{hook}"), caller(&self.types, hook).unwrap_or_default());
+        let fentry: &mut FEntry = named(&mut self.ebpf, &program, &function)?;
+        fentry.load(&function, loaded(&mut self.btf)?).map_err(refused(&program, &function))
+    }
+
+    /// Loads the programs at the end of all calls without attaching them: the host check.
+    ///
+    /// # Errors
+    /// If the kernel refuses one.
+    pub fn try_all_calls(&mut self) -> Result<(), ObjectError> {
+        [names::RAW_TP_OPENED, names::RAW_TP_SYS_EXIT].into_iter().try_for_each(|program| {
+            let raw: &mut RawTracePoint = named(&mut self.ebpf, program, names::SYS_EXIT.1)?;
+            raw.load().map_err(refused(program, names::SYS_EXIT.1))
+        })
     }
 
     /// Loads the result program for a function without attaching it: the host check.
@@ -235,6 +265,32 @@ impl Object {
         attached!(self, TracePoint, names::TRACEPOINT_SYS_EXIT, name, |tracepoint| {
             tracepoint.load().and_then(|()| tracepoint.attach(category, name))
         })
+    }
+
+    /// Attaches a program to the raw tracepoint there. Programs run in the order in which they were attached.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_raw_sys_exit(&mut self, program: &str) -> Result<Attached, ObjectError> {
+        let target = names::SYS_EXIT.1;
+        let raw: &mut RawTracePoint = named(&mut self.ebpf, program, target)?;
+        let attach = |raw: &mut RawTracePoint| {
+            raw.load()?;
+            let id = raw.attach(target)?;
+            let link = raw.take_link(id)?;
+            let program = own(raw.fd()?)?;
+            Ok(Attached { _link: Link::RawTracePoint { _link: link }, program })
+        };
+        attach(raw).map_err(refused(program, target))
+    }
+
+    /// Attaches the program of a hook to the function that calls the hook.
+    ///
+    /// # Errors
+    /// If the kernel refuses it, or has no such function.
+    pub fn attach_traced(&mut self, hook: &str) -> Result<Attached, ObjectError> {
+        let function = caller(&self.types, hook).unwrap_or_default();
+        self.attach_fentry(&format!("lsm_{hook}"), &function)
     }
 
     /// Attaches a program to the start of a function, which may be one of many that it is attached to.
@@ -335,10 +391,37 @@ impl Object {
     }
 }
 
+/// The function that calls a hook, of the same arguments.
+pub fn caller(types: &KernelTypes, hook: &str) -> Option<String> {
+    // `security_bprm_check` for `bprm_check_security`, `security_settime64` for `settime`.
+    let short = hook.strip_suffix("_security").unwrap_or(hook);
+    let names = [format!("security_{hook}"), format!("security_{short}"), format!("security_{hook}64")];
+    names.into_iter().find(|name| types.has_function(name))
+}
+
+/// The object with its LSM programs as programs at the start of functions: of what kind a program is stands in the name of its
+/// section alone, and their arguments are the same. Names become no longer, and each stays its own.
+fn traced(object: &[u8]) -> Vec<u8> {
+    const FENTRY: &[u8] = b"fentry/";
+    let mut object = object.to_vec();
+    for start in LSM_NAMES {
+        if let Some(name) = object.get_mut(*start..*start + FENTRY.len()) {
+            name.copy_from_slice(FENTRY);
+        }
+    }
+    object
+}
+
 /// An attached program. Dropping it detaches.
 pub struct Attached {
-    _link: FdLink,
+    _link: Link,
     program: OwnedFd,
+}
+
+/// Keeps a program attached.
+enum Link {
+    Fd { _link: FdLink },
+    RawTracePoint { _link: RawTracePointLink },
 }
 
 impl Attached {

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +36,8 @@ enum Calls {
         program: PathBuf,
         /// Its argument
         argument: String,
+        /// A tree of files that it archives, as `tar`
+        tree: PathBuf,
     },
     /// Opens of a watched file for writing: nanoseconds for each, of this program and of all tasks
     Matched {
@@ -61,7 +64,10 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     fs::write("/proc/self/loginuid", AUID).context("cannot set the login uid")?;
     match cli.calls {
-        Calls::Unmatched { file, program, argument } => unmatched(&c_path(&file)?, &c_path(&program)?, &argument),
+        Calls::Unmatched { file, program, argument, tree } => {
+            unmatched(&file, &c_path(&program)?, &argument)?;
+            archive(&c_path(&program)?, &tree)
+        }
         Calls::Matched { file, events, settle_seconds, log } => {
             let settle = Duration::from_secs(settle_seconds);
             Matched { file: c_path(&file)?, events, settle, log: log.as_deref() }.measure()
@@ -73,7 +79,10 @@ fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).with_context(|| format!("{} holds a NUL", path.display()))
 }
 
-fn unmatched(file: &CStr, program: &CStr, argument: &str) -> Result<()> {
+fn unmatched(file: &Path, program: &CStr, argument: &str) -> Result<()> {
+    read_and_write(file)?;
+    let file = c_path(file)?;
+    let file = file.as_c_str();
     print(
         "getppid",
         median(2000, || {
@@ -97,6 +106,23 @@ fn unmatched(file: &CStr, program: &CStr, argument: &str) -> Result<()> {
             Ok(())
         })?,
     );
+    Ok(())
+}
+
+fn read_and_write(file: &Path) -> Result<()> {
+    let file = fs::File::options().read(true).write(true).open(file)?;
+    let mut buffer = [0; 4096];
+    let time = median(500, || {
+        file.write_all_at(&buffer, 0)?;
+        Ok(file.read_exact_at(&mut buffer, 0)?)
+    })?;
+    print("read_write", time);
+    Ok(())
+}
+
+fn archive(program: &CStr, tree: &Path) -> Result<()> {
+    let arguments = [program.to_owned(), c"tar".to_owned(), c"-cf".to_owned(), c"/dev/null".to_owned(), c_path(tree)?];
+    print("tar", median(2, || fork_exec(program, &arguments))?);
     Ok(())
 }
 

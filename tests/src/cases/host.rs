@@ -22,6 +22,7 @@ pub const CASES: &[Alone] = &[
     Alone::new("doctor_finds_all_well", doctor_well),
     Alone::new("doctor_misses_the_lsm", no_lsm),
     Alone::new("doctor_misses_btf", no_btf),
+    Alone::new("rules_beyond_the_mode", beyond_the_mode),
     Alone::new("daemon_not_root", not_root),
     Alone::new("rules_world_writable", world_writable),
     Alone::new("rules_absent", absent_rules),
@@ -37,6 +38,9 @@ pub const CASES: &[Alone] = &[
 /// For kernels without what the daemon needs.
 pub const REFUSED: &[Alone] =
     &[Alone::new("doctor_refuses_by_name", doctor_refuses), Alone::new("daemon_refuses_by_name", daemon_refuses)];
+
+/// For kernels booted without bpf among their security modules.
+pub const OBSERVED: &[Alone] = &[Alone::new("doctor_tells_mode_observe", doctor_observes)];
 
 /// Exit statuses, as documented.
 const FAILED: i32 = 1;
@@ -111,11 +115,29 @@ fn no_lsm(place: &Place) -> Result<()> {
     fs::write(&list, "lockdown,capability,yama")?;
     let _hidden = Hidden::behind("/sys/kernel/security/lsm", &list)?;
     // The remedy is the whole parameter, ready to be copied.
-    doctor()?.ended_with(HOST_CANNOT)?.said(&["lsm=lockdown,yama,bpf"])?;
-    let why = doctor_json()?;
-    ensure!(why["why"].as_str().is_some_and(|why| why.contains("LSM")), "no reason: {why}");
+    doctor()?.ended_with(0)?.said(&["mode observe", "lsm=lockdown,yama,bpf"])?;
+    let report = doctor_json()?;
+    ensure!(report["mode"] == "observe", "another mode: {report}");
+    ensure!(report["why"].as_str().is_some_and(|why| why.contains("LSM")), "no reason: {report}");
     let rules = rules(place, "-w {dir}/f -p w -k {key}")?;
-    refuses(place, &config(place)?, &rules, HOST_CANNOT, &["lsm=lockdown,yama,bpf"])
+    refuses(place, &config_of_mode(place, "lsm")?, &rules, HOST_CANNOT, &["lsm=lockdown,yama,bpf"])
+}
+
+/// A configuration that asks for a mode.
+fn config_of_mode(place: &Place, mode: &str) -> Result<PathBuf> {
+    private_file(place.name, "toml", &format!("[kernel]\nmode = \"{mode}\"\n{}", file_output(&log_of(place))))
+}
+
+fn beyond_the_mode(place: &Place) -> Result<()> {
+    let rules = rules(place, "-a always,exit -F arch=b64 -S unlink -F path={dir}/f -k {key}")?;
+    refuses(place, &config_of_mode(place, "syscall")?, &rules, MISCONFIGURED, &["mode syscall", "unlink", "^"])
+}
+
+fn doctor_observes(_: &Place) -> Result<()> {
+    doctor()?.ended_with(0)?.said(&["mode observe", "not mode lsm", ",bpf`"])?;
+    let report = doctor_json()?;
+    ensure!(report["mode"] == "observe", "another mode: {report}");
+    Ok(())
 }
 
 fn no_btf(place: &Place) -> Result<()> {

@@ -20,25 +20,28 @@ mod watch;
 
 use crate::harness::Suite;
 
+/// Cases that share a daemon.
+const RULES: Suite = Suite::Shared(
+    "rules",
+    &[
+        watch::CASES,
+        tree::CASES,
+        change::CASES,
+        path::CASES,
+        exec::CASES,
+        failure::CASES,
+        socket::CASES,
+        task::CASES,
+        field::CASES,
+        order::CASES,
+        load::CASES,
+        ring::CASES,
+    ],
+);
+
 /// For kernels that are supported.
 pub const SUPPORTED: &[Suite] = &[
-    Suite::Shared(
-        "rules",
-        &[
-            watch::CASES,
-            tree::CASES,
-            change::CASES,
-            path::CASES,
-            exec::CASES,
-            failure::CASES,
-            socket::CASES,
-            task::CASES,
-            field::CASES,
-            order::CASES,
-            load::CASES,
-            ring::CASES,
-        ],
-    ),
+    RULES,
     Suite::Alone(control::CASES),
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
@@ -48,3 +51,6 @@ pub const SUPPORTED: &[Suite] = &[
 
 /// For kernels that must be refused.
 pub const REFUSED: &[Suite] = &[Suite::Alone(host::REFUSED)];
+
+/// For kernels booted without bpf among their security modules: rules mean the same there.
+pub const OBSERVED: &[Suite] = &[RULES, Suite::Alone(host::OBSERVED)];

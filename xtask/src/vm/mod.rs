@@ -189,6 +189,13 @@ impl Guest {
         self
     }
 
+    /// Boots with these security modules instead of the kernel's own and bpf.
+    #[must_use]
+    pub fn lsm(mut self, list: &str) -> Self {
+        self.lsm = Some(list.to_owned());
+        self
+    }
+
     /// Adds kernel parameters.
     #[must_use]
     pub fn append(mut self, parameters: &str) -> Self {

@@ -31,11 +31,12 @@ use super::btf::KernelTypes;
 use super::object::{KERNEL_BTF, Object, ObjectError, Settings};
 use super::tables::Tables;
 use crate::identity::Identities;
+use crate::mode::Mode;
 use crate::mounts::MountTable;
 
 /// No task of a trial has it.
 const DAEMON: u32 = 4_000_000;
-const SETTINGS: Settings = Settings { daemon_pid: DAEMON, name_seed: 0x5eed, ring_bytes: 1 << 20 };
+const SETTINGS: Settings = Settings { daemon_pid: DAEMON, name_seed: 0x5eed, ring_bytes: 1 << 20, mode: Mode::Lsm };
 /// Address of a task that comes: only compared.
 const NEW_TASK: u64 = 0x1000;
 
