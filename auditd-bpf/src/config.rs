@@ -16,6 +16,7 @@ use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::auditd_conf::{self, AUDITD_CONF, AuditdConf, AuditdConfError, Mistake, Notice};
 use crate::control::DEFAULT_SOCKET;
 use crate::kernel::engine::CallEnds;
 use crate::mode::Mode;
@@ -40,6 +41,9 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// `watch_rules`: read the rules again when they change on disk. Default false.
     pub watch_rules: bool,
+    /// `auditd_conf`: whether `/etc/audit/auditd.conf` says what the log is, beside the `[[output]]` tables. Default false; true
+    /// where there is no `auditd-bpf.toml`, but an `auditd.conf`.
+    pub auditd_conf: bool,
     /// `dialect`: which auditctl `auditctl -l` prints like, `"3"` (3.0.9) or `"4"`. Default `"4"`.
     pub dialect: DialectName,
     /// `[kernel]`.
@@ -157,6 +161,7 @@ impl Default for Config {
             node: host_name(),
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
+            auditd_conf: false,
             dialect: DialectName::default(),
             kernel: KernelConfig::default(),
             outputs: vec![OutputConfig::File(FileConfig::new(PathBuf::from("/var/log/audit/audit.json.gz")))],
@@ -254,29 +259,70 @@ pub enum ConfigError {
         /// The line.
         excerpt: String,
     },
+    /// auditd's own configuration cannot be used.
+    #[error(transparent)]
+    Auditd(#[from] AuditdConfError),
 }
 
 impl Config {
-    /// Reads the file that was named, or the default one; where that is missing, the built-in configuration holds, and the
-    /// log says so.
+    /// Reads the file that was named, or the default one. Where that is missing, auditd's configuration holds, or else the
+    /// built-in one, and the log says so.
     ///
     /// # Errors
     /// If the file cannot be read, or is wrong.
     pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
         match fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
+            Ok(text) => Self::parse(path, &text)?.with_auditd_conf(&text, Path::new(AUDITD_CONF)),
             Err(source) if named.is_none() && source.kind() == io::ErrorKind::NotFound => {
-                let config = Self::default();
-                let outputs: Vec<_> = config.outputs.iter().map(OutputConfig::name).collect();
-                tracing::info!(
-                    "{DEFAULT_CONFIG} is not there: using the built-in configuration, {}",
-                    outputs.join(", ")
-                );
-                Ok(config)
+                Ok(Self::built_in(Path::new(AUDITD_CONF))?)
             }
             Err(source) => Err(ConfigError::Unreadable { path: path.to_path_buf(), source }),
         }
+    }
+
+    /// Without an `auditd-bpf.toml`: the log that auditd.conf asks for, if auditd is not there to write it.
+    fn built_in(auditd: &Path) -> Result<Self, AuditdConfError> {
+        let mut config = Self::default();
+        match auditd_conf::running_auditd() {
+            _ if !auditd.exists() => {}
+            Some(pid) => tracing::info!("auditd is running (pid {pid}): its log stays its own"),
+            None => {
+                tracing::info!("{DEFAULT_CONFIG} is not there: using {}", auditd.display());
+                let (node, outputs) = told(auditd)?;
+                return Ok(Self { auditd_conf: true, node, outputs, ..config });
+            }
+        }
+        config.auditd_conf = false;
+        let outputs: Vec<_> = config.outputs.iter().map(OutputConfig::name).collect();
+        tracing::info!("{DEFAULT_CONFIG} is not there: using the built-in configuration, {}", outputs.join(", "));
+        Ok(config)
+    }
+
+    /// With the log of auditd.conf, if the file asks for it: before the outputs of its own, if it has any.
+    fn with_auditd_conf(mut self, text: &str, auditd: &Path) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Written {
+            node: Option<IgnoredAny>,
+            output: Option<IgnoredAny>,
+        }
+        if !self.auditd_conf {
+            return Ok(self);
+        }
+        if let Some(pid) = auditd_conf::running_auditd() {
+            return Err(AuditdConfError::Live { path: auditd.to_path_buf(), pid }.into());
+        }
+        let (node, outputs) = told(auditd)?;
+        // It was read before.
+        let written = toml::from_str(text).unwrap_or(Written { node: None, output: None });
+        if written.node.is_none() {
+            self.node = node;
+        }
+        let own = std::mem::replace(&mut self.outputs, outputs);
+        if written.output.is_some() {
+            self.outputs.extend(own);
+        }
+        Ok(self)
     }
 
     /// The default configuration file for others than the daemon: nothing if it is missing, unreadable or wrong, which is for
@@ -290,6 +336,20 @@ impl Config {
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| malformed(path, text, &error))
     }
+}
+
+/// Name of this machine and outputs by auditd.conf. What does not happen as it says, the log tells.
+fn told(path: &Path) -> Result<(String, Vec<OutputConfig>), AuditdConfError> {
+    let conf = AuditdConf::load(path)?;
+    let outputs = conf.outputs();
+    let outputs = outputs.map_err(|message| AuditdConfError::malformed(path, Mistake { line: None, message }))?;
+    for notice in conf.notices() {
+        match notice {
+            Notice::Note(text) => tracing::info!("{}: {text}", path.display()),
+            Notice::Warning(text) => tracing::warn!("{}: {text}", path.display()),
+        }
+    }
+    Ok((conf.node(), outputs))
 }
 
 fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
@@ -430,6 +490,36 @@ mod tests {
         assert_eq!(lines[1], "    ring_buffer_bytes = 1000000");
         assert_eq!(lines[2].find('^'), Some(4 + 20));
         assert!(lines[0].ends_with("for example 1048576"), "{error}");
+    }
+
+    fn names(config: &Config) -> Vec<String> {
+        config.outputs.iter().map(OutputConfig::name).collect()
+    }
+
+    /// What auditd.conf says counts only where root owns it.
+    #[test]
+    fn auditds_configuration_holds_where_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let auditd = dir.path().join("auditd.conf");
+        let load = |text: &str| parse(text).unwrap().with_auditd_conf(text, &auditd).map_err(|error| error.to_string());
+        let built_in = ["file:/var/log/audit/audit.json.gz"];
+        assert_eq!(names(&Config::built_in(&auditd).unwrap()), built_in);
+        assert!(load("auditd_conf = true").unwrap_err().contains("Error opening config file"));
+        let plugins = "plugin_dir = /nonexistent";
+        fs::write(&auditd, format!("log_file = /srv/log/a.log\nname_format = user\nname = web1\n{plugins}\n")).unwrap();
+        assert_eq!(names(&load("").unwrap()), built_in, "not asked for");
+        if !nix::unistd::geteuid().is_root() {
+            assert!(load("auditd_conf = true").unwrap_err().contains("isn't owned by root"));
+            return;
+        }
+        let config = load("auditd_conf = true").unwrap();
+        assert_eq!((names(&config), config.node.as_str()), (vec!["file:/srv/log/a.log".to_owned()], "web1"));
+        let config = load("auditd_conf = true\nnode = 'db1'\n[[output]]\ntype = 'stdout'").unwrap();
+        assert_eq!((names(&config).join(" "), config.node.as_str()), ("file:/srv/log/a.log stdout".to_owned(), "db1"));
+        assert_eq!(names(&Config::built_in(&auditd).unwrap()), ["file:/srv/log/a.log"]);
+        fs::write(&auditd, "\nlog_format = json\n").unwrap();
+        let message = load("auditd_conf = true").unwrap_err();
+        assert!(message.contains("auditd.conf:2: option json not found"), "{message}");
     }
 
     #[test]

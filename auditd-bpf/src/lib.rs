@@ -4,6 +4,7 @@
 //! |---|---|
 //! | command line, and which part does what it asks for | [`cli`] |
 //! | `auditd-bpf.toml` | [`config`] |
+//! | auditd's `auditd.conf` | [`auditd_conf`] |
 //! | rules and settings in force, and what command lines make of them | [`store`] |
 //! | the control socket | [`control`] |
 //! | the program as `auditctl` and as `augenrules` | [`auditctl`], [`augenrules`] |
@@ -19,6 +20,7 @@
 //! | exit statuses | [`exit_code`] |
 
 pub mod auditctl;
+pub mod auditd_conf;
 pub mod augenrules;
 pub mod check;
 pub mod cli;
