@@ -22,6 +22,7 @@ use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
 use crate::rule_files::DEFAULT_RULES;
+use crate::status;
 use crate::verify;
 
 /// Audits with BPF LSM: auditctl's rules, decided in the kernel, one JSON record per event
@@ -48,6 +49,8 @@ enum Command {
     Convert(ConvertOptions),
     /// Compare logs with the digests beside them; tell what was removed, reordered or edited
     Verify(VerifyOptions),
+    /// Ask the running daemon what it has seen, written and lost; needs root
+    Status(StatusOptions),
     /// Ask the running daemon, as auditctl does: rules, status, settings; also by the program name `auditctl`
     #[command(disable_help_flag = true)]
     Ctl(Words),
@@ -80,6 +83,13 @@ struct VerifyOptions {
     /// Directories of logs
     #[arg(value_name = "DIR", default_value = "/var/log/audit")]
     directories: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StatusOptions {
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +184,10 @@ pub fn main() -> std::process::ExitCode {
         Command::Convert(options) => convert::run(&options, &mut out, &mut err),
         Command::Verify(options) => verify::run(&options.directories, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
+        Command::Status(options) => {
+            let format = if options.json { status::Format::Json } else { status::Format::Text };
+            status::run(format, &mut out, &mut err)
+        }
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
@@ -317,6 +331,7 @@ mod tests {
             "fmt",
             "convert",
             "verify",
+            "status",
             "/etc/audit/auditd-bpf.toml",
             "AUDITD_BPF_LOG",
             "  6  an error in",

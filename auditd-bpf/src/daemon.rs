@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{Body, Event, Loss, RuleRef, Word};
+use output::event::{Body, Event, Loss, RuleRef, Verdict, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
@@ -180,6 +180,8 @@ struct Daemon {
     files: FileWatch,
     mountinfo: Option<std::fs::File>,
     messages: Option<UserMessages>,
+    /// Events by [`Verdict`].
+    verdicts: [u64; Verdict::ALL.len()],
     reported: HashMap<&'static str, u64>,
     losses_seen: Instant,
 }
@@ -212,6 +214,7 @@ impl Daemon {
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
             messages: None,
+            verdicts: [0; Verdict::ALL.len()],
             reported: HashMap::new(),
             losses_seen: Instant::now(),
             rules_watch: watch_rules(&config),
@@ -322,10 +325,13 @@ impl Daemon {
     }
 
     fn drain(&mut self) {
-        let Self { engine, decoder, plan, pipeline, messages, .. } = self;
+        let Self { engine, decoder, plan, pipeline, messages, verdicts, .. } = self;
         let exclusions = Exclusions::new(&plan.exclusions);
         engine.drain(|sample| {
             if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
+                if let Body::Syscall(call) = &event.body {
+                    verdicts[call.verdict as usize] += 1;
+                }
                 pipeline.push(Arc::new(event));
             }
         });

@@ -16,6 +16,7 @@
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
+//! | `auditd-bpf status`: what the daemon has seen, written and lost | [`status`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -44,6 +45,7 @@ pub mod mounts;
 pub mod names;
 pub mod rule_files;
 mod rules_watch;
+pub mod status;
 pub mod store;
 pub mod user_messages;
 pub mod verify;

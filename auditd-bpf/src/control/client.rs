@@ -10,6 +10,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use super::protocol::{self, Command, Outcome, Ran, Request, Response, Run, VERSION};
 use super::{DEFAULT_SOCKET, SOCKET_VARIABLE};
 use crate::config::Config;
+use crate::status::Report;
 
 /// A daemon that has not answered by then will not.
 const PATIENCE: Duration = Duration::from_secs(330);
@@ -76,16 +77,39 @@ impl Client {
     /// # Errors
     /// If the daemon does not answer, or refuses; lines that fail are part of the answer.
     pub fn run(&mut self, run: Run) -> Result<Ran, ClientError> {
-        let request = protocol::line(&Request { version: VERSION, command: Command::Run(run) })?;
+        match self.ask(Command::Run(run))? {
+            Outcome::Ran(ran) => Ok(ran),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What the daemon has seen, written and lost.
+    ///
+    /// # Errors
+    /// If the daemon does not answer, or refuses.
+    pub fn status(&mut self) -> Result<Report, ClientError> {
+        match self.ask(Command::Status)? {
+            Outcome::Status { report } => Ok(report),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Result<Outcome, ClientError> {
+        let request = protocol::line(&Request { version: VERSION, command })?;
         // A daemon that refuses says so before it has read everything, and why is in its answer.
         let sent = self.stream.get_mut().write_all(&request);
         let Some(line) = protocol::read_line(&mut self.stream)? else {
             sent?;
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         };
-        match serde_json::from_slice::<Response>(&line)?.outcome {
-            Outcome::Ran(ran) => Ok(ran),
-            Outcome::Refused { error } => Err(ClientError::Refused(error)),
-        }
+        Ok(serde_json::from_slice::<Response>(&line)?.outcome)
+    }
+}
+
+/// Not what was asked for.
+fn unexpected(outcome: Outcome) -> ClientError {
+    match outcome {
+        Outcome::Refused { error } => ClientError::Refused(error),
+        Outcome::Ran(_) | Outcome::Status { .. } => ClientError::Refused("it answers another question".to_owned()),
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::status::Report;
+
 /// Grows when a key changes its meaning or goes; new keys come without notice.
 pub const VERSION: u32 = 1;
 
@@ -26,6 +28,8 @@ pub struct Request {
 pub enum Command {
     /// Carry out command lines of auditctl.
     Run(Run),
+    /// Tell what it has seen, written and lost.
+    Status,
 }
 
 /// Command lines of auditctl, in order. The first one that fails ends the run, unless `-i` or `-c` stands before it.
@@ -67,6 +71,11 @@ pub struct Response {
 pub enum Outcome {
     /// The lines were looked at, up to the end or to the one that failed.
     Ran(Ran),
+    /// What it has seen, written and lost.
+    Status {
+        /// All of it.
+        report: Report,
+    },
     /// It was no request that this daemon understands, or it is ending.
     Refused {
         /// Why.
@@ -264,6 +273,19 @@ mod tests {
             "{\"version\":1,\"outcome\":\"ran\",\"answers\":[{\"line\":2,\"answer\":\"error\",\"kind\":\"exists\",\
              \"message\":\"Rule exists\",\"hint\":\"it is a.rules:1\"}],\"stopped\":true,\"failed\":false}\n"
         );
+        assert_eq!(serde_json::from_slice::<Response>(&written).unwrap(), response);
+    }
+
+    #[test]
+    fn a_question_for_the_status_is_documented() {
+        let request = Request { version: VERSION, command: Command::Status };
+        let written = line(&request).unwrap();
+        assert_eq!(String::from_utf8_lossy(&written), "{\"version\":1,\"command\":\"status\"}\n");
+        assert_eq!(serde_json::from_slice::<Request>(&written).unwrap(), request);
+        let report = Report { rules: 3, ..Report::default() };
+        let response = Response::new(Outcome::Status { report });
+        let written = line(&response).unwrap();
+        assert!(written.starts_with(b"{\"version\":1,\"outcome\":\"status\",\"report\":{\"version\":\"\","));
         assert_eq!(serde_json::from_slice::<Response>(&written).unwrap(), response);
     }
 

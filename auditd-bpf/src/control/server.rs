@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::protocol::{self, Command, Request, Response, Run, VERSION};
+use super::protocol::{self, Command, Request, Response, VERSION};
 
 /// Connections at a time; more are told so and closed.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -63,7 +63,7 @@ pub struct Asked {
     /// Who asks.
     pub peer: Peer,
     /// For what.
-    pub run: Run,
+    pub command: Command,
     answer: SyncSender<Response>,
 }
 
@@ -240,12 +240,12 @@ impl Door {
             }
             Err(error) => return Response::refused(format!("malformed request: {error}")),
         }
-        let Command::Run(run) = match serde_json::from_slice::<Request>(line) {
+        let command = match serde_json::from_slice::<Request>(line) {
             Ok(request) => request.command,
             Err(error) => return Response::refused(format!("malformed request: {error}")),
         };
         let (answer, answers) = mpsc::sync_channel(1);
-        if self.requests.send(Asked { peer, run, answer }).is_err() {
+        if self.requests.send(Asked { peer, command, answer }).is_err() {
             return Response::refused("the daemon is ending");
         }
         // Full means that it has been woken already.
@@ -292,7 +292,7 @@ fn say(stream: &mut UnixStream, response: &Response) {
 mod tests {
     use super::*;
     use crate::control::client::Client;
-    use crate::control::protocol::{Line, Outcome, Ran, Text};
+    use crate::control::protocol::{Line, Outcome, Ran, Run, Text};
 
     fn is_root() -> bool {
         nix::unistd::geteuid().is_root()
@@ -323,11 +323,45 @@ mod tests {
             assert!(Instant::now() < deadline);
             thread::sleep(Duration::from_millis(2));
         };
-        assert_eq!((request.run.lines[0].text.0.as_slice(), request.peer.uid), (&b"-l"[..], 0));
+        assert_eq!((&request.command, request.peer.uid), (&Command::Run(run("-l")), 0));
         request.answer(Response::new(Outcome::Ran(Ran { stopped: true, ..Ran::default() })));
         assert!(asked.join().unwrap().unwrap().stopped);
         drop(server);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_status_comes_back_and_nothing_else_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let mut server = Server::start(&path).unwrap();
+        if !is_root() {
+            return;
+        }
+        let report = crate::status::Report { rules: 7, ..Default::default() };
+        for (outcome, expected) in [
+            (Outcome::Status { report: report.clone() }, Ok(report)),
+            (Outcome::Ran(Ran::default()), Err("it answers another question")),
+            (Outcome::Refused { error: "not now".to_owned() }, Err("not now")),
+        ] {
+            let mut client = Client::connect(&path).unwrap();
+            let asked = thread::spawn(move || client.status());
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let request = loop {
+                if let Some(request) = server.take() {
+                    break request;
+                }
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(2));
+            };
+            assert_eq!(request.command, Command::Status);
+            request.answer(Response::new(outcome));
+            match (asked.join().unwrap(), expected) {
+                (Ok(report), Ok(expected)) => assert_eq!(report, expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().ends_with(expected), "{error}"),
+                (answer, expected) => panic!("{answer:?} for {expected:?}"),
+            }
+        }
     }
 
     #[test]

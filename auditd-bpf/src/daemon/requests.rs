@@ -1,22 +1,38 @@
 //! What the control socket asks of the daemon, and the records of what was changed.
 
 use output::escape::escape;
-use output::event::{Body, DaemonEvent, Message};
+use output::event::{Body, DaemonEvent, Message, Verdict};
 use rules::{Dialect, Rule, print};
 
 use super::requester::Requester;
 use super::{Daemon, StartError};
-use crate::control::protocol::{Answer, ErrorKind, Outcome, Ran, Response, Run, Said};
+use crate::control::protocol::{Answer, Command, ErrorKind, Outcome, Ran, Response, Run, Said};
 use crate::host_facts::HostFacts;
+use crate::status::{Report, counts};
 use crate::store::{Change, Facts, IMMUTABLE, What};
 
 impl Daemon {
     /// Answers every request that waits.
     pub(super) fn serve(&mut self) {
         while let Some(asked) = self.control.take() {
-            let who = Requester::from(asked.peer);
-            let ran = self.carry_out(&asked.run, &who);
-            asked.answer(Response::new(Outcome::Ran(ran)));
+            let outcome = match &asked.command {
+                Command::Run(run) => Outcome::Ran(self.carry_out(run, &Requester::from(asked.peer))),
+                Command::Status => Outcome::Status { report: self.status() },
+            };
+            asked.answer(Response::new(outcome));
+        }
+    }
+
+    fn status(&self) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: self.mode.name().to_owned(),
+            rules: self.store.rules().len() as u64,
+            programs: self.engine.attached() as u64,
+            events: counts(Verdict::ALL.map(|verdict| (verdict.name(), self.verdicts[verdict as usize]))),
+            lost: counts(self.lost()),
+            outputs: self.pipeline.counters().into_iter().map(Into::into).collect(),
         }
     }
 
