@@ -19,6 +19,7 @@ use toml::Spanned;
 use crate::auditd_conf::{self, AUDITD_CONF, AuditdConf, AuditdConfError, Mistake, Notice};
 use crate::control::DEFAULT_SOCKET;
 use crate::kernel::engine::CallEnds;
+use crate::metrics::MetricsConfig;
 use crate::mode::Mode;
 use crate::rule_files::DEFAULT_RULES;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub auditd_conf: bool,
     /// `dialect`: which auditctl `auditctl -l` prints like, `"3"` (3.0.9) or `"4"`. Default `"4"`.
     pub dialect: DialectName,
+    /// `[metrics]`. Default: none.
+    pub metrics: Option<MetricsConfig>,
     /// `[kernel]`.
     pub kernel: KernelConfig,
     /// `[[output]]` tables. Default: one gzip file of JSON lines, `/var/log/audit/audit.json.gz`.
@@ -163,6 +166,7 @@ impl Default for Config {
             watch_rules: false,
             auditd_conf: false,
             dialect: DialectName::default(),
+            metrics: None,
             kernel: KernelConfig::default(),
             outputs: vec![OutputConfig::File(FileConfig::new(PathBuf::from("/var/log/audit/audit.json.gz")))],
         }
@@ -463,6 +467,7 @@ mod tests {
             ("[kernel]\n  ring_bytes = 1", "a.toml:2:3: unknown field `ring_bytes`"),
             ("node = ", "a.toml:1:8: "),
             ("control_socket = 'x.sock'", "a.toml:1:18: `x.sock` must be absolute"),
+            ("[metrics]\nlisten = '10.0.0.1:9090'", "a.toml:2:10: `10.0.0.1:9090` is no loopback address"),
             ("dialect = '5'", "a.toml:1:11: unknown variant `5`"),
             ("node = 'ä' 'b'", "a.toml:1:12: "),
             ("[[output]]\ntype = 'kafka'", "a.toml:2:1: type: unknown variant `kafka`"),

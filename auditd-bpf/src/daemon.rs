@@ -34,6 +34,7 @@ use crate::host_facts::HostFacts;
 use crate::identity::Identities;
 use crate::kernel::engine::{Engine, EngineError};
 use crate::kernel::object::Settings;
+use crate::metrics::Metrics;
 use crate::mode::{self, Mode};
 use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
 use crate::names::HostNames;
@@ -177,6 +178,7 @@ struct Daemon {
     engine: Engine,
     decoder: Decoder,
     pipeline: Pipeline,
+    metrics: Option<Metrics>,
     files: FileWatch,
     mountinfo: Option<std::fs::File>,
     messages: Option<UserMessages>,
@@ -211,6 +213,7 @@ impl Daemon {
             identities: Identities::look_up(&plan, &MountTable::read()),
             engine: Engine::load(settings, config.kernel.call_ends.fixed())?,
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
+            metrics: start_metrics(&config)?,
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
             messages: None,
@@ -287,6 +290,9 @@ impl Daemon {
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
                 self.report_losses();
+                if let Some(metrics) = &self.metrics {
+                    metrics.publish(self.status());
+                }
             }
             if let Asked::End = self.obey(signals)? {
                 return Ok(());
@@ -463,6 +469,12 @@ fn hear_messages(config: &Config) -> Option<UserMessages> {
             .inspect_err(|error| tracing::warn!("messages of programs are not received: the kernel's audit: {error}"))
             .ok(),
     }
+}
+
+/// Listens for scrapes, if the configuration asks for it.
+fn start_metrics(config: &Config) -> Result<Option<Metrics>, StartError> {
+    let started = config.metrics.as_ref().map(|metrics| Metrics::start(&metrics.listen)).transpose();
+    started.map_err(|source| StartError::System { what: "listen for [metrics]", source })
 }
 
 /// A watch on the rules, if the configuration asks for one. Without it the daemon is as good as one that was not asked.

@@ -17,6 +17,7 @@
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
 //! | `auditd-bpf status`: what the daemon has seen, written and lost | [`status`] |
+//! | the same for Prometheus | [`metrics`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -40,6 +41,7 @@ pub mod host_facts;
 pub mod identity;
 pub mod kernel;
 mod logging;
+pub mod metrics;
 pub mod mode;
 pub mod mounts;
 pub mod names;

@@ -23,7 +23,8 @@ impl Daemon {
         }
     }
 
-    fn status(&self) -> Report {
+    /// What of it is known now.
+    pub(super) fn status(&self) -> Report {
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
