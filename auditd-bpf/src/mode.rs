@@ -79,6 +79,9 @@ pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     if planned.rule.list == FilterList::Task {
         return whole("does not see tasks come");
     }
+    if planned.rule.list == FilterList::IoUring {
+        return whole("does not see operations of io_uring");
+    }
     if planned.rule.tests.iter().any(|test| test.field() == Some(Field::SaddrFam)) {
         return whole("does not see socket addresses");
     }
@@ -186,6 +189,7 @@ mod tests {
             ),
             ("-a always,exit -F arch=b64 -S connect -F saddr_fam=inet", "does not see socket addresses"),
             ("-a never,task -F uid=0", "does not see tasks come"),
+            ("-a always,io_uring -S openat -F uid=0", "does not see operations of io_uring"),
             ("-a always,exit -F arch=b64 -S exit_group", "does not see calls that do not return"),
             ("-a always,exit -F arch=b64 -S openat,unlink -F path=/a", "does not see the files of unlink"),
         ] {
