@@ -18,12 +18,15 @@ mod task;
 mod tree;
 mod watch;
 
-use crate::harness::Suite;
+use crate::harness::{Case, Suite};
 
 /// Cases that share a daemon.
-const RULES: Suite = Suite::Shared(
-    "rules",
-    &[
+const RULES: Suite = Suite::Shared("rules", &FAMILIES);
+const FAMILIES: [&[Case]; 12] = families(load::CASES);
+const FAMILIES_OBSERVED: [&[Case]; 12] = families(load::OBSERVED);
+
+const fn families(load: &'static [Case]) -> [&'static [Case]; 12] {
+    [
         watch::CASES,
         tree::CASES,
         change::CASES,
@@ -34,10 +37,10 @@ const RULES: Suite = Suite::Shared(
         task::CASES,
         field::CASES,
         order::CASES,
-        load::CASES,
+        load,
         ring::CASES,
-    ],
-);
+    ]
+}
 
 /// For kernels that are supported.
 pub const SUPPORTED: &[Suite] = &[
@@ -53,4 +56,4 @@ pub const SUPPORTED: &[Suite] = &[
 pub const REFUSED: &[Suite] = &[Suite::Alone(host::REFUSED)];
 
 /// For kernels booted without bpf among their security modules: rules mean the same there.
-pub const OBSERVED: &[Suite] = &[RULES, Suite::Alone(host::OBSERVED)];
+pub const OBSERVED: &[Suite] = &[Suite::Shared("rules", &FAMILIES_OBSERVED), Suite::Alone(host::OBSERVED)];

@@ -115,8 +115,8 @@ impl Bench {
 
     fn hook(&mut self, happening: &Happening, dentries: &[Address]) {
         let number = |name| u64::from(hooks::number(name).expect("a hook"));
-        let shown: Vec<u64> =
-            objects(&self.world, happening).iter().flat_map(|(what, node)| [*what, dentries[*node]]).collect();
+        let shown: Vec<[u64; 2]> =
+            objects(&self.world, happening).iter().map(|(what, node)| [*what, dentries[*node]]).collect();
         let (name, access, after_checks) = match happening.shape {
             Shape::Open(_) if happening.exit < 0 => ("may_open", happening.access().bits(), 0),
             Shape::Open(_) => ("file_open", happening.access().bits(), 1),
@@ -131,8 +131,9 @@ impl Bench {
             }
             Shape::Nothing | Shape::Endless | Shape::Child => return,
         };
-        let arguments = [&[number(name), u64::from(access), after_checks], shown.as_slice()].concat();
-        self.run(HOOK, &arguments);
+        for [what, dentry] in shown {
+            self.run(HOOK, &[number(name), u64::from(access), after_checks, what, dentry]);
+        }
     }
 
     /// Writes a socket address behind all else.
