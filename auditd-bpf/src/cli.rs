@@ -22,6 +22,7 @@ use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
 use crate::rule_files::DEFAULT_RULES;
+use crate::search::{self, SearchOptions};
 use crate::status;
 use crate::verify;
 
@@ -47,6 +48,10 @@ enum Command {
     Fmt(FmtOptions),
     /// Write logs, ours or auditd's, in another format
     Convert(ConvertOptions),
+    /// Find events in logs, ours or auditd's, by ausearch's options (also those of two letters, such as -ts)
+    Search(Box<SearchOptions>),
+    /// Show events as they come to the daemon's log, or another, by the options of search
+    Tail(Box<SearchOptions>),
     /// Compare logs with the digests beside them; tell what was removed, reordered or edited
     Verify(VerifyOptions),
     /// Ask the running daemon what it has seen, written and lost; needs root
@@ -156,16 +161,17 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    match Path::new(&name).file_name().and_then(OsStr::to_str) {
-        Some("auditctl") => return run_auditctl(&arguments.collect::<Vec<_>>()),
-        Some("augenrules") => return run_augenrules(&name.to_string_lossy(), &arguments.collect::<Vec<_>>()),
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let (name, words) =
+        arguments.split_first().map_or((OsStr::new(""), &[][..]), |(name, words)| (name.as_os_str(), words));
+    match Path::new(name).file_name().and_then(OsStr::to_str) {
+        Some("auditctl") => return run_auditctl(words),
+        Some("augenrules") => return run_augenrules(&name.to_string_lossy(), words),
         _ => {}
     }
     logging::start();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
-    let done = match Cli::parse().command {
+    let done = match Cli::parse_from(search::long_options(arguments)).command {
         // The lock on standard output would keep its sink waiting.
         Command::Daemon(options) => {
             drop(out);
@@ -182,6 +188,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Doctor(options) => run_doctor(&options, &mut out),
         Command::Check(options) => check::run(&options.paths, options.output(), &HostFacts, &mut out, &mut err),
         Command::Convert(options) => convert::run(&options, &mut out, &mut err),
+        Command::Search(options) => search::run(&options, &mut out, &mut err),
+        Command::Tail(options) => search::tail(&options, &mut out, &mut err),
         Command::Verify(options) => verify::run(&options.directories, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Status(options) => {
@@ -330,6 +338,8 @@ mod tests {
             "explain",
             "fmt",
             "convert",
+            "search",
+            "tail",
             "verify",
             "status",
             "/etc/audit/auditd-bpf.toml",

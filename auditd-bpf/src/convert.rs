@@ -1,17 +1,16 @@
 //! `auditd-bpf convert`: logs of one format in another.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use output::read::{Entry, LogFormat, LogNames, Reader, open};
-use output::{Content, Format, Names, NativeStyle, Node, Record};
+use output::read::{Entry, LogFormat, Reader};
+use output::{Content, Format, NativeStyle, Node, Record};
 
 use crate::config::host_name;
 use crate::exit_code::ExitCode;
-use crate::names::HostNames;
+use crate::logs;
+use crate::names::{EntryNames, HostNames};
 
 /// Options of `auditd-bpf convert`.
 #[derive(Debug, Args)]
@@ -107,11 +106,8 @@ struct Converter<'a> {
 impl Converter<'_> {
     /// One log; whether all of it was understood.
     fn file(&mut self, file: &Path, from: Option<LogFormat>, err: &mut dyn Write) -> io::Result<bool> {
-        let is_stdin = file == Path::new("-");
-        let input: io::Result<Box<dyn Read>> =
-            if is_stdin { Ok(Box::new(io::stdin())) } else { File::open(file).map(|file| Box::new(file) as _) };
-        let shown = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
-        let input = match input.and_then(open) {
+        let shown = logs::shown(file);
+        let input = match logs::open(file) {
             Ok(input) => input,
             Err(error) => {
                 writeln!(err, "{shown}: {error}")?;
@@ -141,40 +137,6 @@ impl Converter<'_> {
         self.lines.clear();
         self.format.write_lines(&Record { event: &entry.event, node, names: &names }, &mut self.lines);
         self.out.write_all(&self.lines)
-    }
-}
-
-/// The names that the log tells; where it tells none at all (`RAW`), those of this machine, as ausearch does.
-struct EntryNames<'a> {
-    log: &'a LogNames,
-    host: &'a HostNames,
-}
-
-impl EntryNames<'_> {
-    fn best(&self) -> &dyn Names {
-        if self.log.told() { self.log } else { self.host }
-    }
-}
-
-impl Names for EntryNames<'_> {
-    fn user(&self, uid: u32) -> Option<Arc<str>> {
-        self.best().user(uid)
-    }
-
-    fn group(&self, gid: u32) -> Option<Arc<str>> {
-        self.best().group(gid)
-    }
-
-    fn arch(&self, arch: u32) -> Option<&'static str> {
-        self.best().arch(arch)
-    }
-
-    fn syscall(&self, arch: u32, number: u32) -> Option<&'static str> {
-        self.best().syscall(arch, number)
-    }
-
-    fn errno(&self, number: i32) -> Option<&'static str> {
-        self.best().errno(number)
     }
 }
 

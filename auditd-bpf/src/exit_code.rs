@@ -6,7 +6,8 @@
 pub enum ExitCode {
     /// All went well; a daemon was asked to end.
     Success = 0,
-    /// It failed while it ran; for `check` and `explain`, there is an error in the rules.
+    /// It failed while it ran; for `check` and `explain`, there is an error in the rules; for `search`, nothing
+    /// was found.
     Failure = 1,
     /// The command line is wrong. clap uses the same number.
     BadArguments = 2,
@@ -28,7 +29,9 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "all went well",
-            Self::Failure => "failed while running; for check and explain: an error in the rules",
+            Self::Failure => {
+                "failed while running; for check and explain: an error in the rules; for search: no matches"
+            }
             Self::BadArguments => "wrong arguments",
             Self::UnfitHost => "this host cannot run it: `auditd-bpf doctor` says why and what to do",
             Self::NotRoot => "not root",

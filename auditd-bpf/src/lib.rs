@@ -15,6 +15,7 @@
 //! | where rules are decided, and what that leaves out | [`mode`] |
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
+//! | `auditd-bpf search`: events of logs, by ausearch's options, and those that come (`tail`) | [`search`] |
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
 //! | `auditd-bpf status`: what the daemon has seen, written and lost | [`status`] |
 //! | the same for Prometheus | [`metrics`] |
@@ -41,12 +42,14 @@ pub mod host_facts;
 pub mod identity;
 pub mod kernel;
 mod logging;
+mod logs;
 pub mod metrics;
 pub mod mode;
 pub mod mounts;
 pub mod names;
 pub mod rule_files;
 mod rules_watch;
+pub mod search;
 pub mod status;
 pub mod store;
 pub mod user_messages;

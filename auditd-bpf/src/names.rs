@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Group, Uid, User};
 use output::Names;
+use output::read::LogNames;
 use tables::Arch;
 
 /// How long an answer holds, also that there is no such name: a user that is added gets its name after that.
@@ -39,6 +40,40 @@ impl Names for HostNames {
 
     fn errno(&self, number: i32) -> Option<&'static str> {
         tables::errno_name(u32::try_from(number).ok()?)
+    }
+}
+
+/// The names that the log tells; where it tells none at all (`RAW`), those of this machine, as ausearch does.
+pub(crate) struct EntryNames<'a> {
+    pub(crate) log: &'a LogNames,
+    pub(crate) host: &'a HostNames,
+}
+
+impl EntryNames<'_> {
+    fn best(&self) -> &dyn Names {
+        if self.log.told() { self.log } else { self.host }
+    }
+}
+
+impl Names for EntryNames<'_> {
+    fn user(&self, uid: u32) -> Option<Arc<str>> {
+        self.best().user(uid)
+    }
+
+    fn group(&self, gid: u32) -> Option<Arc<str>> {
+        self.best().group(gid)
+    }
+
+    fn arch(&self, arch: u32) -> Option<&'static str> {
+        self.best().arch(arch)
+    }
+
+    fn syscall(&self, arch: u32, number: u32) -> Option<&'static str> {
+        self.best().syscall(arch, number)
+    }
+
+    fn errno(&self, number: i32) -> Option<&'static str> {
+        self.best().errno(number)
     }
 }
 

@@ -12,6 +12,7 @@
 //! | where lines end up | `sinks/` |
 //! | the queue on disk of network sinks | `spool/` |
 //! | logs back into events | [`read`] |
+//! | which of them are meant, as ausearch asks | [`search`] |
 //! | `[[output]]` tables | [`config`] |
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod pipeline;
 mod queue;
 pub mod read;
 mod record;
+pub mod search;
 mod serials;
 mod sinks;
 mod spelling;
@@ -47,6 +49,7 @@ pub use record::{Record, UNSET};
 pub use serials::Serials;
 #[cfg(feature = "tls")]
 pub use sinks::network::TlsError;
+pub use sinks::{LogSegment, segments};
 
 #[cfg(test)]
 mod arbitrary;

@@ -3,6 +3,7 @@
 //! | step | where |
 //! |---|---|
 //! | lines out of plain, gzip or zstd data | [`open`], `lines` |
+//! | of a log that grows | [`Follow`] |
 //! | a JSON record → event | `json` |
 //! | native records → events | `native` |
 //! | names that stood in the log | [`LogNames`] |
@@ -10,6 +11,7 @@
 //! Reading is tolerant: a line that is no record is told as a [`ReadError`], and the next one is read. Nothing that a line says
 //! is dropped: a native record that does not read as its type says is carried as its text.
 
+mod follow;
 mod json;
 mod lines;
 mod names;
@@ -20,6 +22,7 @@ use std::io::{self, BufRead};
 use crate::event::Event;
 use lines::Lines;
 
+pub use follow::Follow;
 pub use lines::open;
 pub use names::LogNames;
 

@@ -20,6 +20,8 @@ use crate::error::OutputError;
 use crate::fs::RealFs;
 use crate::record::Record;
 
+pub use file::{LogSegment, segments};
+
 /// A destination. Its worker calls it, from one thread; it reports what got there, and its failed attempts, to its
 /// [`Meter`].
 ///

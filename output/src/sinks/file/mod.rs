@@ -13,7 +13,7 @@ mod rotate;
 mod segment;
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,8 +24,31 @@ use super::{Rotated, Sink, torn};
 use crate::config::{Compression, FileConfig, Fsync};
 use crate::counters::Meter;
 use crate::error::OutputError;
-use crate::fs::{Fs, LogFile};
+use crate::fs::{Fs, LogFile, RealFs};
 use crate::record::Record;
+
+/// A segment of a log, for those who read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSegment {
+    /// Its file.
+    pub path: PathBuf,
+    /// Time of its first and last event, in nanoseconds since the epoch; `None` where nothing tells, or more may follow.
+    pub times: Option<(u64, u64)>,
+}
+
+/// The segments of a log, oldest first. The last one is the file itself, whether it is there or not.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn segments(config: &FileConfig) -> io::Result<Vec<LogSegment>> {
+    let (fs, names) = (RealFs::default(), Names::of(config));
+    let ended = names.list(&fs)?.into_iter().map(|ended| {
+        let sidecar = segment::read_sidecar(&fs, &Names::sidecar(&ended.path)).map(|(sidecar, _)| sidecar);
+        let times = sidecar.filter(|sidecar| sidecar.bytes == ended.bytes).map(|sidecar| sidecar.times);
+        LogSegment { path: ended.path, times: times.filter(|(from, to)| 0 < *from && from <= to) }
+    });
+    Ok(ended.chain([LogSegment { path: config.path.clone(), times: None }]).collect())
+}
 
 /// Lines longer than this end a member early, whatever `flush_events` says: an argument list can be megabytes.
 const MEMBER_BYTES: usize = 4 << 20;

@@ -1,0 +1,231 @@
+//! `auditd-bpf search`: events of logs, ours or auditd's, by ausearch's options. `auditd-bpf tail`: those that come.
+//!
+//! | step | where |
+//! |---|---|
+//! | the command line, as a query | [`options`](SearchOptions) |
+//! | times | `time` |
+//! | which logs | `logs` |
+//! | whether an event is meant, and how it looks | [`output::search`] |
+
+mod options;
+mod time;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::Local;
+use output::config::FileConfig;
+use output::read::{Entry, Follow, Reader};
+use output::search::{Layout, Query};
+use output::{Content, LogSegment, Record, segments};
+
+use crate::config::Config;
+use crate::exit_code::ExitCode;
+use crate::logs;
+use crate::names::{EntryNames, HostNames};
+
+pub use options::SearchOptions;
+pub(crate) use options::long_options;
+
+/// Shows the events that are meant. As with ausearch, [`ExitCode::Failure`] says that there are none, or that a log could not
+/// be opened; lines that are no records are told on `err`.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub fn run(options: &SearchOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    let query = match options.query(&Local::now()) {
+        Ok(query) => query,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(ExitCode::BadArguments);
+        }
+    };
+    let logs = match logs_of(options) {
+        Ok(logs) => logs,
+        Err(error) => {
+            writeln!(err, "{error:#}")?;
+            return Ok(ExitCode::Failure);
+        }
+    };
+    let layout = options.layout().unwrap_or_default();
+    let buffering = if options.line_buffered { Buffering::Event } else { Buffering::Block };
+    let mut search = Search::new(query, layout, buffering, out);
+    search.just_one = options.just_one;
+    let whole = search.logs(&logs, err)?;
+    if search.found == 0 && layout != Layout::Raw {
+        writeln!(err, "<no matches>")?;
+    }
+    Ok(if search.found != 0 && whole { ExitCode::Success } else { ExitCode::Failure })
+}
+
+/// How long `tail` waits before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Shows events as they come to the log, through rotations, until it is ended; with `--just-one` until the first.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub fn tail(options: &SearchOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    let wait = || {
+        thread::sleep(LOOK_AGAIN);
+        true
+    };
+    follow(options, wait, out, err)
+}
+
+fn follow(
+    options: &SearchOptions,
+    wait: impl FnMut() -> bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let query = match options.query(&Local::now()) {
+        Ok(query) => query,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(ExitCode::BadArguments);
+        }
+    };
+    let opened = log_of(options).and_then(|log| {
+        let follow = Follow::new(&log, wait).with_context(|| log.display().to_string())?;
+        Ok((follow, log))
+    });
+    let (follow, log) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            writeln!(err, "{error:#}")?;
+            return Ok(ExitCode::Failure);
+        }
+    };
+    let layout = options.layout().unwrap_or(Layout::Text);
+    let mut search = Search::new(query, layout, Buffering::Event, out);
+    search.just_one = options.just_one;
+    search.entries(Reader::new(BufReader::new(follow)), &logs::shown(&log), err)?;
+    Ok(ExitCode::Success)
+}
+
+/// The log that is given, else the daemon's own.
+fn log_of(options: &SearchOptions) -> anyhow::Result<PathBuf> {
+    match &options.input[..] {
+        [] => Ok(own_log(options)?.path),
+        [log] if !log.is_dir() => Ok(log.clone()),
+        _ => anyhow::bail!("tail follows one file"),
+    }
+}
+
+fn own_log(options: &SearchOptions) -> anyhow::Result<FileConfig> {
+    let config = Config::load(options.config.as_deref())?;
+    let log = logs::own_log(&config).context("the configuration has no file output with format json or native")?;
+    Ok(log.clone())
+}
+
+/// What is given, else what is piped in, else the daemon's own.
+fn logs_of(options: &SearchOptions) -> anyhow::Result<Vec<LogSegment>> {
+    if !options.input.is_empty() {
+        let given = |path| logs::given(path).with_context(|| path.display().to_string());
+        return Ok(options.input.iter().map(|path| given(path)).collect::<Result<Vec<_>, _>>()?.concat());
+    }
+    if !options.input_logs && is_piped(Path::new("/proc/self/fd/0")) {
+        return Ok(vec![LogSegment { path: "-".into(), times: None }]);
+    }
+    let log = own_log(options)?;
+    segments(&log).with_context(|| log.path.display().to_string())
+}
+
+fn is_piped(stdin: &Path) -> bool {
+    std::fs::metadata(stdin).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+/// When what was found is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Buffering {
+    /// With each event.
+    Event,
+    /// When there is much of it.
+    Block,
+}
+
+struct Search<'a> {
+    query: Query,
+    layout: Layout,
+    buffering: Buffering,
+    /// End after the first event.
+    just_one: bool,
+    host: HostNames,
+    lines: Vec<u8>,
+    found: u64,
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Search<'a> {
+    fn new(query: Query, layout: Layout, buffering: Buffering, out: &'a mut dyn Write) -> Self {
+        let (host, lines) = (HostNames::default(), Vec::new());
+        Self { query, layout, buffering, just_one: false, host, lines, found: 0, out }
+    }
+
+    /// Whether all logs could be opened.
+    fn logs(&mut self, logs: &[LogSegment], err: &mut dyn Write) -> io::Result<bool> {
+        let mut whole = true;
+        for log in logs {
+            if log.times.is_some_and(|(from, to)| !self.query.may_lie_within(from, to)) {
+                continue;
+            }
+            let shown = logs::shown(&log.path);
+            match logs::open(&log.path) {
+                Ok(input) => self.entries(Reader::new(input), &shown, err)?,
+                Err(error) => {
+                    writeln!(err, "{shown}: {error}")?;
+                    whole = false;
+                }
+            }
+            if self.done() {
+                break;
+            }
+        }
+        Ok(whole)
+    }
+
+    fn done(&self) -> bool {
+        self.just_one && self.found != 0
+    }
+
+    fn entries(&mut self, reader: Reader<impl BufRead>, log: &str, err: &mut dyn Write) -> io::Result<()> {
+        for entry in reader {
+            match entry {
+                Ok(entry) if self.query.matches(&entry) => self.show(&entry)?,
+                Ok(_) => {}
+                Err(error) => writeln!(err, "{log}: {error}")?,
+            }
+            if self.done() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, entry: &Entry) -> io::Result<()> {
+        self.lines.clear();
+        if self.found == 0
+            && let Some(heading) = self.layout.heading()
+        {
+            writeln!(self.lines, "{heading}")?;
+        }
+        self.found += 1;
+        let names = EntryNames { log: &entry.names, host: &self.host };
+        let content = if entry.names.told() { Content::Enriched } else { Content::Raw };
+        let record = Record { event: &entry.event, node: &entry.node, names: &names };
+        self.layout.write(&record, content, &Local, &mut self.lines);
+        self.out.write_all(&self.lines)?;
+        match self.buffering {
+            Buffering::Event => self.out.flush(),
+            Buffering::Block => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! `auditd-bpf search` beside the real ausearch, on one log: both find the same events and end with the same status.
+//!
+//! ausearch is looked for in `PATH`, where Debian installs it, and where `cargo xtask test` unpacks it
+//! (`target/guest/packages/audit`); `AUDIT_TOOLS` names another directory. Without it the test is skipped, and says so.
+
+use std::env;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the kernel's audit and programs write: calls that succeed and fail, hexadecimal names, addresses, several keys, records of
+/// programs, of the daemon, of changes to rules.
+const LOG: &str = r#"type=DAEMON_START msg=audit(1795503840.001:100): op=start ver=3.0.9 format=raw kernel=6.12 auid=4294967295 pid=77 uid=0 ses=4294967295 subj=unconfined res=success
+type=CONFIG_CHANGE msg=audit(1795503841.002:101): auid=1000 ses=3 subj=unconfined op=add_rule key="shadow" list=4 res=1
+type=LOGIN msg=audit(1795503842.003:102): pid=500 uid=0 subj=unconfined old-auid=4294967295 auid=1000 tty=(none) old-ses=4294967295 ses=5 res=1
+type=USER_LOGIN msg=audit(1795503843.004:103): pid=501 uid=0 auid=1000 ses=5 subj=unconfined msg='op=login acct="joe" exe="/usr/sbin/sshd" hostname=192.0.2.7 addr=192.0.2.7 terminal=/dev/pts/1 res=failed'
+type=SYSCALL msg=audit(1795503844.005:104): arch=c000003e syscall=257 success=no exit=-13 a0=ffffff9c a1=7ffd00001000 a2=0 a3=0 items=1 ppid=800 pid=812 auid=1000 uid=1000 gid=1000 euid=1000 suid=1000 fsuid=1000 egid=1000 sgid=1000 fsgid=1000 tty=pts0 ses=3 comm="cat" exe="/usr/bin/cat" subj=unconfined key="shadow"
+type=CWD msg=audit(1795503844.005:104): cwd="/home/joe"
+type=PATH msg=audit(1795503844.005:104): item=0 name="/etc/shadow" inode=7 dev=08:01 mode=0100640 ouid=0 ogid=42 rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0
+type=PROCTITLE msg=audit(1795503844.005:104): proctitle=636174002F6574632F736861646F77
+type=SYSCALL msg=audit(1795503845.006:105): arch=c000003e syscall=82 success=yes exit=0 a0=7ffd00001000 a1=7ffd00002000 a2=0 a3=0 items=2 ppid=800 pid=813 auid=1000 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=pts0 ses=3 comm=6D7620782079 exe="/usr/bin/mv" subj=unconfined key=6574630170657273
+type=CWD msg=audit(1795503845.006:105): cwd="/etc"
+type=PATH msg=audit(1795503845.006:105): item=0 name="/etc/" inode=2 dev=08:01 mode=040755 ouid=0 ogid=0 rdev=00:00 nametype=PARENT cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0
+type=PATH msg=audit(1795503845.006:105): item=1 name=2F6574632F612062 inode=9 dev=08:01 mode=0100644 ouid=0 ogid=0 rdev=00:00 nametype=CREATE cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0
+type=PROCTITLE msg=audit(1795503845.006:105): proctitle="mv"
+type=SYSCALL msg=audit(1795503846.007:106): arch=c000003e syscall=42 success=no exit=-111 a0=3 a1=7ffd00001000 a2=10 a3=0 items=0 ppid=1 pid=900 auid=4294967295 uid=33 gid=33 euid=33 suid=33 fsuid=33 egid=33 sgid=33 fsgid=33 tty=(none) ses=4294967295 comm="curl" exe="/usr/bin/curl" subj=unconfined key=(null)
+type=SOCKADDR msg=audit(1795503846.007:106): saddr=02000050C00002090000000000000000
+type=PROCTITLE msg=audit(1795503846.007:106): proctitle="curl"
+"#;
+
+/// A program that reads the log from standard input and writes the native records of what it found.
+struct Searcher {
+    program: PathBuf,
+    arguments: &'static [&'static str],
+    libraries: Option<std::ffi::OsString>,
+}
+
+fn ausearch() -> Option<Searcher> {
+    let given = env::var_os("AUDIT_TOOLS").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed = given.into_iter().chain(env::split_paths(&path)).chain(["/sbin", "/usr/sbin"].map(PathBuf::from));
+    let installed = installed.map(|directory| directory.join("ausearch")).find(|program| program.is_file());
+    let found = installed.map(|program| (program, None)).or_else(unpacked);
+    if found.is_none() {
+        eprintln!("SKIP: no ausearch here nor in target/guest/packages/audit; Debian's package auditd has it");
+    }
+    found.map(|(program, libraries)| Searcher { program, arguments: &["--raw"], libraries })
+}
+
+fn unpacked() -> Option<(PathBuf, Option<std::ffi::OsString>)> {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/audit");
+    let libraries = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map(|directory| tree.join(directory));
+    let program = tree.join("usr/sbin/ausearch");
+    program.is_file().then(|| (program, env::join_paths(libraries).ok()))
+}
+
+fn ours() -> Searcher {
+    Searcher { program: env!("CARGO_BIN_EXE_auditd-bpf").into(), arguments: &["search", "--raw"], libraries: None }
+}
+
+impl Searcher {
+    /// Serials of the events found, ascending, and the exit status.
+    fn find(&self, query: &[&str]) -> (Vec<u64>, Option<i32>) {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments).args(query).env("TZ", "UTC").env("LC_ALL", "C");
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        // It may have seen enough before the end.
+        let _ = child.stdin.take().expect("piped").write_all(LOG.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        let serial = |line: &str| line.split_once("msg=audit(")?.1.split_once(')')?.0.split_once(':')?.1.parse().ok();
+        let mut serials: Vec<u64> = String::from_utf8_lossy(&output.stdout).lines().filter_map(serial).collect();
+        serials.dedup();
+        (serials, output.status.code())
+    }
+}
+
+#[rustfmt::skip]
+const QUERIES: &[&[&str]] = &[
+    &["-m", "ALL"], &["-m", "all", "--just-one"], &["-m", "SYSCALL"], &["-m", "PATH"], &["-m", "CWD,LOGIN"], &["-m", "1112"],
+    &["-m", "user_login"], &["-m", "AVC"],
+    &["-k", "shadow"], &["-k", "shad"], &["-k", "shad", "-w"], &["-k", "pers"], &["-k", "none"],
+    &["-p", "812"], &["-p", "77"], &["-p", "501"], &["-pp", "800"], &["-pp", "2"],
+    &["-ui", "0"], &["-ui", "1000"], &["-ue", "0"], &["-ul", "1000"], &["-ul", "-1"], &["-ua", "1000"], &["-ua", "33"],
+    &["-ui", "root", "-m", "SYSCALL"], &["-gi", "1000"], &["-ge", "33"], &["-ga", "0"],
+    &["-x", "/usr/bin/cat"], &["-x", "sshd"], &["-x", "/bin/nothing"], &["-c", "curl"], &["-c", "mv x y", "-w"],
+    &["-f", "/etc/shadow"], &["-f", "/etc/a b"], &["-f", "/home"], &["-f", "/etc"], &["-f", "/etc", "-w"], &["-f", "/nothing"],
+    &["-sv", "yes"], &["-sv", "no"], &["-sv", "no", "-m", "SYSCALL"],
+    &["-sc", "openat"], &["-sc", "42"], &["-sc", "open"], &["-e", "-13"], &["-e", "-ECONNREFUSED"], &["-e", "0"],
+    &["-a", "105"], &["-a", "99"], &["--session", "5"], &["--session", "3"],
+    &["-hn", "192.0.2.7"], &["-hn", "192.0.2.9"], &["-tm", "pts0"], &["-tm", "pts/1"],
+    &["-ts", "11/24/26", "07:04:04"], &["-te", "11/24/26", "07:04:01"],
+    &["-ts", "11/24/26", "07:04:02", "-te", "11/24/26", "07:04:03"], &["-ts", "now"],
+    &["-k", "shadow", "-ui", "1000", "-x", "cat", "-sv", "no", "-f", "/etc/shadow"],
+];
+
+#[test]
+fn every_query_finds_what_ausearch_finds() {
+    let Some(ausearch) = ausearch() else { return };
+    let ours = ours();
+    let differs = |query: &&&[&str]| ours.find(query) != ausearch.find(query);
+    let differing: Vec<_> = QUERIES.iter().filter(differs).collect();
+    let shown =
+        differing.iter().map(|query| format!("{query:?}: {:?}, ausearch {:?}", ours.find(query), ausearch.find(query)));
+    assert!(differing.is_empty(), "{:#?}", shown.collect::<Vec<_>>());
+}

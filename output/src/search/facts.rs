@@ -1,0 +1,183 @@
+//! What a query looks at, of events of every kind.
+
+use std::borrow::Cow;
+use std::iter;
+
+use crate::address::Address;
+use crate::event::{Body, DaemonEvent, Event, Message, SyscallEvent};
+use crate::format::native::{id, unhex};
+
+/// See the module's documentation. Of records that are carried as text, the fields that ausearch knows.
+#[derive(Default)]
+pub(super) struct Facts<'a> {
+    pub(super) pid: Option<u32>,
+    pub(super) ppid: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) euid: Option<u32>,
+    pub(super) auid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) egid: Option<u32>,
+    pub(super) session: Option<u32>,
+    pub(super) success: Option<bool>,
+    pub(super) comm: Vec<Cow<'a, [u8]>>,
+    pub(super) exe: Vec<Cow<'a, [u8]>>,
+    pub(super) terminals: Vec<Cow<'a, [u8]>>,
+    pub(super) hosts: Vec<Cow<'a, [u8]>>,
+    pub(super) files: Vec<Cow<'a, [u8]>>,
+    pub(super) keys: Vec<Cow<'a, [u8]>>,
+    /// What was done, in the words of who recorded it.
+    pub(super) op: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(event: &'a Event) -> Self {
+        let mut facts = Self::default();
+        match &event.body {
+            Body::Syscall(call) => facts.call(call),
+            Body::Daemon(daemon) => facts.daemon(daemon),
+            Body::Messages(messages) => messages.iter().for_each(|message| facts.message(message)),
+            Body::Lost(_) => {}
+        }
+        facts
+    }
+
+    fn call(&mut self, call: &'a SyscallEvent) {
+        self.pid = Some(call.pid);
+        self.ppid = Some(call.ppid);
+        self.uid = Some(call.ids.uid);
+        self.euid = Some(call.ids.euid);
+        self.auid = Some(call.ids.auid);
+        self.gid = Some(call.ids.gid);
+        self.egid = Some(call.ids.egid);
+        self.session = Some(call.session);
+        self.success = call.success();
+        self.comm.push(Cow::Borrowed(&call.comm));
+        let text = |bytes: &'a Vec<u8>| Cow::Borrowed(bytes.as_slice());
+        self.exe.extend(call.exe.as_ref().map(text));
+        self.terminals.extend(call.tty.as_ref().map(text));
+        self.keys.extend(call.rule.keys.iter().map(text));
+        self.files.extend(call.paths.iter().filter_map(|item| item.path.as_ref()).chain(&call.cwd).map(text));
+        if let Some(sockaddr) = &call.sockaddr {
+            match Address::decode(sockaddr) {
+                Address::Inet { ip, .. } => self.hosts.push(ip.to_string().into_bytes().into()),
+                Address::Inet6 { ip, .. } => self.hosts.push(ip.to_string().into_bytes().into()),
+                Address::Path(path) => self.files.push(path.into()),
+                _ => {}
+            }
+        }
+        call.messages.iter().for_each(|message| self.message(message));
+    }
+
+    fn daemon(&mut self, daemon: &'a DaemonEvent) {
+        self.pid = Some(daemon.pid);
+        self.uid = Some(daemon.uid);
+        self.auid = Some(daemon.auid);
+        self.session = Some(daemon.session);
+        self.success = Some(daemon.success);
+        for (_, keys) in daemon.details.iter().filter(|(name, _)| name == "key") {
+            self.keys.extend(keys.as_bytes().split(|byte| *byte == 1).map(Cow::Borrowed));
+        }
+    }
+
+    /// What is known already stays.
+    fn message(&mut self, message: &'a Message) {
+        for (name, value) in pairs(&message.text) {
+            let number = || id(str::from_utf8(value).ok()?);
+            match name {
+                b"pid" => self.pid = self.pid.or_else(number),
+                b"ppid" => self.ppid = self.ppid.or_else(number),
+                b"uid" => self.uid = self.uid.or_else(number),
+                b"euid" => self.euid = self.euid.or_else(number),
+                b"auid" => self.auid = self.auid.or_else(number),
+                b"gid" => self.gid = self.gid.or_else(number),
+                b"egid" => self.egid = self.egid.or_else(number),
+                b"ses" => self.session = self.session.or_else(number),
+                b"res" | b"success" => self.success = self.success.or_else(|| success(value)),
+                b"comm" => self.comm.extend(untrusted(value)),
+                b"exe" => self.exe.extend(untrusted(value)),
+                b"name" | b"path" | b"cwd" => self.files.extend(untrusted(value)),
+                b"key" => self.keys.extend(untrusted(value)),
+                b"op" => self.op.push(unquoted(value)),
+                b"tty" | b"terminal" => self.terminals.push(unquoted(value)),
+                b"hostname" | b"addr" | b"laddr" => self.hosts.push(unquoted(value)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What programs write as their result.
+fn success(value: &[u8]) -> Option<bool> {
+    match value {
+        b"success" | b"yes" | b"1" => Some(true),
+        b"failed" | b"no" | b"0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `name=value` of a record's text, also those in `msg='...'`.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = text;
+    iter::from_fn(move || {
+        loop {
+            let equals = rest.iter().position(|byte| *byte == b'=')?;
+            let name = rest[..equals].rsplit(|byte| matches!(byte, b' ' | b'\'' | b'"')).next().unwrap_or_default();
+            let value = &rest[equals + 1..];
+            if let Some(inner) = value.strip_prefix(b"'") {
+                rest = inner;
+                continue;
+            }
+            let quoted = value.strip_prefix(b"\"").and_then(|inner| inner.iter().position(|byte| *byte == b'"'));
+            let plain = || value.iter().position(|byte| matches!(byte, b' ' | b'\''));
+            let end = quoted.map(|end| end + 2).or_else(plain).unwrap_or(value.len());
+            rest = &value[end..];
+            return Some((name, &value[..end]));
+        }
+    })
+}
+
+fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    Cow::Borrowed(inner.unwrap_or(value))
+}
+
+/// What somebody chose: in quotes or hexadecimal.
+fn untrusted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match value {
+        b"(null)" | b"?" | b"" => None,
+        [b'"', ..] => Some(unquoted(value)),
+        _ => Some(unhex(value).map_or(Cow::Borrowed(value), Cow::Owned)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_programs_record() {
+        let text =
+            b"pid=9 uid=0 auid=1000 ses=3 msg='op=PAM:x acct=\"a=b c\" exe=\"/usr/bin/su\" hostname=? res=success'";
+        let found: Vec<_> = pairs(text).collect();
+        let expected: [(&[u8], &[u8]); 9] = [
+            (b"pid", b"9"),
+            (b"uid", b"0"),
+            (b"auid", b"1000"),
+            (b"ses", b"3"),
+            (b"op", b"PAM:x"),
+            (b"acct", b"\"a=b c\""),
+            (b"exe", b"\"/usr/bin/su\""),
+            (b"hostname", b"?"),
+            (b"res", b"success"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_it(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let message = Message { record_type: "USER".into(), text };
+            Facts::default().message(&message);
+        }
+    }
+}
