@@ -95,13 +95,32 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// A server that has just begun to listen may still turn connections away.
     fn client(&self) -> Client {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket
-            .write_all(b"CONNECT {\"verbose\":false,\"user\":\"joe\",\"pass\":\"secret\"}\r\nSUB answer 1\r\n")
-            .unwrap();
-        Client { reader: BufReader::new(socket) }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.connect() {
+                Ok(client) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "no connection: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn connect(&self) -> std::io::Result<Client> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.write_all(b"CONNECT {\"verbose\":false,\"user\":\"joe\",\"pass\":\"secret\"}\r\nPING\r\n")?;
+        let mut reader = BufReader::new(socket);
+        let mut line = String::new();
+        while line != "PONG\r\n" {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 || line.starts_with("-ERR") {
+                return Err(std::io::Error::other(format!("the server says {line:?}")));
+            }
+        }
+        reader.get_mut().write_all(b"SUB answer 1\r\n")?;
+        Ok(Client { reader })
     }
 }
 
