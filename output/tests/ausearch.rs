@@ -3,35 +3,16 @@
 //! They are looked for in `PATH` and where Debian installs them; `AUDIT_TOOLS` names a directory that holds them, with
 //! `LD_LIBRARY_PATH` for their libraries where they were only unpacked. Without them the tests are skipped, and say so.
 
+mod common;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use output::event::{Body, DaemonEvent, Event, Ids, Inode, NameType, PathItem, RuleRef, SyscallEvent, Target};
-use output::{Content, Format, Names, NativeStyle, Node, Record};
+use output::{Content, Format, NativeStyle, Node, Record};
 
-const X86_64: u32 = 0xc000_003e;
-
-struct Machine;
-
-impl Names for Machine {
-    fn user(&self, uid: u32) -> Option<Arc<str>> {
-        (uid == 0).then(|| "root".into())
-    }
-    fn group(&self, gid: u32) -> Option<Arc<str>> {
-        self.user(gid)
-    }
-    fn arch(&self, arch: u32) -> Option<&'static str> {
-        (arch == X86_64).then_some("x86_64")
-    }
-    fn syscall(&self, _: u32, number: u32) -> Option<&'static str> {
-        tables::syscalls::name(tables::Arch::B64, u16::try_from(number).ok()?)
-    }
-    fn errno(&self, _: i32) -> Option<&'static str> {
-        None
-    }
-}
+use common::{Machine, X86_64};
 
 fn call(syscall: u32, exit: i64, key: &str, comm: &str) -> SyscallEvent {
     SyscallEvent {

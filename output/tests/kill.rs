@@ -1,37 +1,20 @@
 //! `kill -9` at any moment: what was flushed reads with stock `zcat`, and the next run goes on.
 
+mod common;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use output::event::{Body, DaemonEvent, Event};
-use output::{Names, OutputConfig, Pipeline};
+use output::{OutputConfig, Pipeline};
+
+use common::{Nobody, daemon_event};
 
 /// Set for the run of this test that is to be killed: the log it writes.
 const VICTIM: &str = "OUTPUT_TEST_KILL_LOG";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Nobody;
-
-impl Names for Nobody {
-    fn user(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn group(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn arch(&self, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn syscall(&self, _: u32, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn errno(&self, _: i32) -> Option<&'static str> {
-        None
-    }
-}
 
 fn start(path: &Path) -> Pipeline {
     let config =
@@ -40,25 +23,11 @@ fn start(path: &Path) -> Pipeline {
     Pipeline::start(&[config], "node", Arc::new(Nobody)).unwrap()
 }
 
-fn event(serial: u64) -> Arc<Event> {
-    let body = Body::Daemon(DaemonEvent {
-        record_type: "DAEMON_CONFIG".into(),
-        op: "reconfigure".into(),
-        auid: 0,
-        pid: 1,
-        uid: 0,
-        session: 1,
-        success: true,
-        details: Vec::new(),
-    });
-    Arc::new(Event { time: 0, serial, body })
-}
-
 /// Writes until it is killed, and says after every flush how far it came.
 fn be_killed(path: &Path) {
     let pipeline = start(path);
     for serial in 0.. {
-        pipeline.push(event(serial));
+        pipeline.push(daemon_event(0, serial, Vec::new()));
         if serial % 50 == 49 {
             pipeline.flush(PATIENCE).unwrap();
             println!("flushed {serial}");
@@ -105,7 +74,7 @@ fn killed_at_any_moment() {
         assert!(before.len() as u64 > flushed, "{flushed} was flushed, {} records are there", before.len());
 
         let pipeline = start(&path);
-        pipeline.push(event(before.len() as u64));
+        pipeline.push(daemon_event(0, before.len() as u64, Vec::new()));
         assert_eq!(pipeline.close(PATIENCE)[0].written, 1);
         let after = zcat(&path);
         assert!(after.len() > before.len() && after.starts_with(&before), "the log did not go on");

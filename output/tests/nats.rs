@@ -1,61 +1,22 @@
 //! The nats sink before Debian's nats-server, with JetStream.
 //!
-//! `cargo xtask test` unpacks it and names the place in `AUDIT_PEERS`; else it is looked for where that leaves it, in
-//! `target/guest/packages/peers`. Without it the tests are skipped, and say so.
+//! It is looked for among the peers: see [`common::peers`].
 
-use std::collections::BTreeSet;
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use output::event::{Body, DaemonEvent, Event};
-use output::{Names, OutputConfig, Pipeline, SinkCounters};
+use output::{OutputConfig, Pipeline, SinkCounters};
 use tempfile::TempDir;
 
+use common::{Nobody, daemon_event, free_port, peers, wait_until};
+
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Nobody;
-
-impl Names for Nobody {
-    fn user(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn group(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn arch(&self, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn syscall(&self, _: u32, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn errno(&self, _: i32) -> Option<&'static str> {
-        None
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, met: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !met() {
-        assert!(Instant::now() < deadline, "{what}: waited in vain");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A port that is free, and given to no other test. That nobody else takes it until the server does is likely enough.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
-            return port;
-        }
-    }
-}
 
 /// A server with its store in a directory.
 struct Server {
@@ -67,9 +28,7 @@ struct Server {
 
 impl Server {
     fn start() -> Option<Self> {
-        let given = std::env::var_os("AUDIT_PEERS").map(PathBuf::from);
-        let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/peers");
-        let program = given.unwrap_or(usual).join("usr/sbin/nats-server");
+        let program = peers()?.join("usr/sbin/nats-server");
         if !program.is_file() {
             eprintln!("SKIP: no {}; `cargo xtask test` unpacks it", program.display());
             return None;
@@ -85,7 +44,7 @@ impl Server {
         command.args(["-a", "127.0.0.1", "-js", "--user", "joe", "--pass", "secret", "-p", &self.port.to_string()]);
         command.arg("-sd").arg(self.directory.path());
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        wait_until("the server starts", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        wait_until("the server starts", PATIENCE, || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
     /// As a crash would.
@@ -207,17 +166,8 @@ fn start(server: &Server, spool: &TempDir, keys: &str) -> Pipeline {
 
 fn push(pipeline: &Pipeline, serials: std::ops::Range<u64>, details: &str) {
     for serial in serials {
-        let body = Body::Daemon(DaemonEvent {
-            record_type: "DAEMON_CONFIG".into(),
-            op: "reconfigure".into(),
-            auid: 0,
-            pid: 1,
-            uid: 0,
-            session: 1,
-            success: true,
-            details: vec![("more".into(), details.to_owned())],
-        });
-        pipeline.push(Arc::new(Event { time: 1_795_503_850_123_456_789, serial, body }));
+        let details = vec![("more".into(), details.to_owned())];
+        pipeline.push(daemon_event(1_795_503_850_123_456_789, serial, details));
     }
 }
 
@@ -233,11 +183,11 @@ fn the_stream_has_each_record_once_through_crashes_of_the_server() {
     let pipeline = start(&server, &spool, "password = 'secret'");
     for round in 0..3 {
         push(&pipeline, round * 2000..(round + 1) * 2000, "x");
-        wait_until("half of it", || counters(&pipeline).written > round * 2000 + 500);
+        wait_until("half of it", PATIENCE, || counters(&pipeline).written > round * 2000 + 500);
         server.kill();
         server.run();
     }
-    wait_until("all of it", || counters(&pipeline).written == 6000);
+    wait_until("all of it", PATIENCE, || counters(&pipeline).written == 6000);
     pipeline.close(PATIENCE);
     let mut serials = server.client().serials();
     serials.sort_unstable();
@@ -250,13 +200,13 @@ fn records_wait_for_a_stream_and_for_the_next_daemon() {
     let spool = tempfile::tempdir().unwrap();
     let pipeline = start(&server, &spool, "password = 'secret'");
     push(&pipeline, 0..10, "x");
-    wait_until("refusal", || counters(&pipeline).errors >= 2);
+    wait_until("refusal", PATIENCE, || counters(&pipeline).errors >= 2);
     assert_eq!(counters(&pipeline).written, 0, "no stream keeps the subject yet");
     let counters_then = pipeline.close(PATIENCE).remove(0);
     assert_eq!((counters_then.spooled, counters_then.lost_total()), (10, 0));
     server.client().create_stream();
     let pipeline = start(&server, &spool, "password = 'secret'");
-    wait_until("delivered", || counters(&pipeline).written == 10);
+    wait_until("delivered", PATIENCE, || counters(&pipeline).written == 10);
     pipeline.close(PATIENCE);
     assert_eq!(server.client().serials(), (0..10).collect::<Vec<_>>());
 }
@@ -268,7 +218,7 @@ fn a_wrong_password_delivers_nothing() {
     let spool = tempfile::tempdir().unwrap();
     let pipeline = start(&server, &spool, "password = 'wrong'");
     push(&pipeline, 0..10, "x");
-    wait_until("refusal", || counters(&pipeline).errors >= 2);
+    wait_until("refusal", PATIENCE, || counters(&pipeline).errors >= 2);
     assert_eq!(counters(&pipeline).written, 0);
     pipeline.close(PATIENCE);
     assert_eq!(server.client().stored(), 0);
@@ -282,7 +232,7 @@ fn what_is_too_long_is_lost_and_told_and_holds_up_nothing() {
     let pipeline = start(&server, &spool, "password = 'secret'\nmax_bytes = 10000");
     push(&pipeline, 0..1, &"x".repeat(20_000));
     push(&pipeline, 1..3, "x");
-    wait_until("delivered", || counters(&pipeline).written == 2);
+    wait_until("delivered", PATIENCE, || counters(&pipeline).written == 2);
     assert_eq!(counters(&pipeline).lost[1], ("too_long", 1));
     pipeline.close(PATIENCE);
     // The two, and the record of the loss.

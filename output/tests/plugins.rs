@@ -3,36 +3,20 @@
 //! `cargo xtask setup` puts LAUREL into `target/tools` and python3-audit into `target/guest/packages/peers`. Without them the
 //! tests are skipped, and say so.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use output::event::{Body, Event, Ids, Inode, NameType, PathItem, RuleRef, SyscallEvent};
-use output::{Names, OutputConfig, Pipeline};
+use output::{OutputConfig, Pipeline};
+
+use common::{Machine, X86_64, peers, root};
 
 const EVENTS: u64 = 2000;
-
-struct Machine;
-
-impl Names for Machine {
-    fn user(&self, uid: u32) -> Option<Arc<str>> {
-        (uid == 0).then(|| "root".into())
-    }
-    fn group(&self, gid: u32) -> Option<Arc<str>> {
-        self.user(gid)
-    }
-    fn arch(&self, arch: u32) -> Option<&'static str> {
-        (arch == 0xc000_003e).then_some("x86_64")
-    }
-    fn syscall(&self, _: u32, number: u32) -> Option<&'static str> {
-        tables::syscalls::name(tables::Arch::B64, u16::try_from(number).ok()?)
-    }
-    fn errno(&self, _: i32) -> Option<&'static str> {
-        None
-    }
-}
 
 /// An exec whose arguments tell its serial, one of which plugins have to decode.
 fn event(serial: u64) -> Event {
@@ -40,7 +24,7 @@ fn event(serial: u64) -> Event {
     let program = PathItem { path: Some(b"/usr/bin/ls".to_vec()), name_type: NameType::Normal, ..PathItem::default() };
     let call = SyscallEvent {
         rule: RuleRef { keys: [b"fed".to_vec()].into(), ..RuleRef::default() },
-        arch: 0xc000_003e,
+        arch: X86_64,
         syscall: 59,
         args: [1, 2, 3, 4, 5, 6].into(),
         exit: Some(0),
@@ -78,10 +62,6 @@ fn feed(directory: &Path, script: &str) {
     }
     let counters = pipeline.close(Duration::from_secs(60)).remove(0);
     assert_eq!((counters.sink.as_str(), counters.written), ("plugin:judge", EVENTS), "{counters:?}");
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 #[test]
@@ -147,8 +127,7 @@ out.close()
 
 #[test]
 fn auparse_understands_every_event() {
-    let given = std::env::var_os("AUDIT_PEERS").map(PathBuf::from);
-    let tree = given.unwrap_or_else(|| root().join("target/guest/packages/peers"));
+    let Some(tree) = peers() else { return };
     let modules = tree.join("usr/lib/python3/dist-packages");
     let environment = format!(
         "export PYTHONPATH={} LD_LIBRARY_PATH={tree}/usr/lib/x86_64-linux-gnu:{tree}/lib/x86_64-linux-gnu",

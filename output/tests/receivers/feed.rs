@@ -5,31 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use output::event::{Body, Event, Ids, RuleRef, SyscallEvent};
-use output::{Names, OutputConfig, Pipeline, SinkCounters};
+use output::{OutputConfig, Pipeline, SinkCounters};
 use tempfile::TempDir;
 
 use crate::certificates;
+use crate::common::{Nobody, X86_64};
 use crate::server::{Server, Transport};
-
-struct Nobody;
-
-impl Names for Nobody {
-    fn user(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn group(&self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-    fn arch(&self, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn syscall(&self, _: u32, _: u32) -> Option<&'static str> {
-        None
-    }
-    fn errno(&self, _: i32) -> Option<&'static str> {
-        None
-    }
-}
 
 pub struct Feed {
     pipeline: Pipeline,
@@ -78,7 +59,7 @@ impl Feed {
         for serial in first..first + count {
             let call = SyscallEvent {
                 rule: RuleRef { keys: [b"fed".to_vec()].into(), ..RuleRef::default() },
-                arch: 0xc000_003e,
+                arch: X86_64,
                 syscall: 59,
                 args: [1, 2, 3, 4, 5, serial].into(),
                 exit: Some(0),

@@ -1,17 +1,19 @@
 //! The syslog sink before real servers: Debian's rsyslog and syslog-ng.
 //!
-//! `cargo xtask test` unpacks them and names the place in `AUDIT_PEERS`; else they are looked for where that leaves them, in
-//! `target/guest/packages/peers`. Without them the tests are skipped, and say so.
+//! They are looked for among the peers: see [`common::peers`].
 //!
 //! `AUDIT_RECORDS` (default 20000) and `AUDIT_OUTAGE_S` (default 3) make the tests longer.
 
 mod certificates;
+#[path = "../common/mod.rs"]
+mod common;
 mod feed;
 mod server;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::wait_until;
 use feed::Feed;
 use server::{Kind, Server, Transport};
 
@@ -21,16 +23,6 @@ const BATCH: usize = 500;
 
 fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).ok().map_or(usual, |text| text.parse().expect(variable))
-}
-
-/// Waits for `met`.
-#[track_caller]
-fn wait_until(what: &str, met: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !met() {
-        assert!(Instant::now() < deadline, "{what}: waited in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// How often each serial is in what the server wrote; every line must be a whole record.
@@ -59,7 +51,7 @@ fn through_restarts_and_an_outage(kind: Kind, transport: Transport) {
     let feed = Feed::start(&server, &format!("acknowledge_records = {BATCH}\nacknowledge_ms = 1000"));
     for restart in 1..=2 {
         feed.push(count / 4);
-        wait_until("before the restart", || server.lines().len() as u64 > restart * count / 8);
+        wait_until("before the restart", PATIENCE, || server.lines().len() as u64 > restart * count / 8);
         server.stop();
         feed.push(count / 8);
         server.run();
@@ -70,7 +62,7 @@ fn through_restarts_and_an_outage(kind: Kind, transport: Transport) {
     std::thread::sleep(Duration::from_secs(number("AUDIT_OUTAGE_S", 3)));
     server.run();
     eprintln!("{kind:?} {transport:?}: after the outage {:?}", feed.counters());
-    wait_until("delivered", || feed.counters().written == count);
+    wait_until("delivered", PATIENCE, || feed.counters().written == count);
     let counters = feed.close();
     assert_eq!((counters.pushed, counters.lost_total(), counters.spooled), (count, 0, 0), "{counters:?}");
     server.stop();
@@ -105,7 +97,7 @@ fn over_udp(kind: Kind) {
     let feed = Feed::start(&server, "protocol = 'rfc3164'");
     for round in 1..=20 {
         feed.push(100);
-        wait_until("a datagram", || server.lines().len() >= round * 100);
+        wait_until("a datagram", PATIENCE, || server.lines().len() >= round * 100);
     }
     feed.close();
     server.stop();
@@ -128,7 +120,7 @@ fn rsyslog_understands_the_header() {
     let Some(mut server) = Server::start(Kind::Rsyslog, Transport::Tcp) else { return };
     let feed = Feed::start(&server, "facility = 'local6'\nacknowledge_ms = 50");
     feed.push(1);
-    wait_until("delivered", || feed.counters().written == 1);
+    wait_until("delivered", PATIENCE, || feed.counters().written == 1);
     server.stop();
     let head = std::fs::read_to_string(server.heads()).unwrap();
     let data = "[auditd-bpf@32473 serial=\"0\" verdict=\"allow\" key=\"fed\"]";
@@ -141,7 +133,7 @@ fn refused(keys: &str) {
         let Some(mut server) = Server::start(kind, Transport::Tls) else { return };
         let feed = Feed::start_with_tls(&server, "acknowledge_ms = 50", keys);
         feed.push(5);
-        wait_until("refused", || feed.counters().errors >= 3);
+        wait_until("refused", PATIENCE, || feed.counters().errors >= 3);
         let counters = feed.close();
         assert_eq!((counters.written, counters.spooled, counters.lost_total()), (0, 5, 0), "{kind:?} {counters:?}");
         server.stop();

@@ -1,18 +1,17 @@
 //! Servers as child processes, with a directory of their own each.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::{certificates, wait_until};
+use crate::common::{free_port, peers, wait_until};
+use crate::{PATIENCE, certificates};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -36,34 +35,10 @@ pub struct Server {
     child: Option<Child>,
 }
 
-/// Where the packages are unpacked.
-fn tree() -> Option<PathBuf> {
-    let given = std::env::var_os("AUDIT_PEERS").map(PathBuf::from);
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/peers");
-    let found = given.or_else(|| usual.canonicalize().ok());
-    if found.is_none() {
-        eprintln!(
-            "SKIP: no rsyslog and syslog-ng unpacked in target/guest/packages/peers; `cargo xtask test` does that"
-        );
-    }
-    found
-}
-
-/// A port that is free, and given to no other test. That nobody else takes it until the server does is likely enough.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
-            return port;
-        }
-    }
-}
-
 impl Server {
     /// Starts one; `None` where there are no packages.
     pub fn start(kind: Kind, transport: Transport) -> Option<Self> {
-        let tree = tree()?;
+        let tree = peers()?;
         let directory = tempfile::tempdir().unwrap();
         certificates::write(directory.path());
         let port = free_port();
@@ -124,9 +99,9 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         if self.transport == Transport::Udp {
-            wait_until(&self.said(), || UdpSocket::bind(("127.0.0.1", self.port)).is_err());
+            wait_until(&self.said(), PATIENCE, || UdpSocket::bind(("127.0.0.1", self.port)).is_err());
         } else {
-            wait_until(&self.said(), || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+            wait_until(&self.said(), PATIENCE, || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         }
     }
 
