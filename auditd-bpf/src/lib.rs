@@ -7,6 +7,7 @@
 //! | auditd's `auditd.conf` | [`auditd_conf`] |
 //! | rules and settings in force, and what command lines make of them | [`store`] |
 //! | the control socket | [`control`] |
+//! | connections to it and to the metrics | `connections` |
 //! | the program as `auditctl` and as `augenrules` | [`auditctl`], [`augenrules`] |
 //! | rule files: order, trust | [`rule_files`] |
 //! | users, groups and paths of this machine, for rules | [`host_facts`] |
@@ -28,6 +29,7 @@ pub mod augenrules;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod connections;
 pub mod control;
 pub mod convert;
 pub mod daemon;

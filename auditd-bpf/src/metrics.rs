@@ -9,7 +9,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,8 +21,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
+use crate::connections::{Slots, accept_all};
 use crate::status::{Counts, Output, Report};
 
+/// What the log calls it.
+const NAME: &str = "metrics";
 /// Connections at a time; more are closed.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a client may take for its request, and for each write of the answer.
@@ -79,16 +81,18 @@ impl Metrics {
     /// If the operating system refuses.
     pub fn start(listen: &Listen) -> io::Result<Self> {
         let board = Board::default();
-        let door = Door { board: board.clone(), connections: Arc::default() };
+        let door = Door { board: board.clone(), slots: Slots::new(CONNECTIONS_MAX) };
         let named = thread::Builder::new().name("metrics".to_owned());
         match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
-                named.spawn(move || door.admit(|| listener.accept().map(|(stream, _)| stream)))?;
+                let accept = move || listener.accept().map(|(stream, _)| stream);
+                named.spawn(move || accept_all(NAME, accept, |stream| door.serve(stream)))?;
             }
             Listen::Unix(path) => {
                 let listener = listen_unix(path)?;
-                named.spawn(move || door.admit(|| listener.accept().map(|(stream, _)| stream)))?;
+                let accept = move || listener.accept().map(|(stream, _)| stream);
+                named.spawn(move || accept_all(NAME, accept, |stream| door.serve(stream)))?;
             }
         }
         Ok(Self(board))
@@ -129,46 +133,17 @@ impl Stream for UnixStream {
 
 struct Door {
     board: Board,
-    connections: Arc<AtomicUsize>,
-}
-
-/// Counts itself out.
-struct Connection(Arc<AtomicUsize>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+    slots: Slots,
 }
 
 impl Door {
-    fn admit<S: Stream>(&self, accept: impl Fn() -> io::Result<S>) {
-        loop {
-            match accept() {
-                Ok(stream) => self.serve(stream),
-                Err(error) => {
-                    tracing::warn!("metrics: {error}");
-                    // Out of descriptors, most likely: do not spin.
-                    thread::sleep(Duration::from_millis(100));
-                }
-            }
-        }
-    }
-
     fn serve<S: Stream>(&self, mut stream: S) {
-        let connection = Connection(Arc::clone(&self.connections));
-        if connection.0.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            return;
-        }
+        let Some(slot) = self.slots.take() else { return };
         let board = self.board.clone();
-        let spawned = thread::Builder::new().name("metrics-client".to_owned()).spawn(move || {
-            let _connection = connection;
+        slot.serve(NAME, "metrics-client", move || {
             // Who does not take the answer goes without.
             let _ = request(&mut stream).and_then(|line| stream.write_all(&answer(&line, &board)));
         });
-        if let Err(error) = spawned {
-            tracing::warn!("metrics: {error}");
-        }
     }
 }
 

@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,10 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::protocol::{self, Command, Request, Response, VERSION};
+use crate::connections::{Slots, accept_all};
 
+/// What the log calls it.
+const NAME: &str = "control socket";
 /// Connections at a time; more are told so and closed.
 pub const CONNECTIONS_MAX: usize = 16;
 /// How long a client may take to send a request, and to take the response.
@@ -96,9 +98,12 @@ impl Server {
         wakeup.set_nonblocking(true).map_err(system("wake up for"))?;
         wake.set_nonblocking(true).map_err(system("wake up for"))?;
         let (sender, requests) = mpsc::channel();
-        let door = Door { requests: sender, wake: Arc::new(wake), connections: Arc::default() };
+        let door = Door { requests: sender, wake: Arc::new(wake), slots: Slots::new(CONNECTIONS_MAX) };
         let named = thread::Builder::new().name("control".to_owned());
-        named.spawn(move || door.accept_all(&listener)).map_err(system("start a thread for"))?;
+        let accept = move || listener.accept().map(|(stream, _)| stream);
+        named
+            .spawn(move || accept_all(NAME, accept, |stream| door.accept(stream)))
+            .map_err(system("start a thread for"))?;
         Ok(Self { path: path.to_path_buf(), requests, wakeup, _lock: lock })
     }
 
@@ -172,43 +177,22 @@ fn listen(path: &Path) -> Result<UnixListener, ControlError> {
 struct Door {
     requests: Sender<Asked>,
     wake: Arc<UnixStream>,
-    connections: Arc<AtomicUsize>,
+    slots: Slots,
 }
 
 impl Door {
-    fn accept_all(&self, listener: &UnixListener) {
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => self.accept(stream),
-                Err(error) => {
-                    tracing::warn!("control socket: {error}");
-                    // Out of descriptors, most likely: do not spin.
-                    thread::sleep(Duration::from_millis(100));
-                }
-            }
-        }
-    }
-
     fn accept(&self, mut stream: UnixStream) {
         let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
         let peer = Peer { pid: peer.pid(), uid: peer.uid() };
         if peer.uid != 0 {
-            tracing::warn!("control socket: refused pid {} of user {}", peer.pid, peer.uid);
+            tracing::warn!("{NAME}: refused pid {} of user {}", peer.pid, peer.uid);
             return say(&mut stream, &Response::refused("You must be root"));
         }
-        let guard = Connection(Arc::clone(&self.connections));
-        if guard.0.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+        let Some(slot) = self.slots.take() else {
             return say(&mut stream, &Response::refused("too many connections"));
-        }
+        };
         let door = self.clone();
-        let named = thread::Builder::new().name("control-client".to_owned());
-        let spawned = named.spawn(move || {
-            let _guard = guard;
-            door.serve(&mut stream, peer);
-        });
-        if let Err(error) = spawned {
-            tracing::warn!("control socket: {error}");
-        }
+        slot.serve(NAME, "control-client", move || door.serve(&mut stream, peer));
     }
 
     fn serve(&self, stream: &mut UnixStream, peer: Peer) {
@@ -254,15 +238,6 @@ impl Door {
     }
 }
 
-/// Counts itself out.
-struct Connection(Arc<AtomicUsize>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// A stream that must be done by a certain time, however it trickles.
 struct Patient {
     stream: UnixStream,
@@ -298,6 +273,18 @@ mod tests {
         nix::unistd::geteuid().is_root()
     }
 
+    /// The next request, which another thread is about to make.
+    fn next(server: &mut Server) -> Asked {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(request) = server.take() {
+                return request;
+            }
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn run(text: &str) -> Run {
         Run { file: None, lines: vec![Line { number: 1, text: Text(text.into()) }] }
     }
@@ -315,14 +302,7 @@ mod tests {
             return;
         }
         let asked = thread::spawn(move || client.run(run("-l")));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let request = loop {
-            if let Some(request) = server.take() {
-                break request;
-            }
-            assert!(Instant::now() < deadline);
-            thread::sleep(Duration::from_millis(2));
-        };
+        let request = next(&mut server);
         assert_eq!((&request.command, request.peer.uid), (&Command::Run(run("-l")), 0));
         request.answer(Response::new(Outcome::Ran(Ran { stopped: true, ..Ran::default() })));
         assert!(asked.join().unwrap().unwrap().stopped);
@@ -346,14 +326,7 @@ mod tests {
         ] {
             let mut client = Client::connect(&path).unwrap();
             let asked = thread::spawn(move || client.status());
-            let deadline = Instant::now() + Duration::from_secs(10);
-            let request = loop {
-                if let Some(request) = server.take() {
-                    break request;
-                }
-                assert!(Instant::now() < deadline);
-                thread::sleep(Duration::from_millis(2));
-            };
+            let request = next(&mut server);
             assert_eq!(request.command, Command::Status);
             request.answer(Response::new(outcome));
             match (asked.join().unwrap(), expected) {
