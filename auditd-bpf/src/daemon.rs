@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{Body, Event, Loss, RuleRef, Verdict, Word};
+use output::event::{self, Body, Event, Loss, RuleRef, Verdict, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
@@ -113,14 +113,13 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
 /// If it cannot start, or cannot go on.
 pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     // First what is quick to tell.
-    let rules = load_rules(&config.rules)?;
-    Plan::compile(&rules).map_err(StartError::Rules)?;
+    let loadable = load_rules(&config.rules)?;
     let report = doctor::probe(config.kernel.mode.fixed());
     let mode = report.require_mode()?;
     if let Some(why) = report.why() {
         tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
-    let (store, changes) = Store::default().replaced(fitted(rules, mode)?);
+    let (store, changes) = Store::default().replaced(fitted(loadable, mode)?);
     let plan = store.plan().map_err(StartError::Rules)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
@@ -135,19 +134,19 @@ pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     ended
 }
 
-/// Reads and checks the rules; whatever is wrong with them is told at once.
-fn load_rules(rules: &Path) -> Result<RuleSet, StartError> {
+/// Reads, checks and plans the rules; whatever is wrong with them is told at once.
+fn load_rules(rules: &Path) -> Result<(RuleSet, Plan), StartError> {
     let sources = rule_files::read(&[rules.to_path_buf()]).map_err(StartError::RuleFiles)?;
     let (ruleset, warnings) = rules::parse(&sources, &HostFacts).into_loadable().map_err(StartError::Rules)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(ruleset)
+    let plan = Plan::compile(&ruleset).map_err(StartError::Rules)?;
+    Ok((ruleset, plan))
 }
 
 /// What of the rules the mode can honour.
-fn fitted(rules: RuleSet, mode: Mode) -> Result<RuleSet, StartError> {
-    let plan = Plan::compile(&rules).map_err(StartError::Rules)?;
+fn fitted((rules, plan): (RuleSet, Plan), mode: Mode) -> Result<RuleSet, StartError> {
     let (rules, warnings) = mode::fit(rules, &plan, mode).map_err(StartError::Rules)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -433,9 +432,7 @@ impl Daemon {
     }
 
     fn push(&self, body: Body) {
-        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let event = Event { time, serial: self.pipeline.serials().next(), body };
+        let event = Event { time: event::now(), serial: self.pipeline.serials().next(), body };
         if let Some(event) = Exclusions::new(&self.plan.exclusions).apply(event) {
             self.pipeline.push(Arc::new(event));
         }

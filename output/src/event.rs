@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::parts::{BprmCaps, FileCapSets, FileCaps, Ipc, IpcPerm, MqAttributes, Part, TaskCaps};
 
@@ -23,6 +24,13 @@ pub struct Event {
     pub serial: u64,
     /// What happened.
     pub body: Body,
+}
+
+/// The time of an [`Event`] that happens now.
+#[must_use]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What an event tells.

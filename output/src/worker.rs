@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::counters::{Cause, Meter};
-use crate::event::{Body, DaemonEvent, Event, Loss, Word};
+use crate::event::{Body, DaemonEvent, Event, Loss, Word, now};
 use crate::names::Names;
 use crate::queue::{Entry, Queue, Taken};
 use crate::record::{Record, UNSET};
@@ -156,10 +156,4 @@ impl Worker {
         self.sink.flush();
         self.sink.stalled_until().is_some()
     }
-}
-
-/// The time in nanoseconds since the epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

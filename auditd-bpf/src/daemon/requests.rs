@@ -86,7 +86,7 @@ impl Daemon {
             self.record(&[Change { what: What::Locked("add_rule"), done: false }], who);
             return Err(IMMUTABLE.to_owned());
         }
-        let rules = super::load_rules(&self.config.rules).and_then(|rules| super::fitted(rules, self.mode));
+        let rules = super::load_rules(&self.config.rules).and_then(|loadable| super::fitted(loadable, self.mode));
         let rules = rules.map_err(|error| error.to_string())?;
         let (store, changes) = self.store.replaced(rules);
         self.put_in_force(store).map_err(|error: StartError| error.to_string())?;

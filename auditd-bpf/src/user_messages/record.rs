@@ -1,8 +1,6 @@
 //! A message of the kernel's audit.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use output::event::Message;
+use output::event::{Message, now};
 use tables::record_type_name;
 
 /// Types that tell something by themselves: of programs (1005, 1100 to 1199, 2100 to 2999), `LOGIN`, of security modules
@@ -54,11 +52,6 @@ fn header(payload: &[u8]) -> Option<(u64, &[u8])> {
     let millis: u64 = seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(millis.parse().ok()?)?;
     let text = rest[end + 1..].strip_prefix(b":")?;
     Some((millis.checked_mul(1_000_000)?, text.trim_ascii_start()))
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
