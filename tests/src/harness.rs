@@ -26,19 +26,27 @@ pub struct Case {
     name: &'static str,
     rules: &'static str,
     prepare: fn(&Place) -> Result<()>,
+    possible: fn() -> Result<()>,
     run: fn(&mut Test<'_>) -> Result<()>,
 }
 
 impl Case {
     /// A case; in its rules, `{dir}` stands for its directory, `{key}` for its key, `{auid}` for its children's login uid.
     pub const fn new(name: &'static str, rules: &'static str, run: fn(&mut Test<'_>) -> Result<()>) -> Self {
-        Self { name, rules, prepare: |_| Ok(()), run }
+        Self { name, rules, prepare: |_| Ok(()), possible: || Ok(()), run }
     }
 
     /// What must be there before the daemon starts.
     #[must_use]
     pub const fn prepared(mut self, prepare: fn(&Place) -> Result<()>) -> Self {
         self.prepare = prepare;
+        self
+    }
+
+    /// What may [skip] it.
+    #[must_use]
+    pub const fn only_where(mut self, possible: fn() -> Result<()>) -> Self {
+        self.possible = possible;
         self
     }
 }
@@ -136,7 +144,10 @@ fn shared(report: &mut Report, suite: &str, cases: &[&Case]) {
     report.case(&format!("{suite}: start"), start.elapsed(), Ok(()));
     for (case, place) in prepared {
         let start = Instant::now();
-        let result = guarded(|| (case.run)(&mut Test::new(&mut session, place)?));
+        let result = guarded(|| {
+            (case.possible)()?;
+            (case.run)(&mut Test::new(&mut session, place)?)
+        });
         report.case(case.name, start.elapsed(), result);
     }
     let start = Instant::now();

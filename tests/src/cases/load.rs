@@ -12,33 +12,23 @@ use crate::harness::{Case, skip};
 use crate::place::Place;
 use crate::session::Test;
 
-pub const CASES: &[Case] = &[
-    Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", five_thousand).prepared(directory),
-    Case::new(
-        "failures_of_four_processes",
-        "-a always,exit -F arch=b64 -S openat -F exit=-ENOENT -F auid={auid} -k {key}",
-        failures,
-    ),
-    Case::new("long_names_of_four_processes", "-w {dir}/d -p w -k {key}", long_names).prepared(directory),
-];
-
+pub const CASES: &[Case] = &[FIVE_THOUSAND, FAILURES, LONG_NAMES];
 /// In mode observe none are lost either, where the kernel does not preempt.
-pub const OBSERVED: &[Case] = &[
-    Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", |test| {
-        unless_left_out(test, five_thousand)
-    })
-    .prepared(directory),
-    Case::new(
-        "failures_of_four_processes",
-        "-a always,exit -F arch=b64 -S openat -F exit=-ENOENT -F auid={auid} -k {key}",
-        failures,
-    ),
-    Case::new("long_names_of_four_processes", "-w {dir}/d -p w -k {key}", |test| unless_left_out(test, long_names))
-        .prepared(directory),
-];
+pub const OBSERVED: &[Case] =
+    &[FIVE_THOUSAND.only_where(none_is_left_out), FAILURES, LONG_NAMES.only_where(none_is_left_out)];
+
+const FIVE_THOUSAND: Case =
+    Case::new("five_thousand_events_of_four_processes", "-w {dir}/d -p w -k {key}", five_thousand).prepared(directory);
+const FAILURES: Case = Case::new(
+    "failures_of_four_processes",
+    "-a always,exit -F arch=b64 -S openat -F exit=-ENOENT -F auid={auid} -k {key}",
+    failures,
+);
+const LONG_NAMES: Case =
+    Case::new("long_names_of_four_processes", "-w {dir}/d -p w -k {key}", long_names).prepared(directory);
 
 /// Skips a case about objects where the programs that see them may be left out: they are counted then (`docs/modes.md`).
-fn unless_left_out(test: &mut Test<'_>, run: fn(&mut Test<'_>) -> Result<()>) -> Result<()> {
+fn none_is_left_out() -> Result<()> {
     /// Debian's kernels preempt from here on.
     const PREEMPTS_FROM: u32 = 7;
     let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
@@ -46,7 +36,7 @@ fn unless_left_out(test: &mut Test<'_>, run: fn(&mut Test<'_>) -> Result<()>) ->
     if major.is_none_or(|major: u32| major >= PREEMPTS_FROM) {
         return skip(format!("on {release}, which preempts, programs of mode observe may be left out"));
     }
-    run(test)
+    Ok(())
 }
 
 const PROCESSES: u32 = 4;
