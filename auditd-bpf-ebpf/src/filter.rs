@@ -151,7 +151,8 @@ impl Tables {
         rules_fields(self.slot, rules) as u32
     }
 
-    /// Keeps the rules whose single tests the acting task satisfies; `fields`: what they test. Done once, at the end of the call: hooks have no stack for it.
+    /// Keeps the rules whose single tests the acting task satisfies; `fields`: what they test. Done once, at the end of the call:
+    /// hooks have no stack for it.
     #[inline(always)]
     pub fn narrow_subject_tests(self, fields: u32, rules: &mut Rules) {
         if fields & ordered::SUBJECT_BIT != 0 {

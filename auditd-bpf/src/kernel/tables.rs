@@ -364,30 +364,6 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
     (0..).zip(&plan.perms).map(|(bit, perm)| u8::from(matches(perm)) << bit).sum()
 }
 
-/// The same of an operation of io_uring, which has no arguments.
-fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
-    let SyscallEntry { hooks, class, .. } = entry(call);
-    SyscallEntry { hooks, class, ..NO_ARGUMENTS }
-}
-
-const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
-    hooks: 0,
-    row: ROW_NONE,
-    alone_row: ROW_NONE,
-    alone_success_row: ROW_NONE,
-    class: class::PLAIN,
-    path_arg: NO_ARG,
-    dirfd_arg: NO_ARG,
-    flags_arg: NO_ARG,
-    path2_arg: NO_ARG,
-    dirfd2_arg: NO_ARG,
-    data_arg: NO_ARG,
-    data_len: 0,
-    accesses: 0,
-    success_accesses: 0,
-    _pad: [0; 2],
-};
-
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0_u64, |bits, number| bits | 1 << number);
@@ -413,3 +389,27 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
         ..SyscallEntry::default()
     }
 }
+
+/// The same of an operation of io_uring, which has no arguments.
+fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
+    let SyscallEntry { hooks, class, .. } = entry(call);
+    SyscallEntry { hooks, class, ..NO_ARGUMENTS }
+}
+
+const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
+    hooks: 0,
+    row: ROW_NONE,
+    alone_row: ROW_NONE,
+    alone_success_row: ROW_NONE,
+    class: class::PLAIN,
+    path_arg: NO_ARG,
+    dirfd_arg: NO_ARG,
+    flags_arg: NO_ARG,
+    path2_arg: NO_ARG,
+    dirfd2_arg: NO_ARG,
+    data_arg: NO_ARG,
+    data_len: 0,
+    accesses: 0,
+    success_accesses: 0,
+    _pad: [0; 2],
+};
