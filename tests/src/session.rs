@@ -222,8 +222,13 @@ impl<'a> Test<'a> {
 
 /// Configuration of an output that is flushed at once and holds a lot. Only one daemon at a time could be the kernel's.
 pub fn file_output(path: &Path) -> String {
+    kernel_and_file_output("", path)
+}
+
+/// The same, with `settings` of the `[kernel]` table before: lines.
+pub fn kernel_and_file_output(settings: &str, path: &Path) -> String {
     format!(
-        "[kernel]\nuser_messages = \"off\"\n[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\ncompression = \"gzip\"\nflush_ms = 20\nqueue = 100000\n",
+        "[kernel]\nuser_messages = \"off\"\n{settings}[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\ncompression = \"gzip\"\nflush_ms = 20\nqueue = 100000\n",
         path.display()
     )
 }

@@ -368,6 +368,16 @@ mod tests {
             let answer = protocol::read_line(&mut BufReader::new(stream)).unwrap().unwrap();
             assert!(String::from_utf8_lossy(&answer).contains(expected), "{}", String::from_utf8_lossy(&answer));
         }
+    }
+
+    #[test]
+    fn one_connection_too_many_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let _server = Server::start(&path).unwrap();
+        if !is_root() {
+            return;
+        }
         let idle: Vec<_> = (0..CONNECTIONS_MAX).map(|_| UnixStream::connect(&path).unwrap()).collect();
         let one_more = UnixStream::connect(&path).unwrap();
         let answer = protocol::read_line(&mut BufReader::new(one_more)).unwrap().unwrap();

@@ -16,7 +16,7 @@ use crate::child::USER;
 use crate::daemon::{Finished, PROGRAM, run};
 use crate::harness::Alone;
 use crate::place::Place;
-use crate::session::{file_output, private_file};
+use crate::session::{file_output, kernel_and_file_output, private_file};
 
 pub const CASES: &[Alone] = &[
     Alone::new("doctor_finds_all_well", doctor_well),
@@ -125,7 +125,7 @@ fn no_lsm(place: &Place) -> Result<()> {
 
 /// A configuration that asks for a mode.
 fn config_of_mode(place: &Place, mode: &str) -> Result<PathBuf> {
-    private_file(place.name, "toml", &format!("[kernel]\nmode = \"{mode}\"\n{}", file_output(&log_of(place))))
+    private_file(place.name, "toml", &kernel_and_file_output(&format!("mode = \"{mode}\"\n"), &log_of(place)))
 }
 
 fn beyond_the_mode(place: &Place) -> Result<()> {
