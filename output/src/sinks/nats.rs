@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Sink;
 use super::network::{Connection, Server};
-use super::spooled::{Delivery, Encode, Pace, Sent, SpooledSink};
+use super::spooled::{Delivery, Encode, Pace, SpooledSink};
 use crate::config::NatsConfig;
 use crate::counters::Meter;
 use crate::error::OutputError;
@@ -91,7 +91,7 @@ impl Delivery for NatsDelivery {
     }
 
     /// Publishes and waits until the stream has all.
-    fn send(&mut self, batch: &[Spooled]) -> io::Result<Sent> {
+    fn send(&mut self, batch: &[Spooled]) -> io::Result<()> {
         let client = match &mut self.client {
             Some(client) => client,
             None => self.client.insert(Client::connect(&self.server, &self.options)?),
@@ -110,7 +110,7 @@ impl Delivery for NatsDelivery {
         }
         client.connection.write(&commands)?;
         client.acknowledgements(batch.len())?;
-        Ok(Sent::Unknown)
+        Ok(())
     }
 
     /// They came one by one.

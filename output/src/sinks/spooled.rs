@@ -40,7 +40,7 @@ pub(crate) trait Delivery: Send {
 
     /// Sends, connecting first where that is needed. After an error it is not known what arrived of all that was sent since the last
     /// acknowledgement.
-    fn send(&mut self, batch: &[Spooled]) -> io::Result<Sent>;
+    fn send(&mut self, batch: &[Spooled]) -> io::Result<()>;
 
     /// Makes sure that all that was sent arrived.
     fn acknowledge(&mut self) -> io::Result<()>;
@@ -54,15 +54,6 @@ pub(crate) trait Delivery: Send {
 pub(crate) struct Pace {
     pub(crate) records: usize,
     pub(crate) after: Duration,
-}
-
-/// What is known after a batch was sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// Nothing new.
-    Unknown,
-    /// All batches before this one arrived.
-    PreviousArrived,
 }
 
 /// What both sides share.
@@ -249,7 +240,7 @@ impl Sender {
         loop {
             let done = match self.work() {
                 Ok(Work::Send(batch)) => self.send(&batch),
-                Ok(Work::Acknowledge) => self.delivery.acknowledge().and_then(|()| self.arrived(0)),
+                Ok(Work::Acknowledge) => self.delivery.acknowledge().and_then(|()| self.arrived()),
                 Ok(Work::Stop) => break,
                 Err(error) => Err(error),
             };
@@ -311,32 +302,28 @@ impl Sender {
     }
 
     fn send(&mut self, batch: &[Spooled]) -> io::Result<()> {
-        let sent = self.delivery.send(batch);
-        if let (Ok(_), Some(last)) = (&sent, batch.last()) {
+        self.delivery.send(batch)?;
+        if let Some(last) = batch.last() {
             self.since.get_or_insert_with(Instant::now);
             self.next = last.sequence + 1;
             let noted = batch.iter().map(|record| (record.sequence, record.events, record.payload.len()));
             self.unacknowledged.extend(noted);
         }
-        match sent? {
-            Sent::PreviousArrived => self.arrived(batch.len()),
-            Sent::Unknown => Ok(()),
-        }
+        Ok(())
     }
 
-    /// All but the last `but` records that were sent arrived.
-    fn arrived(&mut self, but: usize) -> io::Result<()> {
-        let count = self.unacknowledged.len().saturating_sub(but);
+    /// All that was sent arrived.
+    fn arrived(&mut self) -> io::Result<()> {
         let mut state = self.shared.state();
-        let records = self.unacknowledged.iter().take(count);
+        let records = self.unacknowledged.iter();
         let still_counted = state.spool.acknowledged();
         let damaged = state.spool.acknowledge(records.map(|(sequence, events, _)| (*sequence, *events)))?;
-        for (sequence, events, length) in self.unacknowledged.drain(..count) {
+        for (sequence, events, length) in self.unacknowledged.drain(..) {
             // What a full spool dropped meanwhile is counted as lost already.
             let events = if sequence >= still_counted { u64::from(events) } else { 0 };
             self.shared.meter.wrote(events, length);
         }
-        self.since = (!self.unacknowledged.is_empty()).then(Instant::now);
+        self.since = None;
         let refused = std::mem::take(&mut state.refused);
         if refused != 0 {
             self.shared.meter.report_later(Cause::SpoolFull, refused);
