@@ -21,6 +21,7 @@ use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
+use crate::report::{self, ReportArgs};
 use crate::rule_files::DEFAULT_RULES;
 use crate::search::{self, SearchOptions};
 use crate::status;
@@ -48,10 +49,12 @@ enum Command {
     Fmt(FmtOptions),
     /// Write logs, ours or auditd's, in another format
     Convert(ConvertOptions),
-    /// Find events in logs, ours or auditd's, by ausearch's options (also those of two letters, such as -ts)
+    /// Find events in logs, ours or auditd's, by ausearch's options (also those of two letters, such as -ts); also by the program name `ausearch`
     Search(Box<SearchOptions>),
     /// Show events as they come to the daemon's log, or another, by the options of search
     Tail(Box<SearchOptions>),
+    /// Add up what happened in logs, ours or auditd's, by aureport's options; also by the program name `aureport`
+    Report(Box<ReportArgs>),
     /// Compare logs with the digests beside them; tell what was removed, reordered or edited
     Verify(VerifyOptions),
     /// Ask the running daemon what it has seen, written and lost; needs root
@@ -161,17 +164,20 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut arguments: Vec<_> = std::env::args_os().collect();
     let (name, words) =
         arguments.split_first().map_or((OsStr::new(""), &[][..]), |(name, words)| (name.as_os_str(), words));
     match Path::new(name).file_name().and_then(OsStr::to_str) {
         Some("auditctl") => return run_auditctl(words),
         Some("augenrules") => return run_augenrules(&name.to_string_lossy(), words),
+        Some("ausearch") => arguments.insert(1, "search".into()),
+        Some("aureport") => arguments.insert(1, "report".into()),
         _ => {}
     }
+    spell_out(&mut arguments);
     logging::start();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
-    let done = match Cli::parse_from(search::long_options(arguments)).command {
+    let done = match Cli::parse_from(arguments).command {
         // The lock on standard output would keep its sink waiting.
         Command::Daemon(options) => {
             drop(out);
@@ -190,6 +196,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Convert(options) => convert::run(&options, &mut out, &mut err),
         Command::Search(options) => search::run(&options, &mut out, &mut err),
         Command::Tail(options) => search::tail(&options, &mut out, &mut err),
+        Command::Report(options) => report::run(&options, &mut out, &mut err),
         Command::Verify(options) => verify::run(&options.directories, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Status(options) => {
@@ -199,6 +206,17 @@ pub fn main() -> std::process::ExitCode {
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
+}
+
+/// Options of two letters in their long form.
+fn spell_out(arguments: &mut [OsString]) {
+    if let [_, command, words @ ..] = arguments {
+        match command.to_str() {
+            Some("search" | "tail") => search::long_options(words),
+            Some("report") => report::long_options(words),
+            _ => {}
+        }
+    }
 }
 
 fn run_auditctl(arguments: &[OsString]) -> std::process::ExitCode {
@@ -340,6 +358,7 @@ mod tests {
             "convert",
             "search",
             "tail",
+            "report",
             "verify",
             "status",
             "/etc/audit/auditd-bpf.toml",

@@ -17,6 +17,7 @@
 //! | `auditd-bpf check`, `explain`, `fmt` | [`check`], [`explain`], [`fmt`] |
 //! | `auditd-bpf convert`: logs of one format in another | [`convert`] |
 //! | `auditd-bpf search`: events of logs, by ausearch's options, and those that come (`tail`) | [`search`] |
+//! | `auditd-bpf report`: what logs add up to, by aureport's options | [`report`] |
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
 //! | `auditd-bpf status`: what the daemon has seen, written and lost | [`status`] |
 //! | the same for Prometheus | [`metrics`] |
@@ -49,6 +50,7 @@ pub mod metrics;
 pub mod mode;
 pub mod mounts;
 pub mod names;
+pub mod report;
 pub mod rule_files;
 mod rules_watch;
 pub mod search;

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::Context;
 use output::config::FileConfig;
 use output::{Format, LogSegment, OutputConfig};
 
@@ -24,15 +26,48 @@ pub(crate) fn shown(log: &Path) -> String {
 }
 
 /// The first file that the daemon writes and that can be read again.
-pub(crate) fn own_log(config: &Config) -> Option<&FileConfig> {
+fn own_log(config: &Config) -> Option<&FileConfig> {
     config.outputs.iter().find_map(|output| match output {
         OutputConfig::File(file) => matches!(file.format, Format::Json | Format::Native(_)).then_some(file),
         _ => None,
     })
 }
 
+/// The daemon's log, as the configuration has it.
+pub(crate) fn configured(config: Option<&Path>) -> anyhow::Result<FileConfig> {
+    let config = Config::load(config)?;
+    let log = own_log(&config).context("the configuration has no file output with format json or native")?;
+    Ok(log.clone())
+}
+
+/// Where logs come from when none is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unnamed {
+    /// Standard input where it is a pipe, else the daemon's.
+    Piped,
+    /// The daemon's.
+    Own,
+}
+
+/// What is given, else what is piped in, else the daemon's own.
+pub(crate) fn of(input: &[PathBuf], unnamed: Unnamed, config: Option<&Path>) -> anyhow::Result<Vec<LogSegment>> {
+    if !input.is_empty() {
+        let given = |path| given(path).with_context(|| path.display().to_string());
+        return Ok(input.iter().map(|path| given(path)).collect::<Result<Vec<_>, _>>()?.concat());
+    }
+    if unnamed == Unnamed::Piped && is_piped(Path::new("/proc/self/fd/0")) {
+        return Ok(vec![LogSegment { path: STDIN.into(), times: None }]);
+    }
+    let log = configured(config)?;
+    output::segments(&log).with_context(|| log.path.display().to_string())
+}
+
+fn is_piped(stdin: &Path) -> bool {
+    fs::metadata(stdin).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
 /// A file, or the logs in a directory, in the order in which they were last written.
-pub(crate) fn given(path: &Path) -> io::Result<Vec<LogSegment>> {
+fn given(path: &Path) -> io::Result<Vec<LogSegment>> {
     let alone = |path: PathBuf| LogSegment { path, times: None };
     if !path.is_dir() {
         return Ok(vec![alone(path.to_owned())]);

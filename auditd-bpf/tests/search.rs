@@ -1,12 +1,12 @@
 //! `auditd-bpf search` beside the real ausearch, on one log: both find the same events and end with the same status.
-//!
-//! ausearch is looked for in `PATH`, where Debian installs it, and where `cargo xtask test` unpacks it
-//! (`target/guest/packages/audit`); `AUDIT_TOOLS` names another directory. Without it the test is skipped, and says so.
 
-use std::env;
+mod audit_tools;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use audit_tools::AuditTool;
 
 /// What the kernel's audit and programs write: calls that succeed and fail, hexadecimal names, addresses, several keys, records of
 /// programs, of the daemon, of changes to rules.
@@ -36,22 +36,8 @@ struct Searcher {
 }
 
 fn ausearch() -> Option<Searcher> {
-    let given = env::var_os("AUDIT_TOOLS").map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let installed = given.into_iter().chain(env::split_paths(&path)).chain(["/sbin", "/usr/sbin"].map(PathBuf::from));
-    let installed = installed.map(|directory| directory.join("ausearch")).find(|program| program.is_file());
-    let found = installed.map(|program| (program, None)).or_else(unpacked);
-    if found.is_none() {
-        eprintln!("SKIP: no ausearch here nor in target/guest/packages/audit; Debian's package auditd has it");
-    }
-    found.map(|(program, libraries)| Searcher { program, arguments: &["--raw"], libraries })
-}
-
-fn unpacked() -> Option<(PathBuf, Option<std::ffi::OsString>)> {
-    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guest/packages/audit");
-    let libraries = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map(|directory| tree.join(directory));
-    let program = tree.join("usr/sbin/ausearch");
-    program.is_file().then(|| (program, env::join_paths(libraries).ok()))
+    let AuditTool { program, libraries } = audit_tools::find("ausearch")?;
+    Some(Searcher { program, arguments: &["--raw"], libraries })
 }
 
 fn ours() -> Searcher {

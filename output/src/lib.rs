@@ -13,6 +13,7 @@
 //! | the queue on disk of network sinks | `spool/` |
 //! | logs back into events | [`read`] |
 //! | which of them are meant, as ausearch asks | [`search`] |
+//! | what they add up to, as aureport tells | [`report`] |
 //! | `[[output]]` tables | [`config`] |
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod pipeline;
 mod queue;
 pub mod read;
 mod record;
+pub mod report;
 pub mod search;
 mod serials;
 mod sinks;

@@ -8,22 +8,19 @@
 //! | whether an event is meant, and how it looks | [`output::search`] |
 
 mod options;
-mod time;
+pub(crate) mod time;
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::Local;
-use output::config::FileConfig;
 use output::read::{Entry, Follow, Reader};
 use output::search::{Layout, Query};
-use output::{Content, LogSegment, Record, segments};
+use output::{Content, LogSegment, Record};
 
-use crate::config::Config;
 use crate::exit_code::ExitCode;
 use crate::logs;
 use crate::names::{EntryNames, HostNames};
@@ -44,7 +41,7 @@ pub fn run(options: &SearchOptions, out: &mut dyn Write, err: &mut dyn Write) ->
             return Ok(ExitCode::BadArguments);
         }
     };
-    let logs = match logs_of(options) {
+    let logs = match logs::of(&options.input, options.unnamed(), options.config.as_deref()) {
         Ok(logs) => logs,
         Err(error) => {
             writeln!(err, "{error:#}")?;
@@ -111,33 +108,10 @@ fn follow(
 /// The log that is given, else the daemon's own.
 fn log_of(options: &SearchOptions) -> anyhow::Result<PathBuf> {
     match &options.input[..] {
-        [] => Ok(own_log(options)?.path),
+        [] => Ok(logs::configured(options.config.as_deref())?.path),
         [log] if !log.is_dir() => Ok(log.clone()),
         _ => anyhow::bail!("tail follows one file"),
     }
-}
-
-fn own_log(options: &SearchOptions) -> anyhow::Result<FileConfig> {
-    let config = Config::load(options.config.as_deref())?;
-    let log = logs::own_log(&config).context("the configuration has no file output with format json or native")?;
-    Ok(log.clone())
-}
-
-/// What is given, else what is piped in, else the daemon's own.
-fn logs_of(options: &SearchOptions) -> anyhow::Result<Vec<LogSegment>> {
-    if !options.input.is_empty() {
-        let given = |path| logs::given(path).with_context(|| path.display().to_string());
-        return Ok(options.input.iter().map(|path| given(path)).collect::<Result<Vec<_>, _>>()?.concat());
-    }
-    if !options.input_logs && is_piped(Path::new("/proc/self/fd/0")) {
-        return Ok(vec![LogSegment { path: "-".into(), times: None }]);
-    }
-    let log = own_log(options)?;
-    segments(&log).with_context(|| log.path.display().to_string())
-}
-
-fn is_piped(stdin: &Path) -> bool {
-    std::fs::metadata(stdin).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// When what was found is handed on.

@@ -9,6 +9,8 @@ use nix::unistd::{Group, User};
 use output::UNSET;
 use output::search::{Call, Comparison, Groups, Layout, Query, Users};
 
+use crate::logs::Unnamed;
+
 use super::time::{End, TimeError, instant};
 
 /// Options of `auditd-bpf search` and `tail`.
@@ -152,16 +154,13 @@ const TWO_LETTERS: [(&str, &str); 15] = [
     ("-ul", "--loginuid"),
 ];
 
-/// Arguments of the program with ausearch's two-letter options in their long form, where they are of `search` or `tail`.
-pub(crate) fn long_options(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    if arguments.get(1).is_some_and(|command| command == "search" || command == "tail") {
-        for argument in arguments.iter_mut().skip(2) {
-            if let Some((_, long)) = TWO_LETTERS.iter().find(|(short, _)| argument == short) {
-                *argument = long.into();
-            }
+/// Arguments of `search` and `tail` with ausearch's two-letter options in their long form.
+pub(crate) fn long_options(arguments: &mut [OsString]) {
+    for argument in arguments {
+        if let Some((_, long)) = TWO_LETTERS.iter().find(|(short, _)| argument == short) {
+            *argument = long.into();
         }
     }
-    arguments
 }
 
 impl SearchOptions {
@@ -197,6 +196,10 @@ impl SearchOptions {
             key: self.key.clone(),
             comparison: if self.word { Comparison::Whole } else { Comparison::Part },
         })
+    }
+
+    pub(super) fn unnamed(&self) -> Unnamed {
+        if self.input_logs { Unnamed::Own } else { Unnamed::Piped }
     }
 
     /// `None` where nothing is said.

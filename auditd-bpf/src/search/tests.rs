@@ -26,9 +26,9 @@ const LOG: &str = "\
     type=USER_LOGIN msg=audit(1795503851.000:8): pid=9 uid=0 auid=1000 ses=3 msg='op=login exe=\"/usr/sbin/sshd\" res=success'\n";
 
 fn options(arguments: &[&str]) -> Result<SearchOptions, clap::Error> {
-    let words = ["auditd-bpf", "search"].iter().chain(arguments).map(OsString::from).collect();
-    // As `Cli` takes them, without the command.
-    Line::try_parse_from(long_options(words).into_iter().skip(1)).map(|line| line.options)
+    let mut words: Vec<_> = ["search"].iter().chain(arguments).map(OsString::from).collect();
+    long_options(&mut words);
+    Line::try_parse_from(words).map(|line| line.options)
 }
 
 fn search(arguments: &[&str]) -> (ExitCode, String, String) {
@@ -108,7 +108,7 @@ fn what_no_option_takes() {
 }
 
 /// Seconds of the events in the daemon's log, three to a segment.
-fn own_log(directory: &Path) -> std::path::PathBuf {
+fn own_log(directory: &std::path::Path) -> std::path::PathBuf {
     let log = directory.join("audit.json.gz");
     let table = format!("type = 'file'\npath = '{}'\nrotate_records = 3\nflush_events = 1\n", log.display());
     let output: OutputConfig = toml::from_str(&table).unwrap();
@@ -133,7 +133,7 @@ fn the_daemons_segments_are_read_in_order_and_only_where_their_time_may_match() 
     let counts: Vec<_> = out.lines().filter_map(|line| line.rsplit(' ').next()).collect();
     assert_eq!(counts, ["1", "2", "3", "4", "5", "6", "7"]);
     // The first segment is not even opened: it is no log any more, and nothing is said about it.
-    let first = segments(logs::own_log(&Config::load(Some(&config)).unwrap()).unwrap()).unwrap().remove(0);
+    let first = output::segments(&logs::configured(Some(&config)).unwrap()).unwrap().remove(0);
     assert_eq!(first.times, Some((1_000_000_000, 3_000_000_000)));
     let length = fs::metadata(&first.path).unwrap().len();
     fs::write(&first.path, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();

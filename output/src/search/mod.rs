@@ -3,10 +3,11 @@
 //! | step | where |
 //! |---|---|
 //! | the tests, as ausearch's options give them | [`Query`] |
-//! | what of an event they look at | `facts` |
+//! | what of an event they look at | `facts`, `fields` |
 //! | an event that was found, as text | [`Layout`] |
 
 mod facts;
+pub(crate) mod fields;
 mod layout;
 
 use tables::Arch;
