@@ -321,12 +321,19 @@ impl Daemon {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGHUP) => self.reload(&Requester::of(info.ssi_pid, info.ssi_uid)),
                 Ok(Signal::SIGUSR1) => self.pipeline.rotate(),
-                Ok(Signal::SIGUSR2) => tracing::info!("SIGUSR2: nothing to resume; outputs try again by themselves"),
+                Ok(Signal::SIGUSR2) => self.resume(&Requester::of(info.ssi_pid, info.ssi_uid)),
                 Ok(Signal::SIGCONT) => self.log_state(),
                 _ => return Ok(Asked::End),
             }
         }
         Ok(Asked::GoOn)
+    }
+
+    /// Outputs that an action suspended go on.
+    fn resume(&self, who: &Requester) {
+        tracing::info!("SIGUSR2 of pid {}: resuming outputs", who.pid);
+        self.pipeline.resume();
+        self.push(Body::Daemon(who.event("DAEMON_RESUME", "resume-logging", Vec::new())));
     }
 
     fn drain(&mut self) {

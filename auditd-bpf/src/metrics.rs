@@ -225,12 +225,13 @@ impl Collector for Board {
                 ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
             }
         }
-        let gauges: [(&str, &str, Rows<'_>); 5] = [
+        let gauges: [(&str, &str, Rows<'_>); 6] = [
             ("rules", "Rules in force", vec![(Vec::new(), report.rules)]),
             ("programs", "Programs attached to the kernel", vec![(Vec::new(), report.programs)]),
             ("output_waiting", "Events that wait", of(|output| output.waiting)),
             ("output_spool_bytes", "Length of the spool", of(|output| output.spool_bytes)),
             ("output_stalled", "Whether the destination takes nothing", of(|output| output.stalled.into())),
+            ("output_suspended", "Whether it takes nothing until SIGUSR2", of(|output| output.suspended.into())),
         ];
         for (name, help, rows) in gauges {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

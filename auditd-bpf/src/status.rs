@@ -64,6 +64,9 @@ pub struct Output {
     pub errors: u64,
     /// Whether its destination takes nothing at the moment.
     pub stalled: bool,
+    /// Whether an action of its configuration says that it takes nothing until SIGUSR2.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 impl From<SinkCounters> for Output {
@@ -77,6 +80,7 @@ impl From<SinkCounters> for Output {
             spool_bytes: sink.spool_bytes,
             errors: sink.errors,
             stalled: sink.stalled,
+            suspended: sink.suspended,
             name: sink.sink,
         }
     }
@@ -100,7 +104,12 @@ impl fmt::Display for Report {
 impl fmt::Display for Output {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, written, waiting, filtered, bytes, spool_bytes, errors, .. } = self;
-        writeln!(out, "{name}{}", if self.stalled { ": takes nothing at the moment" } else { "" })?;
+        let state = match (self.suspended, self.stalled) {
+            (true, _) => ": suspended, until SIGUSR2",
+            (false, true) => ": takes nothing at the moment",
+            (false, false) => "",
+        };
+        writeln!(out, "{name}{state}")?;
         writeln!(out, "    events: {written} written, {waiting} waiting, {filtered} filtered")?;
         writeln!(out, "    lost: {}", Listed(&self.lost))?;
         writeln!(out, "    bytes: {bytes} written, {spool_bytes} in the spool; failed attempts: {errors}")

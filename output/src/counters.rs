@@ -17,12 +17,21 @@ pub enum Cause {
     SpoolDamaged,
     /// The plugin ended more often than it may be started again.
     PluginGone,
+    /// An action of its configuration said that no more was to be written until SIGUSR2.
+    Suspended,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 6] =
-        [Self::QueueFull, Self::TooLong, Self::Shutdown, Self::SpoolFull, Self::SpoolDamaged, Self::PluginGone];
+    pub const ALL: [Self; 7] = [
+        Self::QueueFull,
+        Self::TooLong,
+        Self::Shutdown,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
+        Self::PluginGone,
+        Self::Suspended,
+    ];
 
     /// The cause's name in records and in `auditctl -s`.
     pub const fn name(self) -> &'static str {
@@ -33,6 +42,7 @@ impl Cause {
             Self::SpoolFull => "spool_full",
             Self::SpoolDamaged => "spool_damaged",
             Self::PluginGone => "plugin_gone",
+            Self::Suspended => "suspended",
         }
     }
 }
@@ -62,6 +72,8 @@ pub struct SinkCounters {
     pub spool_bytes: u64,
     /// Whether the destination takes nothing at the moment.
     pub stalled: bool,
+    /// Whether it takes nothing until SIGUSR2.
+    pub suspended: bool,
 }
 
 impl SinkCounters {
@@ -88,6 +100,7 @@ pub(crate) struct Meter {
     spooled: AtomicU64,
     spool_bytes: AtomicU64,
     stalled: AtomicBool,
+    suspended: AtomicBool,
     lost: [AtomicU64; Cause::ALL.len()],
     unreported: [AtomicU64; Cause::ALL.len()],
 }
@@ -127,6 +140,10 @@ impl Meter {
 
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Relaxed);
+    }
+
+    pub(crate) fn set_suspended(&self, suspended: bool) {
+        self.suspended.store(suspended, Relaxed);
     }
 
     /// Counts a loss; [`Self::report_later`] puts it into the stream.
@@ -172,6 +189,7 @@ impl Meter {
             spooled: self.spooled.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
             stalled: self.stalled.load(Relaxed),
+            suspended: self.suspended.load(Relaxed),
         }
     }
 }

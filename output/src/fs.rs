@@ -43,6 +43,19 @@ pub(crate) trait Fs: Send {
 
     /// What the path leads to.
     fn id(&self, path: &Path) -> io::Result<FileId>;
+
+    /// Room on the file system that a path is on.
+    fn room(&self, path: &Path) -> io::Result<Room>;
+}
+
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// For whom is not root.
+    pub(crate) free: u64,
+    pub(crate) total: u64,
+    /// A block of it.
+    pub(crate) block: u64,
 }
 
 /// An open file; writes go to its end.
@@ -166,6 +179,12 @@ impl Fs for RealFs {
     fn id(&self, path: &Path) -> io::Result<FileId> {
         path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
+
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        let found = nix::sys::statvfs::statvfs(path)?;
+        let block = found.fragment_size();
+        Ok(Room { free: found.blocks_available() * block, total: found.blocks() * block, block })
+    }
 }
 
 impl LogFile for File {
@@ -206,6 +225,10 @@ pub(crate) mod faulty {
         pub(crate) room: Option<usize>,
         /// Whether files cannot be cut.
         pub(crate) uncuttable: bool,
+        /// What the file system says of its room.
+        pub(crate) told_room: Option<Room>,
+        /// With which error writes fail, whatever the room.
+        pub(crate) broken: Option<i32>,
     }
 
     /// The real file system with faults, which the test keeps a handle on.
@@ -261,6 +284,10 @@ pub(crate) mod faulty {
         fn id(&self, path: &Path) -> io::Result<FileId> {
             RealFs::default().id(path)
         }
+
+        fn room(&self, path: &Path) -> io::Result<Room> {
+            self.faults().told_room.map_or_else(|| RealFs::default().room(path), Ok)
+        }
     }
 
     struct FaultyFile {
@@ -284,6 +311,9 @@ pub(crate) mod faulty {
         /// Like a disk that fills up: the last write that fits is short.
         fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
             let mut faults = self.fs.faults();
+            if let Some(errno) = faults.broken {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
             let Some(room) = &mut faults.room else { return self.file.write(buffer) };
             let count = buffer.len().min(*room);
             if count == 0 {

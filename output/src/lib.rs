@@ -33,6 +33,7 @@ mod queue;
 pub mod read;
 mod record;
 pub mod report;
+mod respond;
 pub mod search;
 mod serials;
 mod sinks;

@@ -99,6 +99,13 @@ impl Pipeline {
         }
     }
 
+    /// What an action of the configuration suspended goes on, and every such action is to be carried out anew: SIGUSR2.
+    pub fn resume(&self) {
+        for lane in &self.lanes {
+            lane.queue.resume();
+        }
+    }
+
     /// The counters of every sink, in the order of the configuration.
     pub fn counters(&self) -> Vec<SinkCounters> {
         self.lanes.iter().map(|lane| lane.meter.snapshot(&lane.name)).collect()

@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Memory {
     lines: Arc<Mutex<Vec<u8>>>,
     shut: Arc<AtomicBool>,
+    /// Write no more until resumed, once.
+    suspend: Arc<AtomicBool>,
+    suspended: bool,
     waiting: Vec<(Vec<u8>, u64)>,
     stalled: Option<Instant>,
     meter: Arc<Meter>,
@@ -40,6 +43,7 @@ impl Sink for Memory {
         Format::Json.write_lines(record, &mut line);
         self.waiting.push((line, events));
         self.retry();
+        self.suspended |= self.suspend.swap(false, Ordering::SeqCst);
     }
 
     fn flush(&mut self) {}
@@ -62,6 +66,18 @@ impl Sink for Memory {
             self.meter.wrote(events, line.len());
             self.lines.lock().unwrap().extend(line);
         }
+    }
+
+    fn suspended(&self) -> bool {
+        self.suspended
+    }
+
+    fn resume(&mut self) {
+        self.suspended = false;
+    }
+
+    fn last_attempt(&mut self) {
+        self.suspended = false;
     }
 
     fn close(&mut self) -> u64 {
@@ -95,6 +111,38 @@ fn assert_balanced(counters: &SinkCounters) {
 /// What the stream says was lost.
 fn told(records: &[Value]) -> u64 {
     records.iter().filter_map(|record| record["lost"].as_u64()).sum()
+}
+
+fn wait_until(met: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !met() {
+        assert!(Instant::now() < deadline, "waited too long");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_happens_while_a_sink_is_suspended_is_counted_and_told_when_it_goes_on() {
+    for resumed in [true, false] {
+        let sink = Memory::default();
+        let pipeline = pipeline(&[&sink], 600);
+        push(&pipeline, 10);
+        sink.suspend.store(true, Ordering::SeqCst);
+        push(&pipeline, 1);
+        wait_until(|| pipeline.counters()[0].suspended);
+        push(&pipeline, 100);
+        if resumed {
+            pipeline.resume();
+            push(&pipeline, 5);
+        }
+        let counters = pipeline.close(PATIENCE);
+        assert_balanced(&counters[0]);
+        assert_eq!(counters[0].lost_total(), 100);
+        let records = sink.records();
+        let gap = records.iter().position(|record| record["type"] == "LOST").unwrap();
+        assert_eq!((gap, &records[gap]["losses"][0]["cause"]), (11, &Value::from("suspended")));
+        assert_eq!((told(&records), records.len()), (100, if resumed { 17 } else { 12 }));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! next event that fits carries the number, so that the stream tells the loss where it happened.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) enum Entry {
     Flush(u64),
     /// End the segment.
     Rotate,
+    /// What was suspended goes on. So many events were lost meanwhile.
+    Resumed { lost: u64 },
 }
 
 /// Why [`Queue::take`] returned.
@@ -52,6 +55,8 @@ struct State {
     /// Until when what waits may still be written, once closed.
     closed: Option<Instant>,
     done: bool,
+    /// While nothing is taken: how many events that cost so far.
+    suspended: Option<u64>,
 }
 
 /// See the module's documentation.
@@ -62,11 +67,20 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     to_worker: Condvar,
     to_owner: Condvar,
+    /// An event found no room since this was last asked.
+    overflowed: AtomicBool,
 }
 
 impl Queue {
     pub(crate) fn new(limits: QueueLimits, meter: Arc<Meter>) -> Self {
-        Self { limits, meter, state: Mutex::default(), to_worker: Condvar::new(), to_owner: Condvar::new() }
+        Self {
+            limits,
+            meter,
+            state: Mutex::default(),
+            to_worker: Condvar::new(),
+            to_owner: Condvar::new(),
+            overflowed: AtomicBool::new(false),
+        }
     }
 
     /// No code panics while it holds the lock, and the state is consistent after every statement.
@@ -82,11 +96,17 @@ impl Queue {
             self.meter.lose(Cause::Shutdown, 1);
             return;
         }
+        if let Some(lost) = &mut state.suspended {
+            *lost += 1;
+            self.meter.lose(Cause::Suspended, 1);
+            return;
+        }
         let fits =
             state.events < self.limits.events.get() && state.bytes.saturating_add(size) <= self.limits.bytes.get();
         // One event larger than the whole queue passes alone.
         if !fits && state.events != 0 {
             self.meter.lose(Cause::QueueFull, 1);
+            self.overflowed.store(true, Relaxed);
             state.unreported += 1;
             return;
         }
@@ -121,6 +141,42 @@ impl Queue {
         self.wake_worker(state);
     }
 
+    /// Takes no more until [`Self::resume`]. What is in it stays.
+    pub(crate) fn suspend(&self) {
+        let mut state = self.state();
+        if state.closed.is_none() && state.suspended.is_none() {
+            state.suspended = Some(0);
+            self.meter.set_suspended(true);
+        }
+    }
+
+    /// Takes events again: the worker learns of it behind those that came before.
+    pub(crate) fn resume(&self) {
+        let mut state = self.state();
+        self.end_suspension(&mut state);
+        drop(state);
+        self.to_worker.notify_one();
+    }
+
+    fn end_suspension(&self, state: &mut State) {
+        let lost = state.suspended.take().unwrap_or(0);
+        self.meter.set_suspended(false);
+        state.entries.push_back(Entry::Resumed { lost });
+    }
+
+    /// Whether an event found no room since this was last asked.
+    pub(crate) fn take_overflow(&self) -> bool {
+        // Asked for every record: a load is cheaper than a swap.
+        self.overflowed.load(Relaxed) && self.overflowed.swap(false, Relaxed)
+    }
+
+    /// Waits for the end of a suspension. Returns whether the queue is still open then.
+    pub(crate) fn wait_resumed(&self) -> bool {
+        let state =
+            self.to_worker.wait_while(self.state(), |state| state.suspended.is_some() && state.closed.is_none());
+        state.unwrap_or_else(PoisonError::into_inner).closed.is_none()
+    }
+
     /// Whether the flush happened before `deadline`.
     pub(crate) fn wait_flushed(&self, ticket: u64, deadline: Instant) -> bool {
         self.wait_owner(deadline, |state| state.flushed >= ticket)
@@ -130,6 +186,9 @@ impl Queue {
     pub(crate) fn close(&self, deadline: Instant) {
         let mut state = self.state();
         state.closed = Some(deadline);
+        if state.suspended.is_some() {
+            self.end_suspension(&mut state);
+        }
         drop(state);
         self.to_worker.notify_one();
     }
@@ -273,7 +332,7 @@ mod tests {
         let taken = queue.take(&mut batch, Some(Instant::now()));
         let losses = batch.iter().map(|entry| match entry {
             Entry::Event { lost_before, .. } => *lost_before,
-            Entry::Flush(_) | Entry::Rotate => 0,
+            Entry::Flush(_) | Entry::Rotate | Entry::Resumed { .. } => 0,
         });
         (taken, losses.collect())
     }

@@ -52,6 +52,13 @@ impl Worker {
         if self.queue.out_of_time() {
             return false;
         }
+        if self.queue.take_overflow() {
+            self.sink.overflowed();
+        }
+        if self.sink.suspended() {
+            self.sit_out();
+            return true;
+        }
         if let Some(until) = self.sink.stalled_until() {
             self.queue.pause(until);
             // Also when closing cut the pause short: the destination may have come back.
@@ -60,7 +67,7 @@ impl Worker {
         }
         self.tell_losses();
         self.tell_rotation();
-        if self.sink.stalled_until().is_some() {
+        if self.held_up() {
             return true;
         }
         if !batch.is_empty() {
@@ -79,6 +86,21 @@ impl Worker {
         true
     }
 
+    /// Until SIGUSR2, or the end.
+    fn sit_out(&mut self) {
+        self.queue.suspend();
+        if self.queue.wait_resumed() {
+            self.sink.resume();
+        } else {
+            self.sink.last_attempt();
+        }
+    }
+
+    /// Whether the sink takes nothing at the moment.
+    fn held_up(&self) -> bool {
+        self.sink.stalled_until().is_some() || self.sink.suspended()
+    }
+
     /// Handles the first entry. It leaves the batch only when it is done with: a stall in the middle comes back to it.
     fn entry(&mut self, batch: &mut VecDeque<Entry>) {
         match batch.front_mut() {
@@ -90,16 +112,20 @@ impl Worker {
             Some(Entry::Flush(ticket)) => {
                 let ticket = *ticket;
                 self.sink.flush();
-                if self.sink.stalled_until().is_some() {
+                if self.held_up() {
                     return;
                 }
                 self.queue.report_flushed(ticket);
             }
             Some(Entry::Rotate) => {
                 self.sink.rotate();
-                if self.sink.stalled_until().is_some() {
+                if self.held_up() {
                     return;
                 }
+            }
+            Some(Entry::Resumed { lost }) => {
+                self.meter.report_later(Cause::Suspended, *lost);
+                self.sink.resume();
             }
             Some(Entry::Event { event, .. }) => {
                 let event = Arc::clone(event);
@@ -154,6 +180,6 @@ impl Worker {
     /// After the last entry: `true` while the sink still has to be waited for.
     fn finish(&mut self) -> bool {
         self.sink.flush();
-        self.sink.stalled_until().is_some()
+        self.held_up()
     }
 }

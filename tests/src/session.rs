@@ -115,7 +115,12 @@ impl Session {
 
     /// Has it read its rules again.
     pub fn reload(&self) -> Result<()> {
-        self.daemon.signal(Signal::SIGHUP)
+        self.signal(Signal::SIGHUP)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.daemon.signal(signal)
     }
 
     /// Ends the daemon with SIGTERM.

@@ -17,6 +17,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub use output::config::{FailureAction as Action, Space, Watermark};
 pub use outputs::Notice;
 pub use parse::{Mistake, parse};
 
@@ -56,6 +57,10 @@ pub struct AuditdConf {
     pub space_left: Watermark,
     /// `admin_space_left` and `admin_space_left_action`.
     pub admin_space_left: Watermark,
+    /// `action_mail_acct`: whom mails of these actions go to.
+    pub mail_account: String,
+    /// `verify_email`: whether the account's host must be known.
+    pub verify_email: bool,
     /// `disk_full_action`.
     pub disk_full_action: Action,
     /// `disk_error_action`.
@@ -124,48 +129,8 @@ pub enum NameFormat {
     User(String),
 }
 
-/// Free space below which something is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watermark {
-    /// How much.
-    pub space: Space,
-    /// What to do.
-    pub action: Action,
-}
-
-/// An amount of disk space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Space {
-    /// MiB.
-    Mib(u32),
-    /// Of the file system, from 1 to 99.
-    Percent(u32),
-}
-
-/// What to do when something runs out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Nothing.
-    Ignore,
-    /// A warning.
-    Syslog,
-    /// Begin another log.
-    Rotate,
-    /// A mail.
-    Email,
-    /// Run a program.
-    Exec(PathBuf),
-    /// Write no more.
-    Suspend,
-    /// To single user mode.
-    Single,
-    /// Halt the machine.
-    Halt,
-}
-
 impl Default for AuditdConf {
     fn default() -> Self {
-        let nothing = Watermark { space: Space::Mib(0), action: Action::Ignore };
         Self {
             write_logs: true,
             log_file: PathBuf::from("/var/log/audit/audit.log"),
@@ -180,8 +145,10 @@ impl Default for AuditdConf {
             q_depth: 2000,
             overflow_action: Action::Syslog,
             max_restarts: 10,
-            space_left: nothing.clone(),
-            admin_space_left: nothing,
+            space_left: Watermark::default(),
+            admin_space_left: Watermark::default(),
+            mail_account: "root".to_owned(),
+            verify_email: true,
             disk_full_action: Action::Ignore,
             disk_error_action: Action::Syslog,
             local_events: true,

@@ -2,19 +2,23 @@
 
 use std::net::ToSocketAddrs;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::Path;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, getaddrinfo};
 use nix::libc::AI_CANONNAME;
 use nix::unistd::Group;
 use output::config::{
-    Access, Compression, FileConfig, FilterConfig, Fsync, PluginsConfig, QueueLimits, Retention, Rotation,
+    Access, Compression, FailureActions, FileConfig, FilterConfig, Fsync, PluginsConfig, QueueLimits, Retention,
+    Rotation, Watermark,
 };
 use output::{Content, Format, NativeStyle, Node, OutputConfig};
 
-use super::{Action, AuditdConf, Flush, LogFormat, NameFormat, SizeAction, Space};
+use super::{Action, AuditdConf, Flush, LogFormat, NameFormat, SizeAction};
 use crate::config::host_name;
 
+/// What sends mails.
+const SENDMAIL: &str = "/usr/lib/sendmail";
 /// The longest that a record waits for its file. auditd keeps none; each flush costs a write and a digest.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// `incremental_async`: how often the disk is waited for while there is something new.
@@ -62,8 +66,33 @@ impl AuditdConf {
             access: self.access()?,
             rotation: Rotation { bytes: self.rotation_bytes(), records: None, after: None },
             retention: Retention { files: self.files_kept(), ..Retention::default() },
+            actions: self.actions(),
             ..default
         })
+    }
+
+    fn actions(&self) -> FailureActions {
+        let too_long = match &self.max_log_file_action {
+            SizeAction::Syslog => Some(Action::Syslog),
+            SizeAction::Exec(program) => Some(Action::Exec(program.clone())),
+            SizeAction::Suspend => Some(Action::Suspend),
+            SizeAction::Ignore | SizeAction::Rotate | SizeAction::KeepLogs => None,
+        };
+        let bytes = NonZeroU64::new(u64::from(self.max_log_file) << 20);
+        // auditd loses no log for room where it keeps no more than one.
+        let unless_alone = |action: &Action| match action {
+            Action::Rotate if self.num_logs < 2 => Action::Ignore,
+            other => other.clone(),
+        };
+        let mark = |mark: &Watermark| Watermark { space: mark.space, action: unless_alone(&mark.action) };
+        FailureActions {
+            space_left: mark(&self.space_left),
+            admin_space_left: mark(&self.admin_space_left),
+            disk_full: unless_alone(&self.disk_full_action),
+            disk_error: self.disk_error_action.clone(),
+            too_long: bytes.zip(too_long),
+            mail_account: self.mail_account.clone(),
+        }
     }
 
     /// Who may read the log: root, and the group.
@@ -109,6 +138,7 @@ impl AuditdConf {
             path: self.plugin_dir.clone(),
             format: self.format(),
             max_restarts: self.max_restarts,
+            overflow_action: self.overflow_action.clone(),
             filter: FilterConfig::default(),
             limits: QueueLimits { events, ..QueueLimits::default() },
         }
@@ -139,9 +169,6 @@ impl AuditdConf {
         }
         let skipped = self.skipped.iter().map(|line| format!("skipping line {line}: too long"));
         let size = match self.max_log_file_action {
-            SizeAction::Syslog | SizeAction::Exec(_) | SizeAction::Suspend => {
-                Some("max_log_file_action is not carried out: the log grows on; use rotate or keep_logs")
-            }
             SizeAction::Rotate if self.num_logs < 2 => Some("the log is not rotated: num_logs is less than 2"),
             _ => None,
         };
@@ -151,40 +178,24 @@ impl AuditdConf {
         let local = (!self.local_events)
             .then_some("local_events = no: events of this machine are all there is; they are recorded");
         let warnings = [size, network, local].into_iter().flatten().map(str::to_owned);
-        let warnings = skipped.chain(warnings).chain(self.space_warning()).chain(self.overflow_warning());
+        let warnings = skipped.chain(warnings).chain(self.mail_warning());
         notices.extend(warnings.map(Notice::Warning));
         notices
     }
 
-    /// Of what auditd would do when the disk fills or fails.
-    fn space_warning(&self) -> Option<String> {
-        let watched = [("space_left_action", &self.space_left), ("admin_space_left_action", &self.admin_space_left)];
-        let watched = watched
-            .into_iter()
-            .filter(|(_, mark)| mark.space != Space::Mib(0) && mark.action != Action::Ignore)
-            .map(|(keyword, _)| keyword);
-        // That a write fails, and that it succeeds again, is logged in any case.
-        let failed = [("disk_full_action", &self.disk_full_action), ("disk_error_action", &self.disk_error_action)];
-        let failed = failed
-            .into_iter()
-            .filter(|(_, action)| !matches!(action, Action::Ignore | Action::Syslog))
-            .map(|(keyword, _)| keyword);
-        let keywords: Vec<_> = watched.chain(failed).collect();
-        (!keywords.is_empty()).then(|| {
-            format!(
-                "{} not carried out: free space is not watched; a write that fails is tried again while records wait in \
-                 the queue, and what that cannot hold is lost and counted",
-                keywords.join(", ")
-            )
-        })
-    }
-
-    fn overflow_warning(&self) -> Option<String> {
-        let carried_out = matches!(self.overflow_action, Action::Ignore | Action::Syslog);
-        (!carried_out).then(|| {
-            "overflow_action is not carried out: records that find a plugin's queue full are lost to it, counted and logged"
-                .to_owned()
-        })
+    /// Where mails of actions would get nowhere.
+    fn mail_warning(&self) -> Option<String> {
+        let mails =
+            [&self.space_left.action, &self.admin_space_left.action].into_iter().any(|action| *action == Action::Email);
+        if !mails {
+            return None;
+        }
+        if !Path::new(SENDMAIL).exists() {
+            return Some(format!("an action is email, but there is no {SENDMAIL}"));
+        }
+        let (_, host) = self.mail_account.split_once('@')?;
+        let unknown = self.verify_email && (host, 0).to_socket_addrs().is_err();
+        unknown.then(|| format!("action_mail_acct: the host {host} cannot be looked up"))
     }
 }
 
@@ -202,6 +213,8 @@ fn address(host: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use output::config::Space;
+
     use super::super::parse;
     use super::*;
 
@@ -254,7 +267,21 @@ mod tests {
         assert_eq!(ends("num_logs = 1"), (None, None));
         assert_eq!(ends("max_log_file = 0"), (None, Some(5)));
         assert_eq!(warnings("num_logs = 1")[0], "the log is not rotated: num_logs is less than 2");
-        assert!(warnings("max_log_file_action = suspend")[0].starts_with("max_log_file_action is not carried out"));
+    }
+
+    #[test]
+    fn what_is_done_when_the_disk_fills() {
+        let actions = log("").actions;
+        assert_eq!((actions.space_left.space, &actions.space_left.action), (Space::Mib(75), &Action::Syslog));
+        assert_eq!(actions.admin_space_left.action, Action::Suspend);
+        assert_eq!(
+            (&actions.disk_full, &actions.disk_error, &actions.too_long),
+            (&Action::Suspend, &Action::Suspend, &None)
+        );
+        let long = log("max_log_file_action = suspend").actions.too_long;
+        assert_eq!(long, NonZeroU64::new(8 << 20).zip(Some(Action::Suspend)));
+        assert_eq!(log("disk_full_action = rotate").actions.disk_full, Action::Rotate);
+        assert_eq!(log("disk_full_action = rotate\nnum_logs = 1").actions.disk_full, Action::Ignore);
     }
 
     #[test]
@@ -299,18 +326,15 @@ mod tests {
 
     #[test]
     fn what_does_not_happen_is_told() {
-        let [warning] = warnings("").try_into().unwrap();
-        let told = "space_left_action, admin_space_left_action, disk_full_action, disk_error_action not carried out";
-        assert!(warning.starts_with(told), "{warning}");
-        let quiet = "space_left_action = ignore\nadmin_space_left_action = ignore\ndisk_full_action = syslog\n\
-                     disk_error_action = ignore\n";
-        assert!(warnings(quiet).is_empty());
-        assert!(warnings(&format!("{quiet}overflow_action = halt"))[0].starts_with("overflow_action is not"));
-        assert!(warnings(&format!("{quiet}tcp_listen_port = 60"))[0].starts_with("tcp_listen_port"));
-        assert!(warnings(&format!("{quiet}local_events = no"))[0].starts_with("local_events"));
-        let notes = conf(quiet).notices();
+        assert_eq!(warnings(""), Vec::<String>::new());
+        assert!(warnings("tcp_listen_port = 60")[0].starts_with("tcp_listen_port"));
+        assert!(warnings("local_events = no")[0].starts_with("local_events"));
+        if !Path::new(SENDMAIL).exists() {
+            assert!(warnings("space_left_action = email")[0].starts_with("an action is email"));
+        }
+        let notes = conf("").notices();
         assert!(
-            matches!(&notes[..], [Notice::Note(note)] if note.contains("priority_boost, verify_email")),
+            matches!(&notes[..], [Notice::Note(note)] if note.contains("priority_boost, use_libwrap")),
             "{notes:?}"
         );
     }

@@ -114,6 +114,8 @@ impl Draft {
             "max_log_file" => conf.max_log_file = number(value, 0..=u32::MAX)?,
             "space_left" => conf.space_left.space = space(value)?,
             "admin_space_left" => conf.admin_space_left.space = space(value)?,
+            "action_mail_acct" => conf.mail_account = mail_account(value)?,
+            "verify_email" => conf.verify_email = yes_no(value)?,
             "q_depth" => conf.q_depth = number(value, 0..=99_999)?,
             "overflow_action" => conf.overflow_action = action(value, None, values::OVERFLOW)?,
             "max_restarts" => conf.max_restarts = number(value, 0..=INT_MAX)?,
@@ -166,10 +168,7 @@ fn check_space(left: Space, admin: Space) -> Result<(), String> {
 /// Keywords that change nothing here: their values must be right all the same.
 fn without_effect(keyword: &str, value: &[u8]) -> Result<(), String> {
     match keyword {
-        "action_mail_acct" => mail_account(value),
-        "verify_email" | "use_libwrap" | "enable_krb5" | "distribute_network" | "tls_require_pqc" => {
-            yes_no(value).map(drop)
-        }
+        "use_libwrap" | "enable_krb5" | "distribute_network" | "tls_require_pqc" => yes_no(value).map(drop),
         "priority_boost" | "tcp_client_max_idle" | "end_of_event_timeout" => number(value, 0..=INT_MAX).map(drop),
         "tcp_listen_queue" | "tcp_max_per_addr" => number(value, 1..=1024).map(drop),
         "tcp_client_ports" => ports(value),
@@ -188,9 +187,9 @@ fn without_effect(keyword: &str, value: &[u8]) -> Result<(), String> {
     }
 }
 
-fn mail_account(value: &[u8]) -> Result<(), String> {
+fn mail_account(value: &[u8]) -> Result<String, String> {
     if value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_".contains(byte)) {
-        Ok(())
+        Ok(shown(value))
     } else {
         Err(format!("email: {} has invalid characters", shown(value)))
     }
@@ -215,7 +214,8 @@ mod tests {
                     name = web1\nplugin_dir = /srv/plugins\nq_depth = 100\noverflow_action = HALT\nmax_restarts = 3\n\
                     space_left = 25%\nspace_left_action = exec /bin/mailer\nadmin_space_left = 50\n\
                     admin_space_left_action = SINGLE\ndisk_full_action = ROTATE\ndisk_error_action = suspend\n\
-                    local_events = no\nwrite_logs = yes\ntcp_listen_port = 60\nverify_email = yes";
+                    local_events = no\nwrite_logs = yes\ntcp_listen_port = 60\nverify_email = no\n\
+                    action_mail_acct = ops@example.org\nuse_libwrap = no";
         let exec = Action::Exec("/bin/mailer".into());
         let expected = AuditdConf {
             write_logs: true,
@@ -233,11 +233,13 @@ mod tests {
             max_restarts: 3,
             space_left: Watermark { space: Space::Percent(25), action: exec },
             admin_space_left: Watermark { space: Space::Mib(50), action: Action::Single },
+            mail_account: "ops@example.org".to_owned(),
+            verify_email: false,
             disk_full_action: Action::Rotate,
             disk_error_action: Action::Suspend,
             local_events: false,
             tcp_listen_port: Some(60),
-            without_effect: vec!["verify_email".to_owned()],
+            without_effect: vec!["use_libwrap".to_owned()],
             skipped: Vec::new(),
         };
         assert_eq!(parse(text.as_bytes()), Ok(expected));
@@ -249,8 +251,6 @@ mod tests {
         for line in [
             "dispatcher = /sbin/audispd",
             "disp_qos = lossy",
-            "action_mail_acct = root",
-            "verify_email = no",
             "priority_boost = 4",
             "tcp_listen_queue = 5",
             "tcp_max_per_addr = 1",

@@ -7,7 +7,8 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use serde::Deserialize;
 
-use super::{Compression, FilterConfig, FormatName, QueueLimits, format, limits};
+use super::actions::RawFailureActions;
+use super::{Compression, FailureAction, FailureActions, FilterConfig, FormatName, QueueLimits, Space, format, limits};
 use crate::format::Format;
 
 /// `type = "file"`.
@@ -34,6 +35,8 @@ pub struct FileConfig {
     pub retention: Retention,
     /// `chain`: whether a sidecar with digests stands beside each segment. Default true.
     pub chain: bool,
+    /// `space_left`, `disk_full_action` and their like.
+    pub actions: FailureActions,
     /// `filter`.
     pub filter: FilterConfig,
     /// `queue` and `queue_bytes`.
@@ -55,6 +58,7 @@ impl FileConfig {
             rotation: Rotation::default(),
             retention: Retention::default(),
             chain: true,
+            actions: FailureActions::default(),
             filter: FilterConfig::default(),
             limits: QueueLimits::default(),
         }
@@ -143,6 +147,13 @@ struct RawFileConfig {
     keep_bytes: Option<NonZeroU64>,
     keep_days: Option<NonZeroU32>,
     chain: Option<bool>,
+    space_left: Option<Space>,
+    space_left_action: Option<FailureAction>,
+    admin_space_left: Option<Space>,
+    admin_space_left_action: Option<FailureAction>,
+    disk_full_action: Option<FailureAction>,
+    disk_error_action: Option<FailureAction>,
+    action_mail_acct: Option<String>,
     #[serde(default)]
     filter: FilterConfig,
     queue: Option<NonZeroUsize>,
@@ -173,6 +184,15 @@ impl TryFrom<RawFileConfig> for FileConfig {
             return Err(format!("path `{}` must be absolute and name a file", raw.path.display()));
         }
         let default = Self::new(raw.path);
+        let actions = FailureActions::resolve(RawFailureActions {
+            space_left: raw.space_left,
+            space_left_action: raw.space_left_action,
+            admin_space_left: raw.admin_space_left,
+            admin_space_left_action: raw.admin_space_left_action,
+            disk_full_action: raw.disk_full_action,
+            disk_error_action: raw.disk_error_action,
+            action_mail_acct: raw.action_mail_acct,
+        })?;
         let seconds = |seconds: NonZeroU64| Duration::from_secs(seconds.get());
         Ok(Self {
             format: format(raw.format.unwrap_or(FormatName::Json), raw.enriched, raw.with_node)?,
@@ -196,6 +216,7 @@ impl TryFrom<RawFileConfig> for FileConfig {
                 age: raw.keep_days.map(|days| Duration::from_secs(u64::from(days.get()) * 86_400)),
             },
             chain: raw.chain.unwrap_or(default.chain),
+            actions,
             filter: raw.filter,
             limits: limits(raw.queue, raw.queue_bytes),
             ..default

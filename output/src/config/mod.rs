@@ -15,6 +15,7 @@
 //! assert_eq!(config.output.len(), 2);
 //! ```
 
+mod actions;
 mod file;
 mod filter;
 mod nats;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 
 use crate::format::{Content, Format, NativeStyle, Node};
 
+pub use actions::{FailureAction, FailureActions, Space, Watermark};
 pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
 pub use filter::{Facility, FilterConfig, Severities, Severity};
 pub use nats::NatsConfig;

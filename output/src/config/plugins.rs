@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{FilterConfig, FormatName, QueueLimits, format, limits};
+use super::{FailureAction, FilterConfig, FormatName, QueueLimits, format, limits};
 use crate::format::Format;
 
 /// auditd's `q_depth`.
@@ -21,6 +21,8 @@ pub struct PluginsConfig {
     pub format: Format,
     /// `max_restarts`: how often a plugin that ended is started again. Default 10, as auditd's.
     pub max_restarts: u32,
+    /// `overflow_action`: when the queue of a plugin is full. Default `syslog`, as auditd's.
+    pub overflow_action: FailureAction,
     /// `filter`.
     pub filter: FilterConfig,
     /// `queue` (default 2000, as auditd's `q_depth`) and `queue_bytes`, of each plugin.
@@ -34,6 +36,7 @@ struct RawPluginsConfig {
     enriched: Option<bool>,
     with_node: Option<bool>,
     max_restarts: Option<u32>,
+    overflow_action: Option<FailureAction>,
     #[serde(default)]
     filter: FilterConfig,
     queue: Option<NonZeroUsize>,
@@ -48,10 +51,15 @@ impl TryFrom<RawPluginsConfig> for PluginsConfig {
         if !path.is_absolute() {
             return Err(format!("path `{}` must be absolute", path.display()));
         }
+        let overflow_action = raw.overflow_action.unwrap_or(FailureAction::Syslog);
+        if let FailureAction::Rotate | FailureAction::Email | FailureAction::Exec(_) = overflow_action {
+            return Err(format!("`overflow_action` cannot be {}", overflow_action.name()));
+        }
         Ok(Self {
             path,
             format: format(FormatName::Native, raw.enriched, raw.with_node)?,
             max_restarts: raw.max_restarts.unwrap_or(10),
+            overflow_action,
             filter: raw.filter,
             limits: limits(raw.queue.or(Some(QUEUE)), raw.queue_bytes),
         })

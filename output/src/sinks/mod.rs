@@ -44,6 +44,21 @@ pub(crate) trait Sink: Send {
     /// Tries again.
     fn retry(&mut self);
 
+    /// Its queue is full: events were lost.
+    fn overflowed(&mut self) {}
+
+    /// Whether an action of its configuration says that nothing is to be written until [`Self::resume`]. What it was given
+    /// before, it keeps.
+    fn suspended(&self) -> bool {
+        false
+    }
+
+    /// Goes on: what was wrong is mended, or is found to be wrong once more.
+    fn resume(&mut self) {}
+
+    /// The end is near: no action is carried out any more, and what was suspended goes on.
+    fn last_attempt(&mut self) {}
+
     /// Ends the current segment, where there are segments.
     fn rotate(&mut self) {}
 

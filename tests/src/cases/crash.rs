@@ -32,7 +32,7 @@ fn start(place: &Place, log: &Path) -> Result<Session> {
     start_with(place, &file_output(log), log)
 }
 
-fn start_with(place: &Place, config: &str, log: &Path) -> Result<Session> {
+pub(super) fn start_with(place: &Place, config: &str, log: &Path) -> Result<Session> {
     place.directory("d")?;
     Session::start_with(place.name, &place.rules(RULES), config, log)
 }
@@ -42,7 +42,7 @@ fn own_log(place: &Place) -> PathBuf {
 }
 
 /// Creates files d/PREFIX-0 and so on.
-fn act(place: &Place, prefix: &str, count: usize) -> Result<()> {
+pub(super) fn act(place: &Place, prefix: &str, count: usize) -> Result<()> {
     for number in 0..count {
         File::create_new(place.path(format!("d/{prefix}-{number}")))?;
     }
@@ -50,7 +50,7 @@ fn act(place: &Place, prefix: &str, count: usize) -> Result<()> {
 }
 
 /// How many events of such creations there are.
-fn count(events: &[Event], prefix: &str) -> usize {
+pub(super) fn count(events: &[Event], prefix: &str) -> usize {
     let created = events.iter().flat_map(|event| event.paths_of("CREATE"));
     created.filter(|path| path.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("{prefix}-")))).count()
 }
@@ -146,15 +146,16 @@ fn moved(place: &Place) -> Result<()> {
 }
 
 /// A file system with room for a log that is short, and a log in it.
-fn small_disk(place: &Place) -> Result<(PathBuf, PathBuf)> {
+pub(super) fn small_disk(place: &Place, size: &str) -> Result<(PathBuf, PathBuf)> {
     let disk = place.directory("small")?;
-    mount(Some("small"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=512k")).context("cannot mount a tmpfs")?;
+    let size = format!("size={size}");
+    mount(Some("small"), &disk, Some("tmpfs"), MsFlags::empty(), Some(&*size)).context("cannot mount a tmpfs")?;
     let log = disk.join("audit.json.gz");
     Ok((disk, log))
 }
 
 /// Takes all room. Returns what holds it.
-fn fill(disk: &Path) -> Result<PathBuf> {
+pub(super) fn fill(disk: &Path) -> Result<PathBuf> {
     let path = disk.join("filler");
     let mut file = File::create(&path)?;
     let block = [0u8; 4096];
@@ -180,7 +181,7 @@ fn told_of_full_disk(session: &Session) -> Result<()> {
 const MANY: usize = 2000;
 
 fn full_disk(place: &Place) -> Result<()> {
-    let (disk, log) = small_disk(place)?;
+    let (disk, log) = small_disk(place, "512k")?;
     let mut session = start(place, &log)?;
     act(place, "before", 100)?;
     session.settle()?;
@@ -199,7 +200,7 @@ fn full_disk(place: &Place) -> Result<()> {
 }
 
 fn full_queue(place: &Place) -> Result<()> {
-    let (disk, log) = small_disk(place)?;
+    let (disk, log) = small_disk(place, "512k")?;
     let config = file_output(&log).replace("queue = 100000", "queue = 200\nflush_events = 50");
     let mut session = start_with(place, &config, &log)?;
     act(place, "before", 100)?;

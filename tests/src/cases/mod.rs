@@ -3,6 +3,7 @@
 mod change;
 mod control;
 mod crash;
+mod disk;
 mod exec;
 mod failure;
 mod field;
@@ -48,6 +49,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(control::CASES),
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
+    Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
 ];

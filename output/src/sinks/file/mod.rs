@@ -9,6 +9,7 @@
 //! A segment that is long enough gets a name of its own (`rotate`, `segment`), and beside each segment stands a sidecar
 //! with its digest ([`crate::chain`]).
 
+mod guard;
 mod rotate;
 mod segment;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::guard::Guard;
 use self::segment::{Names, Segment, Times};
 use super::backoff::Backoff;
 use super::member::Encoder;
@@ -26,6 +28,7 @@ use crate::counters::Meter;
 use crate::error::OutputError;
 use crate::fs::{Fs, LogFile, RealFs};
 use crate::record::Record;
+use crate::respond::Responder;
 
 /// A segment of a log, for those who read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,7 @@ pub(crate) struct FileSink {
     backoff: Backoff,
     /// Length to cut the file to before the next write: the last one failed halfway, and so did cutting it then.
     cut_to: Option<u64>,
+    guard: Guard,
 }
 
 /// Lines that are not compressed yet.
@@ -98,6 +102,10 @@ struct Finished {
 impl FileSink {
     /// Opens (or creates) the file and sets a torn tail aside.
     pub(crate) fn open(config: &FileConfig, fs: Box<dyn Fs>, meter: Arc<Meter>) -> Result<Self, OutputError> {
+        guard::check_programs(&config.actions).map_err(|(program, source)| {
+            let path = program.to_owned();
+            OutputError::File { action: "use the program", path, source }
+        })?;
         let encoder = Encoder::new(config.compression).map_err(OutputError::Compressor)?;
         let mut file = open_log(&*fs, config, &meter)?;
         let names = Names::of(config);
@@ -121,6 +129,7 @@ impl FileSink {
             finished: None,
             backoff: Backoff::default(),
             cut_to: None,
+            guard: Guard::new(&config.actions, Responder::new(&config.actions.mail_account)),
         })
     }
 
@@ -153,10 +162,12 @@ impl FileSink {
                     tracing::info!(path = %self.config.path.display(), "writing again");
                 }
                 self.wrote(&finished);
+                self.check_disk();
             }
             Err(error) => {
                 self.finished = Some(finished);
                 self.failed("write", &error);
+                self.act_on_failure(&error);
             }
         }
     }
@@ -248,6 +259,18 @@ impl Sink for FileSink {
             self.sync_if_due();
             self.rotate_if_due();
         }
+    }
+
+    fn suspended(&self) -> bool {
+        self.is_suspended()
+    }
+
+    fn resume(&mut self) {
+        self.end_suspension();
+    }
+
+    fn last_attempt(&mut self) {
+        self.end_actions();
     }
 
     fn rotate(&mut self) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use super::segment::{Names, Opened, Segment, too_old};
+use super::segment::{Ended, Names, Opened, Segment, too_old};
 use super::{FileSink, Finished, Fsync};
 use crate::chain::{Digest, Sidecar};
 use crate::fs::{Fs, LogFile};
@@ -147,16 +147,37 @@ impl FileSink {
         Ok(Rotated { segment: name, records: ended.records, chain, removed })
     }
 
+    /// Loses the oldest segment, whatever is to be kept: room for what comes.
+    pub(super) fn lose_oldest(&mut self) {
+        let ended = self.names.list(&*self.fs).unwrap_or_default();
+        if let Some(oldest) = ended.first() {
+            self.remove(&ended[..1]);
+            tracing::warn!(path = %oldest.path.display(), "lost the oldest segment for room on the disk");
+        }
+    }
+
+    /// Ends the segment if there are events in it.
+    pub(super) fn end_filled_segment(&mut self) {
+        if self.segment_events != 0 {
+            self.end_segment();
+        }
+    }
+
     /// Removes what is not kept; returns how many segments that were. Sidecars say first that these are gone on purpose.
     fn remove_old(&mut self) -> usize {
         let ended = self.names.list(&*self.fs).unwrap_or_default();
         let count = too_old(&ended, self.segment.bytes, &self.config.retention, SystemTime::now());
-        let Some(last) = ended[..count].last() else { return 0 };
+        self.remove(&ended[..count]);
+        count
+    }
+
+    fn remove(&mut self, oldest: &[Ended]) {
+        let Some(last) = oldest.last() else { return };
         self.segment.oldest = last.number + 1;
         if self.names.chain {
             self.write_sidecar();
         }
-        for segment in &ended[..count] {
+        for segment in oldest {
             let removed = self.fs.remove(&segment.path);
             if let Err(error) = removed {
                 tracing::warn!(path = %segment.path.display(), %error, "cannot remove an old segment");
@@ -165,6 +186,5 @@ impl FileSink {
                 let _ = self.fs.remove(&Names::sidecar(&segment.path));
             }
         }
-        count
     }
 }

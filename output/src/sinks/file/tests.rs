@@ -143,7 +143,7 @@ fn half_a_member_that_could_not_be_cut_off_at_once_is_cut_off_later() {
     let path = directory.path().join("log");
     let fs = FaultyFs::default();
     let (mut sink, _) = open_on(&fs, &path, Compression::Gzip);
-    *fs.faults() = crate::fs::faulty::Faults { room: Some(10), uncuttable: true };
+    *fs.faults() = crate::fs::faulty::Faults { room: Some(10), uncuttable: true, ..Default::default() };
     write(&mut sink, 0);
     sink.flush();
     assert_eq!(fs::read(&path).unwrap().len(), 10);

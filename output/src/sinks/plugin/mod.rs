@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use self::layout::frame;
 use super::{Opened, Sink};
-use crate::config::{Layout, PluginKind, PluginSpec, PluginsConfig};
+use crate::config::{FailureAction, Layout, PluginKind, PluginSpec, PluginsConfig};
 use crate::counters::{Cause, Meter};
 use crate::error::OutputError;
 use crate::format::Format;
 use crate::record::Record;
+use crate::respond::{Responder, Rest, Trouble};
 
 /// When to try again where a reader takes nothing.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -58,6 +59,31 @@ pub(crate) struct PluginSink {
     written: usize,
     stalled: Option<Instant>,
     gone: bool,
+    overflow: Overflow,
+}
+
+/// How often a full queue is told of, as by auditd, until SIGUSR2.
+const WARNINGS: u32 = 5;
+
+/// What is done when the queue is full.
+struct Overflow {
+    action: FailureAction,
+    responder: Responder,
+    warnings: u32,
+    suspended: bool,
+}
+
+impl Overflow {
+    fn new(action: &FailureAction) -> Self {
+        Self { action: action.clone(), responder: Responder::new(""), warnings: 0, suspended: false }
+    }
+
+    fn happened(&mut self) {
+        if self.warnings < WARNINGS {
+            self.warnings += 1;
+            self.suspended = self.responder.respond(Trouble::Overflow, &self.action, None) == Rest::Suspend;
+        }
+    }
 }
 
 /// Opens every active plugin. As with auditd, one with mistakes is left out, and the log says why.
@@ -133,6 +159,7 @@ impl PluginSink {
             written: 0,
             stalled: None,
             gone: false,
+            overflow: Overflow::new(&config.overflow_action),
         }))
     }
 
@@ -195,6 +222,22 @@ impl Sink for PluginSink {
 
     fn retry(&mut self) {
         self.send_waiting();
+    }
+
+    fn overflowed(&mut self) {
+        self.overflow.happened();
+    }
+
+    fn suspended(&self) -> bool {
+        self.overflow.suspended
+    }
+
+    fn resume(&mut self) {
+        (self.overflow.suspended, self.overflow.warnings) = (false, 0);
+    }
+
+    fn last_attempt(&mut self) {
+        (self.overflow.suspended, self.overflow.warnings) = (false, WARNINGS);
     }
 
     fn close(&mut self) -> u64 {

@@ -106,6 +106,31 @@ fn a_plugin_that_ends_is_started_again_so_often_and_no_more() {
 }
 
 #[test]
+fn a_full_queue_is_acted_upon() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "active = yes\npath = builtin_af_unix\ntype = builtin\nargs = 0600 ";
+    add(&directory, "p.conf", &format!("{text}{}", directory.path().join("socket").display()), 0o600);
+    let told = |keys: &str, times: usize| {
+        let mut sink = open_one(&directory, keys);
+        let machine = crate::respond::recorded::Recorded::default();
+        sink.overflow.responder = Responder::on(Box::new(machine.clone()), "");
+        (0..times).for_each(|_| sink.overflowed());
+        (sink, machine.take())
+    };
+    let full = "alert queue to plugins is full - dropping event";
+    assert_eq!(told("", 7).1, [full; 5]);
+    assert_eq!(told("overflow_action = 'ignore'", 1).1, Vec::<String>::new());
+    assert_eq!(told("overflow_action = 'single'", 1).1[2], "run /sbin/init 1");
+    let (mut sink, told) = told("overflow_action = 'suspend'", 1);
+    assert_eq!(told[1], "alert Audit daemon is suspending event processing due to overflowing its queue.");
+    assert!(sink.suspended());
+    sink.resume();
+    assert!(!sink.suspended());
+    let exec = format!("path = '{}'\noverflow_action = 'exec /bin/true'", directory.path().display());
+    assert!(toml::from_str::<PluginsConfig>(&exec).unwrap_err().to_string().contains("cannot be exec"));
+}
+
+#[test]
 fn a_slow_plugin_gets_all() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
