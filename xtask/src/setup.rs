@@ -41,6 +41,13 @@ const GUEST_TOOLS: [(&str, &str); 8] = [
     ("setpriv", "util-linux"),
 ];
 
+/// The browser that looks at `report --html`, and what a Python environment takes.
+const JUDGES: [(&str, &str); 2] = [("chromium", "chromium"), ("python3", "python3")];
+/// Has no program of its own: `python3 -m venv` fails without it on Debian.
+const PYTHON_VENV: &str = "python3-venv";
+/// The database that reads our JSON logs.
+const DUCKDB_VERSION: &str = "2.0.1";
+
 /// Options of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -89,6 +96,7 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     guest_tools()?;
     packages::peers(workspace)?;
     laurel(workspace)?;
+    judges(workspace)?;
     println!("setup: all there");
     Ok(ExitCode::SUCCESS)
 }
@@ -269,6 +277,29 @@ pub fn laurel(workspace: &Workspace) -> Result<()> {
     // Should it stay, it only takes space.
     let _ = fs::remove_dir_all(&build_dir);
     Ok(())
+}
+
+/// Chromium, and DuckDB in a Python environment of its own, which the tests of logs are judged by.
+pub fn judges(workspace: &Workspace) -> Result<()> {
+    install_programs(&JUDGES, "tests")?;
+    let environment = workspace.tools().join("python");
+    if environment.join(format!("duckdb-{DUCKDB_VERSION}")).exists() {
+        return Ok(());
+    }
+    let venv = || cmd::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+    if venv().is_err() {
+        if !on_debian() {
+            bail!("python3 -m venv fails: install what it needs with your package manager");
+        }
+        apt_install(&[PYTHON_VENV.to_owned()])?;
+        venv()?;
+    }
+    let mut pip = Command::new(environment.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]);
+    pip.arg(format!("duckdb=={DUCKDB_VERSION}"));
+    cmd::step("DuckDB from PyPI (once)", || cmd::run(&mut pip))?;
+    let mark = environment.join(format!("duckdb-{DUCKDB_VERSION}"));
+    fs::write(&mark, "").with_context(|| format!("cannot write {}", mark.display()))
 }
 
 fn install_programs(programs: &[(&str, &str)], purpose: &str) -> Result<()> {

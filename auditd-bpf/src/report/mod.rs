@@ -8,11 +8,13 @@
 
 mod options;
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use chrono::Local;
 use output::read::{Entry, Reader};
-use output::report::{Report, moment};
+use output::report::{Page, Report, ReportOptions, moment};
 use output::{LogSegment, Record};
 
 use crate::exit_code::ExitCode;
@@ -46,6 +48,7 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::R
     let mut source = Source { logs: &logs, nodes: &args.node, host: HostNames::default(), whole: true };
     let found = match wanted {
         Wanted::LogTimes => log_times(&mut source, out, err)?,
+        Wanted::Page(file, options) => page(&mut source, file, options, err)?,
         Wanted::Text(options) => {
             let mut report = Report::new(options, Local);
             let mut lines = Vec::new();
@@ -62,6 +65,36 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::R
         }
     };
     Ok(if found && source.whole { ExitCode::Success } else { ExitCode::Failure })
+}
+
+/// A page that is there is replaced as a whole. Where it cannot be written, that is told, and nothing is found.
+fn page(source: &mut Source<'_>, file: &Path, options: ReportOptions, err: &mut dyn Write) -> io::Result<bool> {
+    let mut page = Page::default();
+    source.each(err, |record| {
+        if options.selects(record) {
+            page.add(record);
+        }
+        Ok(())
+    })?;
+    match replace(file, page.html(&Local::now()).as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            writeln!(err, "{}: {error}", file.display())?;
+            Ok(false)
+        }
+    }
+}
+
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    // /dev/stdout and its like are no files that could be replaced.
+    if file.exists() && !file.is_file() {
+        return fs::write(file, text);
+    }
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut page = tempfile::NamedTempFile::new_in(directory)?;
+    page.write_all(text)?;
+    page.persist(file)?;
+    Ok(())
 }
 
 fn log_times(source: &mut Source<'_>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<bool> {

@@ -1,7 +1,7 @@
 //! Options of `auditd-bpf report`: aureport's.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeZone};
 use clap::{ArgGroup, Args};
@@ -83,7 +83,7 @@ pub struct ReportArgs {
     executable: bool,
     /// Write a page with charts of everything to FILE: it needs nothing else, and shows in any browser
     #[arg(long, value_name = "FILE", group = "report", conflicts_with = "summary")]
-    pub(super) html: Option<PathBuf>,
+    html: Option<PathBuf>,
     /// How often each thing occurs, the most frequent first
     #[arg(long)]
     summary: bool,
@@ -145,22 +145,24 @@ pub(crate) fn long_options(arguments: &mut [OsString]) {
 
 /// What is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Wanted<'a> {
     /// aureport's text.
     Text(ReportOptions),
     /// When each log begins and ends.
     LogTimes,
+    /// A page of charts, of what these select.
+    Page(&'a Path, ReportOptions),
 }
 
 impl ReportArgs {
     /// # Errors
     /// If a time is none.
-    pub(super) fn wanted<Z: TimeZone>(&self, now: &DateTime<Z>) -> Result<Wanted, TimeError> {
+    pub(super) fn wanted<Z: TimeZone>(&self, now: &DateTime<Z>) -> Result<Wanted<'_>, TimeError> {
         if self.log {
             return Ok(Wanted::LogTimes);
         }
         let time = |words: &[String], end| (!words.is_empty()).then(|| instant(words, end, now)).transpose();
-        Ok(Wanted::Text(ReportOptions {
+        let options = ReportOptions {
             kind: self.kind(),
             detail: if self.summary { Detail::Summary } else { Detail::Rows },
             spelling: if self.interpret { Spelling::Names } else { Spelling::Numbers },
@@ -168,7 +170,11 @@ impl ReportArgs {
             from: time(&self.start, End::Start)?,
             to: time(&self.end, End::Stop)?,
             without_config: self.no_config,
-        }))
+        };
+        Ok(match &self.html {
+            Some(file) => Wanted::Page(file, options),
+            None => Wanted::Text(options),
+        })
     }
 
     pub(super) fn unnamed(&self) -> Unnamed {

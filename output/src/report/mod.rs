@@ -6,9 +6,11 @@
 //! | what each report is about, and its columns | `kinds` |
 //! | rows and summaries | [`Report`] |
 //! | the totals | `totals` |
+//! | the page of charts | [`Page`] |
 
 mod facts;
 mod kinds;
+mod page;
 mod tally;
 mod totals;
 
@@ -25,6 +27,7 @@ use tally::Tally;
 use totals::Totals;
 
 pub use kinds::Kind;
+pub use page::Page;
 
 /// Rows of events, or how often each thing occurs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,23 @@ pub struct ReportOptions {
     pub to: Option<i64>,
     /// Whether records of changes to rules and settings are left out.
     pub without_config: bool,
+}
+
+impl ReportOptions {
+    /// Whether an event is one of those that are reported of.
+    pub fn selects(&self, record: &Record<'_>) -> bool {
+        self.may_select(record) && self.select(&Facts::of(record.event))
+    }
+
+    fn may_select(&self, record: &Record<'_>) -> bool {
+        let seconds = record.time().timestamp();
+        self.from.is_none_or(|from| from <= seconds) && self.to.is_none_or(|to| seconds <= to)
+    }
+
+    fn select(&self, facts: &Facts<'_>) -> bool {
+        let left_out = self.without_config && facts.types.first() == Some(&1305);
+        !left_out && (self.success.is_none() || self.success == facts.success)
+    }
 }
 
 /// A report as it grows.
@@ -110,13 +130,11 @@ impl<Z: TimeZone<Offset: Display>> Report<Z> {
     pub fn add(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let time = record.event.time;
         self.seen = Some(self.seen.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
-        let seconds = record.time().timestamp();
-        if self.options.from.is_some_and(|from| seconds < from) || self.options.to.is_some_and(|to| seconds > to) {
+        if !self.options.may_select(record) {
             return;
         }
         let facts = Facts::of(record.event);
-        let left_out = self.options.without_config && facts.types.first() == Some(&1305);
-        if left_out || (self.options.success.is_some() && self.options.success != facts.success) {
+        if !self.options.select(&facts) {
             return;
         }
         match (self.options.kind.form(), self.options.detail) {
