@@ -179,6 +179,21 @@ fn an_event_without_an_end_is_whole_after_two_seconds() {
 }
 
 #[test]
+fn records_that_the_kernel_sent_once_more_belong_to_their_event() {
+    let mut lines: Vec<_> = LOGIN.split_inclusive('\n').collect();
+    let call = lines.remove(1);
+    lines.push(call);
+    let next = LOGIN.replace(":35)", ":36)");
+    let entries = read((lines.concat() + &next).as_bytes());
+    let serials: Vec<_> = entries.iter().map(|entry| entry.event.serial).collect();
+    assert_eq!(serials, [35, 36]);
+    for entry in entries {
+        let Body::Syscall(call) = entry.event.body else { panic!("{entry:?}") };
+        assert_eq!((call.paths.len(), call.proctitle.is_some()), (1, true));
+    }
+}
+
+#[test]
 fn the_daemons_own_records_are_understood_and_auditds_are_kept() {
     let own = samples::daemon();
     let log = written(NATIVE, &[of(samples::event(own.clone()))]);

@@ -32,7 +32,7 @@ pub(super) fn entry(records: Vec<Line>) -> Option<Entry> {
 }
 
 fn body(records: Vec<Line>) -> Body {
-    let call = records.iter().position(|record| matches!(&*record.record_type, "SYSCALL" | "URINGOP"));
+    let call = records.iter().position(Line::is_call);
     let call = call.and_then(|at| Some((at, syscall(&records[at])?)));
     let Some((at, call)) = call else {
         return Body::Messages(records.into_iter().map(Line::into_message).collect());

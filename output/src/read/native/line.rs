@@ -53,6 +53,11 @@ impl Line {
         record_type_number(&self.record_type).is_some_and(alone)
     }
 
+    /// The record that tells the call, or the operation of io_uring.
+    pub(super) fn is_call(&self) -> bool {
+        matches!(&*self.record_type, "SYSCALL" | "URINGOP")
+    }
+
     /// Whether no record of the event follows.
     pub(super) fn ends_event(&self) -> bool {
         self.is_end() || self.record_type == "PROCTITLE"

@@ -1,7 +1,9 @@
 //! Native records → events.
 //!
 //! Records of an event share node, time and serial; records of several events may alternate. As for auparse, an event is whole
-//! when its `PROCTITLE` or `EOE` was read, when its type stands alone, or when records come that are two seconds younger.
+//! when its `PROCTITLE` or `EOE` was read, when its type stands alone, or when records come that are two seconds younger. Unlike
+//! for auparse, a `PROCTITLE` waits for its call: a kernel whose queue was full sends what it could not send once more, after
+//! the rest (`kauditd_send_queue` in `kernel/audit.c`).
 
 mod event;
 mod line;
@@ -30,7 +32,26 @@ pub(super) struct Assembler {
 
 struct Pending {
     records: Vec<Line>,
+    /// Whether its last record was read.
+    ended: bool,
     whole: bool,
+}
+
+impl Pending {
+    fn begun(line: Line) -> Self {
+        let mut event = Self { records: Vec::new(), ended: false, whole: line.stands_alone() };
+        event.take(line);
+        event
+    }
+
+    fn take(&mut self, line: Line) {
+        self.ended |= line.ends_event();
+        self.whole |= line.is_end();
+        if !line.is_end() {
+            self.records.push(line);
+        }
+        self.whole |= self.ended && self.records.iter().any(Line::is_call);
+    }
 }
 
 impl Assembler {
@@ -39,20 +60,14 @@ impl Assembler {
         let line = Line::parse(line).ok_or(Problem::Native)?;
         self.last = line.time;
         if line.stands_alone() {
-            self.pending.push_back(Pending { records: vec![line], whole: true });
+            self.pending.push_back(Pending::begun(line));
             return Ok(());
         }
-        let ends = line.ends_event();
         let known = self.pending.iter_mut().rev().find(|event| !event.whole && event.records[0].same_event(&line));
         match known {
-            Some(event) => {
-                event.whole = ends;
-                if !line.is_end() {
-                    event.records.push(line);
-                }
-            }
+            Some(event) => event.take(line),
             None if line.is_end() => {}
-            None => self.pending.push_back(Pending { records: vec![line], whole: ends }),
+            None => self.pending.push_back(Pending::begun(line)),
         }
         Ok(())
     }
