@@ -17,12 +17,27 @@ pub enum ExitCode {
     NotRoot = 4,
     /// The configuration or the rules are wrong.
     BadConfiguration = 6,
+    /// `search --checkpoint`: the checkpoint makes no sense, or its log is gone. ausearch's number, as the next two.
+    BadCheckpoint = 10,
+    /// `search --checkpoint`: a log could not be read, or the checkpoint not written.
+    CheckpointFailed = 11,
+    /// `search --checkpoint`: its event is not in its log.
+    CheckpointLost = 12,
 }
 
 impl ExitCode {
     /// Every status, ascending.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Failure, Self::BadArguments, Self::UnfitHost, Self::NotRoot, Self::BadConfiguration];
+    pub const ALL: [Self; 9] = [
+        Self::Success,
+        Self::Failure,
+        Self::BadArguments,
+        Self::UnfitHost,
+        Self::NotRoot,
+        Self::BadConfiguration,
+        Self::BadCheckpoint,
+        Self::CheckpointFailed,
+        Self::CheckpointLost,
+    ];
 
     /// What it means, in one line.
     #[must_use]
@@ -36,6 +51,9 @@ impl ExitCode {
             Self::UnfitHost => "this host cannot run it: `auditd-bpf doctor` says why and what to do",
             Self::NotRoot => "not root",
             Self::BadConfiguration => "an error in the configuration or the rules",
+            Self::BadCheckpoint => "search: the checkpoint makes no sense, or its log is gone",
+            Self::CheckpointFailed => "search: a log cannot be read, or the checkpoint not written",
+            Self::CheckpointLost => "search: the event of the checkpoint is not in its log",
         }
     }
 
@@ -58,6 +76,6 @@ mod tests {
 
     #[test]
     fn numbers_are_auditds() {
-        assert_eq!(ExitCode::ALL.map(ExitCode::status), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(ExitCode::ALL.map(ExitCode::status), [0, 1, 2, 3, 4, 6, 10, 11, 12]);
     }
 }

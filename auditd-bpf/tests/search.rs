@@ -93,3 +93,56 @@ fn every_query_finds_what_ausearch_finds() {
         differing.iter().map(|query| format!("{query:?}: {:?}, ausearch {:?}", ours.find(query), ausearch.find(query)));
     assert!(differing.is_empty(), "{:#?}", shown.collect::<Vec<_>>());
 }
+
+/// What one search has seen, the next passes over; each goes on where the other ended.
+#[test]
+fn checkpoints_are_ausearchs() {
+    let Some(ausearch) = ausearch() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (log, checkpoint) = (directory.path().join("audit.log"), directory.path().join("checkpoint"));
+    let query = |searcher: &Searcher, more: &[&str]| {
+        let mut command = Command::new(&searcher.program);
+        command
+            .args(searcher.arguments)
+            .args(["-m", "ALL", "-if"])
+            .arg(&log)
+            .arg("--checkpoint")
+            .arg(&checkpoint)
+            .args(more);
+        searcher.libraries.iter().for_each(|libraries| {
+            command.env("LD_LIBRARY_PATH", libraries);
+        });
+        let output = command.env("TZ", "UTC").env("LC_ALL", "C").stdin(Stdio::null()).output().expect("it starts");
+        let serial = |line: &str| line.split_once("msg=audit(")?.1.split_once(')')?.0.split_once(':')?.1.parse().ok();
+        let mut serials: Vec<u64> = String::from_utf8_lossy(&output.stdout).lines().filter_map(serial).collect();
+        serials.dedup();
+        (serials, output.status.code())
+    };
+    let append = |serial: u32| {
+        let second = 1_795_503_900 + serial;
+        let line =
+            format!("type=USER msg=audit({second}.000:{serial}): pid=9 uid=0 auid=0 ses=1 msg='text=x res=success'\n");
+        let mut file = std::fs::File::options().append(true).open(&log).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    };
+    std::fs::write(&log, LOG).unwrap();
+    for (number, searcher) in [ours(), ausearch, ours()].iter().enumerate() {
+        let (serials, status) = query(searcher, &[]);
+        let expected: Vec<u64> = match number {
+            0 => (100..=106).collect(),
+            _ => vec![199 + number as u64],
+        };
+        assert_eq!((serials, status), (expected, Some(0)), "{number}");
+        let again = query(searcher, &[]);
+        assert_eq!(again, (vec![], Some(1)), "{number}");
+        append(200 + u32::try_from(number).unwrap());
+    }
+    std::fs::write(&checkpoint, "dev=0x1\ninode=2\noutput=- 1795503846.007:106 0x514\n").unwrap();
+    assert_eq!(query(&ours(), &[]).1, Some(10), "its log is gone");
+    assert_eq!(query(&ours(), &["-ts", "checkpoint"]), (vec![106, 200, 201, 202], Some(0)));
+    let text = std::fs::read_to_string(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, text.replace("1795504102.000:202", "1795503841.000:99")).unwrap();
+    assert_eq!(query(&ours(), &[]).1, Some(12), "its event is gone");
+    std::fs::write(&checkpoint, "nonsense").unwrap();
+    assert_eq!(query(&ours(), &[]).1, Some(10));
+}

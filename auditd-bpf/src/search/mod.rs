@@ -5,9 +5,13 @@
 //! | the command line, as a query | [`options`](SearchOptions) |
 //! | times | `time` |
 //! | which logs | `logs` |
+//! | all cores at work | `parallel` |
+//! | what was seen before | `checkpoint` |
 //! | whether an event is meant, and how it looks | [`output::search`] |
 
+mod checkpoint;
 mod options;
+mod parallel;
 pub(crate) mod time;
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -49,14 +53,40 @@ pub fn run(options: &SearchOptions, out: &mut dyn Write, err: &mut dyn Write) ->
         }
     };
     let layout = options.layout().unwrap_or_default();
-    let buffering = if options.line_buffered { Buffering::Event } else { Buffering::Block };
-    let mut search = Search::new(query, layout, buffering, out);
-    search.just_one = options.just_one;
-    let whole = search.logs(&logs, err)?;
-    if search.found == 0 && layout != Layout::Raw {
+    if let Some(file) = &options.checkpoint {
+        if logs.iter().all(|log| log.path.is_file()) {
+            let mut search = Search::new(query, layout, Buffering::Block, out);
+            search.just_one = options.just_one;
+            let status = checkpoint::search(&mut search, options.goes_on_from(), file, &logs, err)?;
+            if status == ExitCode::Failure && layout != Layout::Raw {
+                writeln!(err, "<no matches>")?;
+            }
+            return Ok(status);
+        }
+        writeln!(err, "standard input has no checkpoints")?;
+    }
+    let Answer { found, whole } = if options.line_buffered || options.just_one {
+        let buffering = if options.line_buffered { Buffering::Event } else { Buffering::Block };
+        let mut search = Search::new(query, layout, buffering, out);
+        search.just_one = options.just_one;
+        let whole = search.logs(&logs, err)?;
+        Answer { found: search.found, whole }
+    } else {
+        parallel::search(&query, layout, &logs, out, err)?
+    };
+    if found == 0 && layout != Layout::Raw {
         writeln!(err, "<no matches>")?;
     }
-    Ok(if search.found != 0 && whole { ExitCode::Success } else { ExitCode::Failure })
+    Ok(if found != 0 && whole { ExitCode::Success } else { ExitCode::Failure })
+}
+
+/// What a search came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Answer {
+    /// Events.
+    found: u64,
+    /// Whether all logs could be opened.
+    whole: bool,
 }
 
 /// How long `tail` waits before it looks again.
@@ -150,7 +180,7 @@ impl<'a> Search<'a> {
             }
             let shown = logs::shown(&log.path);
             match logs::open(&log.path) {
-                Ok(input) => self.entries(Reader::new(input), &shown, err)?,
+                Ok(input) => self.entries(Reader::new(input).sieved(self.query.sieve()), &shown, err)?,
                 Err(error) => {
                     writeln!(err, "{shown}: {error}")?;
                     whole = false;
@@ -189,16 +219,21 @@ impl<'a> Search<'a> {
             writeln!(self.lines, "{heading}")?;
         }
         self.found += 1;
-        let names = EntryNames { log: &entry.names, host: &self.host };
-        let content = if entry.names.told() { Content::Enriched } else { Content::Raw };
-        let record = Record { event: &entry.event, node: &entry.node, names: &names };
-        self.layout.write(&record, content, &Local, &mut self.lines);
+        append(entry, self.layout, &self.host, &mut self.lines);
         self.out.write_all(&self.lines)?;
         match self.buffering {
             Buffering::Event => self.out.flush(),
             Buffering::Block => Ok(()),
         }
     }
+}
+
+/// The event as text.
+fn append(entry: &Entry, layout: Layout, host: &HostNames, lines: &mut Vec<u8>) {
+    let names = EntryNames { log: &entry.names, host };
+    let content = if entry.names.told() { Content::Enriched } else { Content::Raw };
+    let record = Record { event: &entry.event, node: &entry.node, names: &names };
+    layout.write(&record, content, &Local, lines);
 }
 
 #[cfg(test)]

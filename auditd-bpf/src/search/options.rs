@@ -11,6 +11,7 @@ use output::search::{Call, Comparison, Groups, Layout, Query, Users};
 
 use crate::logs::Unnamed;
 
+use super::checkpoint::From;
 use super::time::{End, TimeError, instant};
 
 /// Options of `auditd-bpf search` and `tail`.
@@ -19,6 +20,9 @@ pub struct SearchOptions {
     /// Number of the event
     #[arg(short = 'a', long, value_name = "SERIAL")]
     event: Option<u64>,
+    /// Pass over what was seen up to the checkpoint in FILE, and write the new one; see also --start checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
     /// Name of the task
     #[arg(short, long)]
     comm: Option<String>,
@@ -175,7 +179,7 @@ impl SearchOptions {
             RecordType::Named(name) => Some(name.clone()),
         });
         Ok(Query {
-            from: time(&self.start, End::Start)?,
+            from: if self.goes_on_from() == From::Time { None } else { time(&self.start, End::Start)? },
             to: time(&self.end, End::Stop)?,
             serial: self.event,
             node: self.node.clone(),
@@ -196,6 +200,12 @@ impl SearchOptions {
             key: self.key.clone(),
             comparison: if self.word { Comparison::Whole } else { Comparison::Part },
         })
+    }
+
+    /// `--start checkpoint`, where there is one.
+    pub(super) fn goes_on_from(&self) -> From {
+        let of_time = self.checkpoint.is_some() && self.start == ["checkpoint"];
+        if of_time { From::Time } else { From::Event }
     }
 
     pub(super) fn unnamed(&self) -> Unnamed {

@@ -26,11 +26,12 @@ pub(super) struct Lines<R> {
     input: R,
     number: u64,
     ended: bool,
+    line: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, number: 0, ended: false }
+        Self { input, number: 0, ended: false, line: Vec::new() }
     }
 
     /// Number of the last line, from 1.
@@ -39,19 +40,19 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line, without its newline.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, Problem> {
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Problem> {
         if self.ended {
             return Ok(None);
         }
         self.number += 1;
-        let mut line = Vec::new();
-        let read = (&mut self.input).take(LONGEST).read_until(b'\n', &mut line);
+        self.line.clear();
+        let read = (&mut self.input).take(LONGEST).read_until(b'\n', &mut self.line);
         self.ended = !matches!(read, Ok(1..));
         read?;
-        if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST {
+        if self.line.last() != Some(&b'\n') && self.line.len() as u64 == LONGEST {
             self.ended = self.input.skip_until(b'\n')? == 0;
             return Err(Problem::TooLong);
         }
-        Ok((!self.ended).then(|| line.strip_suffix(b"\n").map(<[u8]>::to_vec).unwrap_or(line)))
+        Ok((!self.ended).then(|| self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
     }
 }

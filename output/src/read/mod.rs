@@ -7,6 +7,8 @@
 //! | a JSON record → event | `json` |
 //! | native records → events | `native` |
 //! | names that stood in the log | [`LogNames`] |
+//! | events that cannot be wanted, passed over | [`Sieve`] |
+//! | parts of a large log, each by itself | [`LogPart`] |
 //!
 //! Reading is tolerant: a line that is no record is told as a [`ReadError`], and the next one is read. Nothing that a line says
 //! is dropped: a native record that does not read as its type says is carried as its text.
@@ -16,6 +18,8 @@ mod json;
 mod lines;
 mod names;
 mod native;
+mod part;
+mod sieve;
 
 use std::io::{self, BufRead};
 
@@ -25,6 +29,8 @@ use lines::Lines;
 pub use follow::Follow;
 pub use lines::open;
 pub use names::LogNames;
+pub use part::{LogPart, parts};
+pub use sieve::Sieve;
 
 /// An event with what its log says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,13 +95,18 @@ pub enum Problem {
 pub struct Reader<R> {
     lines: Lines<R>,
     format: Option<LogFormat>,
+    sieve: Sieve,
     native: native::Assembler,
+    /// Lines that were given to it.
+    read: u64,
+    whole_only: bool,
 }
 
 impl<R: BufRead> Reader<R> {
     /// A log whose format the first line tells: JSON begins with a brace.
     pub fn new(input: R) -> Self {
-        Self { lines: Lines::new(input), format: None, native: native::Assembler::default() }
+        let (sieve, native) = (Sieve::default(), native::Assembler::default());
+        Self { lines: Lines::new(input), format: None, sieve, native, read: 0, whole_only: false }
     }
 
     /// A log of that format.
@@ -103,13 +114,41 @@ impl<R: BufRead> Reader<R> {
         Self { format: Some(format), ..Self::new(input) }
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<Option<Entry>, Problem> {
+    /// Passes over events that the sieve does not let through.
+    #[must_use]
+    pub fn sieved(self, sieve: Sieve) -> Self {
+        Self { sieve, ..self }
+    }
+
+    /// Leaves out events at the end of which records may be missing: what writes the log may be about to write them.
+    #[must_use]
+    pub fn whole_only(self) -> Self {
+        Self { whole_only: true, ..self }
+    }
+
+    /// Takes the next line; of JSON, that is an event, if it may be wanted.
+    fn line(&mut self) -> Result<Step, Problem> {
+        let Some(line) = self.lines.next()? else { return Ok(Step::End) };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Step::Line);
+        }
         let first = if line.starts_with(b"{") { LogFormat::Json } else { LogFormat::Native };
         match *self.format.get_or_insert(first) {
-            LogFormat::Json => json::entry(line).map(Some),
-            LogFormat::Native => self.native.line(line).map(|()| None),
+            LogFormat::Json if !self.sieve.passes_json(line) => {}
+            LogFormat::Json => return json::entry(line).map(|entry| Step::Entry(Box::new(entry))),
+            LogFormat::Native => {
+                self.native.line(line, self.read)?;
+                self.read += 1;
+            }
         }
+        Ok(Step::Line)
     }
+}
+
+enum Step {
+    Entry(Box<Entry>),
+    Line,
+    End,
 }
 
 impl<R: BufRead> Iterator for Reader<R> {
@@ -117,23 +156,15 @@ impl<R: BufRead> Iterator for Reader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.native.ready() {
+            if let Some(entry) = self.native.ready(&self.sieve) {
                 return Some(Ok(entry));
             }
-            let done = match self.lines.next() {
-                Ok(Some(line)) if line.iter().all(u8::is_ascii_whitespace) => Ok(None),
-                Ok(Some(line)) => self.line(&line),
-                Ok(None) => match self.native.rest() {
-                    None => return None,
-                    Some(entry) => Ok(Some(entry)),
-                },
-                Err(problem) => Err(problem),
-            };
-            let line = self.lines.number();
-            match done {
-                Ok(None) => {}
-                Ok(Some(entry)) => return Some(Ok(entry)),
-                Err(problem) => return Some(Err(ReadError { line, problem })),
+            match self.line() {
+                Ok(Step::Line) => {}
+                Ok(Step::Entry(entry)) => return Some(Ok(*entry)),
+                Ok(Step::End) if self.whole_only => return self.native.rest_whole(&self.sieve).map(Ok),
+                Ok(Step::End) => return self.native.rest(&self.sieve).map(Ok),
+                Err(problem) => return Some(Err(ReadError { line: self.lines.number(), problem })),
             }
         }
     }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | the tests, as ausearch's options give them | [`Query`] |
 //! | what of an event they look at | `facts`, `fields` |
+//! | what of its bytes tells that it cannot be meant | [`Query::sieve`] |
 //! | an event that was found, as text | [`Layout`] |
 
 mod facts;
 pub(crate) mod fields;
 mod layout;
+mod sieve;
 
 use tables::Arch;
 

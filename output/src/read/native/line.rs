@@ -21,28 +21,34 @@ const ALONE: [std::ops::RangeInclusive<u32>; 2] = [1406..=1419, 2000..=2000];
 /// The only type below 1300 whose events have more records.
 const LOGIN: u32 = 1006;
 
-impl Line {
-    /// `None` where it is no record.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+/// Where a line says whose it is; nothing is copied.
+#[derive(Clone, Copy)]
+pub(super) struct Header<'a> {
+    pub(super) node: &'a [u8],
+    pub(super) record_type: &'a [u8],
+    /// `SECONDS.MILLIS:SERIAL`
+    pub(super) stamp: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// `None` where it is no record. The stamp is not looked into.
+    pub(super) fn split(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (node, line) = match line.strip_prefix(b"node=") {
             Some(rest) => word(rest)?,
-            None => (String::new(), line),
+            None => (&[][..], line),
         };
         let (record_type, line) = word(line.strip_prefix(b"type=")?)?;
         let line = line.strip_prefix(b"msg=audit(")?;
         let end = line.iter().position(|byte| *byte == b')')?;
-        let (time, serial) = stamp(str::from_utf8(&line[..end]).ok()?)?;
-        let text = line[end + 1..].strip_prefix(b":")?;
-        let text = text.strip_prefix(b" ").unwrap_or(text);
-        let mut parts = text.splitn(2, |byte| *byte == ENRICHMENT);
-        let text = parts.next().unwrap_or_default().to_vec();
-        Some(Self { node, record_type, time, serial, text, enrichment: parts.next().map(<[u8]>::to_vec) })
+        let rest = line[end + 1..].strip_prefix(b":")?;
+        Some(Self { node, record_type, stamp: &line[..end], rest })
     }
 
-    /// Whether both belong to one event.
-    pub(super) fn same_event(&self, other: &Self) -> bool {
-        (self.serial, self.time, &self.node) == (other.serial, other.time, &other.node)
+    /// Time in nanoseconds, and serial.
+    pub(super) fn moment(&self) -> Option<(u64, u64)> {
+        stamp(str::from_utf8(self.stamp).ok()?)
     }
 
     /// Whether it is an event of its own.
@@ -50,7 +56,17 @@ impl Line {
         let alone = |number| {
             (number < 1300 && number != LOGIN) || number >= 2100 || ALONE.iter().any(|range| range.contains(&number))
         };
-        record_type_number(&self.record_type).is_some_and(alone)
+        !self.continues() && self.record_type != b"SYSCALL" && self.number().is_some_and(alone)
+    }
+
+    /// Whether it is of a type that never begins an event.
+    pub(super) fn continues(&self) -> bool {
+        matches!(self.record_type, b"PATH" | b"CWD" | b"PROCTITLE" | b"EXECVE" | b"SOCKADDR" | b"OBJ_PID" | b"EOE")
+    }
+
+    /// The record that tells the call, or the operation of io_uring.
+    pub(super) fn is_call(&self) -> bool {
+        is_call(self.record_type)
     }
 
     /// The record that tells the call, or the operation of io_uring.
@@ -60,12 +76,35 @@ impl Line {
 
     /// Whether no record of the event follows.
     pub(super) fn ends_event(&self) -> bool {
-        self.is_end() || self.record_type == "PROCTITLE"
+        self.is_end() || self.record_type == b"PROCTITLE"
     }
 
     /// `EOE`: nothing but the end.
     pub(super) fn is_end(&self) -> bool {
-        self.record_type == "EOE"
+        self.record_type == b"EOE"
+    }
+
+    fn number(&self) -> Option<u32> {
+        record_type_number(str::from_utf8(self.record_type).ok()?)
+    }
+}
+
+impl Line {
+    /// `None` where it is no record.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let header = Header::split(line)?;
+        let (time, serial) = header.moment()?;
+        let text = header.rest.strip_prefix(b" ").unwrap_or(header.rest);
+        let mut parts = text.splitn(2, |byte| *byte == ENRICHMENT);
+        let text = parts.next().unwrap_or_default().to_vec();
+        let owned = |word: &[u8]| String::from_utf8(word.to_vec()).ok();
+        let (node, record_type) = (owned(header.node)?, owned(header.record_type)?);
+        Some(Self { node, record_type, time, serial, text, enrichment: parts.next().map(<[u8]>::to_vec) })
+    }
+
+    /// The record that tells the call, or the operation of io_uring.
+    pub(super) fn is_call(&self) -> bool {
+        is_call(self.record_type.as_bytes())
     }
 
     /// The record as its text.
@@ -74,12 +113,16 @@ impl Line {
     }
 }
 
+fn is_call(record_type: &[u8]) -> bool {
+    matches!(record_type, b"SYSCALL" | b"URINGOP")
+}
+
 /// Up to the next space.
-fn word(text: &[u8]) -> Option<(String, &[u8])> {
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     let word = &text[..end];
     let printable = !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
-    Some((String::from_utf8(word.to_vec()).ok().filter(|_| printable)?, &text[end + 1..]))
+    printable.then(|| (word, &text[end + 1..]))
 }
 
 /// `SECONDS.MILLIS:SERIAL`.
