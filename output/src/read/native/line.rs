@@ -69,11 +69,6 @@ impl<'a> Header<'a> {
         is_call(self.record_type)
     }
 
-    /// The record that tells the call, or the operation of io_uring.
-    pub(super) fn is_call(&self) -> bool {
-        matches!(&*self.record_type, "SYSCALL" | "URINGOP")
-    }
-
     /// Whether no record of the event follows.
     pub(super) fn ends_event(&self) -> bool {
         self.is_end() || self.record_type == b"PROCTITLE"
