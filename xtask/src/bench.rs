@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::vm::{Clock, End, Guest, Kernel, packages};
 use crate::workspace::Workspace;
-use crate::{bench_rules, build, cmd, setup};
+use crate::{bench_output, bench_rules, build, cmd, setup};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -49,6 +49,8 @@ pub struct Args {
 enum What {
     /// Measure how long a full rule set takes from text to plan
     Rules(bench_rules::Args),
+    /// Measure how fast events are written in each format, and logs searched beside ausearch
+    Output(bench_output::Args),
 }
 
 /// Where the bench's files lie in a guest.
@@ -81,8 +83,10 @@ impl Kind {
 
 /// `cargo xtask bench`.
 pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    if let Some(What::Rules(args)) = &args.what {
-        return bench_rules::main(workspace, args);
+    match &args.what {
+        Some(What::Rules(args)) => return bench_rules::main(workspace, args),
+        Some(What::Output(args)) => return bench_output::main(workspace, args),
+        None => {}
     }
     setup::guest_tools()?;
     if !args.no_build {

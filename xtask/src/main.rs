@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_output;
 mod bench_rules;
 mod build;
 mod cmd;
