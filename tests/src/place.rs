@@ -34,6 +34,11 @@ impl Place {
         Ok(Self { name, auid, dir })
     }
 
+    /// A place of another case's acts, with the same login uid.
+    pub fn within(&self, name: &'static str) -> Result<Self> {
+        Ok(Self { name, auid: self.auid, dir: self.directory(name)? })
+    }
+
     /// A path in the directory.
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         self.dir.join(inside)

@@ -72,9 +72,9 @@ impl KernelAudit {
         Ok(Self { auditd })
     }
 
-    /// Waits until all has been written, ends auditd, and gives its log.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
-        let fence = format!("key=\"{}\"", super::FENCE);
+    /// Waits until all up to the event with the key `fence` has been written, ends auditd, and gives its log.
+    pub fn finish(mut self, fence: &str) -> Result<Vec<u8>> {
+        let fence = format!("key=\"{fence}\"");
         wait_for("auditd's log", TIME, || {
             let log = fs::read_to_string(LOG).unwrap_or_default();
             Ok(log.lines().any(|line| line.starts_with("type=SYSCALL") && line.contains(&fence)).then_some(()))

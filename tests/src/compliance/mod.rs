@@ -4,6 +4,7 @@
 //! | what | where |
 //! |---|---|
 //! | a rule text and acts | [`case`], `cases/` |
+//! | which cases share a rule set | [`sets`] |
 //! | both audits, from start to logs | [`kernel`], [`ours`] |
 //! | which event is which, field by field | [`compare`], [`fields`] |
 //! | where auditd-bpf differs, and why | [`differences`] |
@@ -17,6 +18,7 @@ mod fields;
 mod kernel;
 mod ours;
 mod report;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -32,12 +34,13 @@ use crate::child;
 use crate::place::{BASE, Place};
 use case::Case;
 use report::Report;
+use sets::Set;
 
 /// Where the kernel's release names the row of differences and results.
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 /// Both logs and the results, for the host.
 const OUT: &str = "/out";
-/// Opening it ends the acts: when its event is in a log, all earlier ones are.
+/// Opening it ends the acts of a set: when its event is in a log, all earlier ones are.
 const FENCE: &str = "fence";
 
 /// Runs the cases whose name contains one of `only`, or all.
@@ -53,43 +56,57 @@ pub fn run(only: &[String]) -> ExitCode {
 
 /// Prints the names of all cases.
 pub fn list() {
-    for case in cases::all() {
+    for case in sets::all().iter().flat_map(|set| &set.cases) {
         println!("{} (compliance)", case.name);
     }
 }
 
 fn compare_all(only: &[String]) -> Result<Report> {
     mount(Some("srv"), BASE, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).context("cannot mount a tmpfs")?;
-    let wanted = |case: &&Case| only.is_empty() || only.iter().any(|part| case.name.contains(part.as_str()));
+    let mut report = Report::new(fs::read_to_string(RELEASE).context("cannot read the kernel's release")?.trim());
+    let mut number = 0;
+    for mut set in sets::all() {
+        set.cases.retain(|case| only.is_empty() || only.iter().any(|part| case.name.contains(part.as_str())));
+        if !set.cases.is_empty() {
+            compare_set(&set, number, &mut report).with_context(|| format!("set {}", set.name))?;
+        }
+        number += set.cases.len();
+    }
+    for log in [kernel::LOG, ours::LOG] {
+        keep(Path::new(log));
+    }
+    report.keep(Path::new(OUT))?;
+    Ok(report)
+}
+
+/// Loads the rules of a set into both, acts, and compares. Its cases have numbers from `first`.
+fn compare_set(set: &Set, first: usize, report: &mut Report) -> Result<()> {
     let mut prepared = Vec::new();
-    for (number, case) in cases::all().filter(wanted).enumerate() {
-        let place = Place::create(case.name, number)?;
+    for (number, case) in set.cases.iter().copied().enumerate() {
+        let place = Place::create(case.name, first + number)?;
         (case.prepare)(&place).with_context(|| format!("cannot prepare {}", case.name))?;
         prepared.push((case, place));
     }
-    let mut rules = format!("-a always,exit -F arch=b64 -S openat -F path={BASE}/{FENCE} -k {FENCE}\n");
+    let (fence, fence_key) = (Path::new(BASE).join(FENCE), format!("{FENCE}-{}", set.name));
+    File::create(&fence).context("cannot create the fence")?;
+    let mut rules = format!("-a always,exit -F arch=b64 -S openat -F path={} -k {fence_key}\n", fence.display());
     for (case, place) in &prepared {
         rules += &case.rules(place)?;
     }
-    File::create(Path::new(BASE).join(FENCE)).context("cannot create the fence")?;
     let ours = ours::Ours::start(&rules)?;
     let own = ours.pid();
     let kernel = kernel::KernelAudit::start(&rules)?;
     let acted: Vec<_> = prepared.iter().map(|(case, place)| act(case, place)).collect();
-    child::run(|| File::open(Path::new(BASE).join(FENCE)).map(drop).context("cannot open the fence"))?;
-    let logs = (kernel.finish(), ours.finish());
-    for log in [kernel::LOG, ours::LOG] {
-        keep(Path::new(log));
-    }
-    let (mut theirs, mut ours) = (by_case(&logs.0?, &prepared, own)?, by_case(&logs.1?, &prepared, own)?);
-    let mut report = Report::new(fs::read_to_string(RELEASE).context("cannot read the kernel's release")?.trim());
+    child::run(|| File::open(&fence).map(drop).context("cannot open the fence"))?;
+    let logs = (kernel.finish(&fence_key), ours.finish(&fence_key));
+    let of_cases = |log: Vec<u8>| by_case(&log, &prepared, own, set.has);
+    let (mut theirs, mut ours) = (of_cases(logs.0?)?, of_cases(logs.1?)?);
     for ((case, _), acted) in prepared.iter().zip(acted) {
         let theirs = theirs.remove(case.name).unwrap_or_default();
         let ours = ours.remove(case.name).unwrap_or_default();
         report.case(case, acted, &theirs, &ours);
     }
-    report.keep(Path::new(OUT))?;
-    Ok(report)
+    Ok(())
 }
 
 /// Runs a case's acts in a child with its login uid.
@@ -104,7 +121,12 @@ fn act(case: &Case, place: &Place) -> Result<()> {
 
 /// The events of each case, in the order of the log. Left out is what the daemon itself does, which it never records: it looks
 /// at what is watched.
-fn by_case(log: &[u8], prepared: &[(&Case, Place)], own: u32) -> Result<BTreeMap<&'static str, Vec<SyscallEvent>>> {
+fn by_case(
+    log: &[u8],
+    prepared: &[(&Case, Place)],
+    own: u32,
+    has: fn(&SyscallEvent, &Place) -> bool,
+) -> Result<BTreeMap<&'static str, Vec<SyscallEvent>>> {
     let mut events: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for entry in Reader::new(log) {
         let entry = entry.context("a log does not read")?;
@@ -112,9 +134,7 @@ fn by_case(log: &[u8], prepared: &[(&Case, Place)], own: u32) -> Result<BTreeMap
         if call.pid == own {
             continue;
         }
-        let keys = call.rule.keys.clone();
-        let case = prepared.iter().find(|(case, _)| keys.iter().any(|key| key == case.name.as_bytes()));
-        if let Some((case, _)) = case {
+        if let Some((case, _)) = prepared.iter().find(|(_, place)| has(&call, place)) {
             events.entry(case.name).or_default().push(*call);
         }
     }

@@ -41,9 +41,9 @@ impl Ours {
         self.daemon.pid().as_raw().cast_unsigned()
     }
 
-    /// Waits until all has been written, ends the daemon, and gives its log.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
-        let fence = format!("key=\"{}\"", super::FENCE);
+    /// Waits until all up to the event with the key `fence` has been written, ends the daemon, and gives its log.
+    pub fn finish(mut self, fence: &str) -> Result<Vec<u8>> {
+        let fence = format!("key=\"{fence}\"");
         wait_for("the events", TIME, || {
             self.daemon.check_alive()?;
             Ok(fs::read_to_string(LOG).unwrap_or_default().contains(&fence).then_some(()))

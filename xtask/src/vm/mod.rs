@@ -69,6 +69,9 @@ pub struct Args {
     /// Add Debian's rsyslog
     #[arg(long)]
     rsyslog: bool,
+    /// Add Debian's auditd and its tools, and boot with audit=1
+    #[arg(long)]
+    audit: bool,
     /// Connect the terminal to the command, a shell by default
     #[arg(long)]
     interactive: bool,
@@ -101,6 +104,9 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     if args.rsyslog {
         guest = packages::rsyslog(workspace)?.add_to(guest);
+    }
+    if args.audit {
+        guest = packages::audit(workspace)?.add_to(guest).append("audit=1");
     }
     guest.lsm.clone_from(&args.lsm);
     guest.scratch_mb = args.scratch;

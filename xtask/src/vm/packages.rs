@@ -19,6 +19,8 @@ struct Bundle {
     packages: &'static [&'static str],
     /// Files that must come with them, and whose libraries the guest needs.
     programs: &'static [&'static str],
+    /// Directories of usr/share that are kept: the rest nobody reads in a guest.
+    shared: &'static [&'static str],
 }
 
 const RSYSLOG: Bundle = Bundle {
@@ -29,6 +31,7 @@ const RSYSLOG: Bundle = Bundle {
         "usr/lib/x86_64-linux-gnu/rsyslog/imuxsock.so",
         "usr/lib/x86_64-linux-gnu/rsyslog/lmnet.so",
     ],
+    shared: &[],
 };
 
 const AUDIT: Bundle = Bundle {
@@ -45,6 +48,8 @@ const AUDIT: Bundle = Bundle {
         "libtirpc-common/bookworm",
     ],
     programs: &["usr/sbin/auditd", "usr/sbin/auditctl"],
+    // Rules of the standards.
+    shared: &["usr/share/doc/auditd/examples/rules"],
 };
 
 /// Servers and libraries that outputs are tested with, on the host, and those of their libraries that a small system lacks.
@@ -85,6 +90,7 @@ const PEERS: Bundle = Bundle {
         "usr/sbin/nats-server",
         "usr/lib/x86_64-linux-gnu/libauparse.so.0",
     ],
+    shared: &[],
 };
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -124,11 +130,16 @@ impl Bundle {
     fn tree(&self, workspace: &Workspace) -> Result<PathBuf> {
         let packages = workspace.guest().join("packages");
         let tree = packages.join(self.name);
-        if !tree.exists() {
+        if !self.is_whole(&tree) {
             let what = format!("{}: downloading and unpacking", self.name);
             cmd::step(&what, || self.fetch(workspace, &packages, &tree))?;
         }
         Ok(tree)
+    }
+
+    /// Whether a tree is there, and not from before something was added to this list.
+    fn is_whole(&self, tree: &Path) -> bool {
+        self.programs.iter().chain(self.shared).all(|path| tree.join(path).exists())
     }
 
     fn unpacked(&self, workspace: &Workspace) -> Result<Unpacked> {
@@ -150,12 +161,26 @@ impl Bundle {
                 fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
             }
         }
-        // What nobody reads in a guest.
-        cmd::output(Command::new("rm").arg("-rf").arg(unpacked.join("usr/share")))?;
-        for program in self.programs {
-            ensure!(unpacked.join(program).is_file(), "the packages of {} hold no {program}", self.name);
+        self.drop_shared(&unpacked)?;
+        ensure!(self.is_whole(&unpacked), "the packages of {} do not hold all of {:?}", self.name, self.programs);
+        if tree.exists() {
+            fs::remove_dir_all(tree).with_context(|| format!("cannot remove {}", tree.display()))?;
         }
         fs::rename(&unpacked, tree).with_context(|| format!("cannot create {}", tree.display()))
+    }
+
+    fn drop_shared(&self, tree: &Path) -> Result<()> {
+        let (share, old) = (tree.join("usr/share"), tree.join("old-share"));
+        if !share.exists() {
+            return Ok(());
+        }
+        fs::rename(&share, &old).with_context(|| format!("cannot move {}", share.display()))?;
+        for kept in self.shared.iter().filter_map(|path| Some((tree.join(path), path.strip_prefix("usr/share/")?))) {
+            let (to, from) = (kept.0, old.join(kept.1));
+            fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+            fs::rename(&from, &to).with_context(|| format!("the packages hold no {}", to.display()))?;
+        }
+        fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))
     }
 
     fn needed_libraries(&self, tree: &Path) -> Result<Vec<PathBuf>> {
