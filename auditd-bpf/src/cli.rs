@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::auditctl;
 use crate::augenrules;
 use crate::check::{self, Output};
-use crate::config::{Config, DEFAULT_CONFIG, DialectName};
+use crate::config::{Config, ConfigError, DEFAULT_CONFIG, DialectName};
 use crate::convert::{self, ConvertOptions};
 use crate::daemon;
 use crate::doctor;
@@ -84,6 +84,20 @@ pub struct DaemonOptions {
     /// Configuration file; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl DaemonOptions {
+    /// The configuration that is named, with the rules that are.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is wrong.
+    pub fn configuration(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(rules) = &self.rules {
+            config.rules.clone_from(rules);
+        }
+        Ok(config)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -242,16 +256,13 @@ fn run_daemon(options: &DaemonOptions) -> ExitCode {
         tracing::error!("{refusal}");
         return refusal.exit_code();
     }
-    let mut config = match Config::load(options.config.as_deref()) {
+    let config = match options.configuration() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!("{error}");
             return ExitCode::BadConfiguration;
         }
     };
-    if let Some(rules) = &options.rules {
-        config.rules.clone_from(rules);
-    }
     match daemon::run(options, config) {
         Ok(()) => ExitCode::Success,
         Err(error) => {

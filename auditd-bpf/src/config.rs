@@ -329,6 +329,22 @@ impl Config {
         Ok(self)
     }
 
+    /// This configuration in the place of another that is in force: keys that count only at the start stay as they were.
+    /// Returns which of those are different.
+    #[must_use]
+    pub fn behind(self, before: &Self) -> (Self, Vec<&'static str>) {
+        let poll_ms = self.kernel.poll_ms;
+        let kernel = KernelConfig { poll_ms, ..before.kernel };
+        let waiting = [
+            ("control_socket", self.control_socket != before.control_socket),
+            ("[metrics]", self.metrics != before.metrics),
+            ("[kernel]", self.kernel != kernel),
+        ];
+        let waiting = waiting.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+        let (control_socket, metrics) = (before.control_socket.clone(), before.metrics.clone());
+        (Self { control_socket, metrics, kernel, ..self }, waiting)
+    }
+
     /// The default configuration file for others than the daemon: nothing if it is missing, unreadable or wrong, which is for
     /// the daemon to say.
     #[must_use]
@@ -525,6 +541,17 @@ mod tests {
         fs::write(&auditd, "\nlog_format = json\n").unwrap();
         let message = load("auditd_conf = true").unwrap_err();
         assert!(message.contains("auditd.conf:2: option json not found"), "{message}");
+    }
+
+    #[test]
+    fn what_counts_at_the_start_waits_for_the_next() {
+        let before = parse("control_socket = '/a'").unwrap();
+        let after = parse("control_socket = '/b'\nnode = 'n'\n[kernel]\npoll_ms = 5\nmode = 'syscall'").unwrap();
+        let (config, waiting) = after.behind(&before);
+        assert_eq!(waiting, ["control_socket", "[kernel]"]);
+        assert_eq!((config.control_socket.as_path(), config.node.as_str()), (Path::new("/a"), "n"));
+        assert_eq!((config.kernel.mode, config.kernel.poll_ms.duration().as_millis()), (ModeChoice::Auto, 5));
+        assert_eq!(config.clone().behind(&config), (config, Vec::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod reload;
 mod requester;
 mod requests;
 
@@ -111,7 +112,7 @@ fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
 ///
 /// # Errors
 /// If it cannot start, or cannot go on.
-pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
+pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     // First what is quick to tell.
     let loadable = load_rules(&config.rules)?;
     let report = doctor::probe(config.kernel.mode.fixed());
@@ -127,11 +128,12 @@ pub fn run(_options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     let control = Server::start(&config.control_socket)?;
     let names = Arc::new(HostNames::default());
     let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
-    let mut daemon = Daemon::start(config, Loaded { store, plan, mode }, pipeline, control)?;
+    let mut daemon = Daemon::start(options, config, Loaded { store, plan, mode }, pipeline, control)?;
     daemon.record_messages(&changes);
     let ended = daemon.run(&signals);
-    daemon.stop();
-    ended
+    let who = ended.as_ref().map_or_else(|_| Requester::own(), Requester::clone);
+    daemon.stop(&who);
+    ended.map(drop)
 }
 
 /// Reads, checks and plans the rules; whatever is wrong with them is told at once.
@@ -164,6 +166,8 @@ fn take_signals() -> Result<SignalFd, StartError> {
 }
 
 struct Daemon {
+    /// Where the configuration comes from.
+    options: DaemonOptions,
     config: Config,
     store: Store,
     /// What of the store is in force.
@@ -196,11 +200,18 @@ struct Loaded {
 
 enum Asked {
     GoOn,
-    End,
+    /// By whom.
+    End(Requester),
 }
 
 impl Daemon {
-    fn start(config: Config, loaded: Loaded, pipeline: Pipeline, control: Server) -> Result<Self, StartError> {
+    fn start(
+        options: &DaemonOptions,
+        config: Config,
+        loaded: Loaded,
+        pipeline: Pipeline,
+        control: Server,
+    ) -> Result<Self, StartError> {
         let Loaded { store, plan, mode } = loaded;
         let settings = Settings {
             daemon_pid: std::process::id(),
@@ -221,6 +232,7 @@ impl Daemon {
             losses_seen: Instant::now(),
             rules_watch: watch_rules(&config),
             lost_before: 0,
+            options: options.clone(),
             config,
             store,
             plan,
@@ -230,7 +242,7 @@ impl Daemon {
         };
         daemon.attach()?;
         daemon.messages = hear_messages(&daemon.config);
-        daemon.tell("DAEMON_START", "start", vec![("ver".into(), env!("CARGO_PKG_VERSION").to_owned())]);
+        daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
             "ready: {} rules, {} programs attached, node {}, ring buffer {} KiB{}",
             daemon.plan.rules.len(),
@@ -275,7 +287,8 @@ impl Daemon {
         Ok(())
     }
 
-    fn run(&mut self, signals: &SignalFd) -> Result<(), StartError> {
+    /// Until it is told to end; returns by whom.
+    fn run(&mut self, signals: &SignalFd) -> Result<Requester, StartError> {
         loop {
             self.wait(signals)?;
             self.drain();
@@ -284,7 +297,7 @@ impl Daemon {
             }
             self.serve();
             if self.rules_watch.as_ref().is_some_and(RulesWatch::settled) {
-                self.reload(&Requester::own());
+                self.reload_rules();
             }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
@@ -293,8 +306,8 @@ impl Daemon {
                     metrics.publish(self.status());
                 }
             }
-            if let Asked::End = self.obey(signals)? {
-                return Ok(());
+            if let Asked::End(who) = self.obey(signals)? {
+                return Ok(who);
             }
         }
     }
@@ -318,12 +331,13 @@ impl Daemon {
 
     fn obey(&mut self, signals: &SignalFd) -> Result<Asked, StartError> {
         while let Some(info) = signals.read_signal().map_err(system("receive a signal"))? {
+            let who = Requester::of(info.ssi_pid, info.ssi_uid);
             match Signal::try_from(info.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGHUP) => self.reload(&Requester::of(info.ssi_pid, info.ssi_uid)),
-                Ok(Signal::SIGUSR1) => self.pipeline.rotate(),
-                Ok(Signal::SIGUSR2) => self.resume(&Requester::of(info.ssi_pid, info.ssi_uid)),
+                Ok(Signal::SIGHUP) => self.reload(&who),
+                Ok(Signal::SIGUSR1) => self.pipeline.rotate(&who.event("DAEMON_ROTATE", "rotate-logs", Vec::new())),
+                Ok(Signal::SIGUSR2) => self.resume(&who),
                 Ok(Signal::SIGCONT) => self.log_state(),
-                _ => return Ok(Asked::End),
+                _ => return Ok(Asked::End(who)),
             }
         }
         Ok(Asked::GoOn)
@@ -427,8 +441,15 @@ impl Daemon {
         }
     }
 
-    fn tell(&self, record_type: &'static str, op: &'static str, details: Vec<(Word, String)>) {
-        self.push(Body::Daemon(Requester::own().event(record_type, op, details)));
+    /// As auditd's, with the format of the first output in the place of the log's.
+    fn start_words(&self) -> Vec<(Word, String)> {
+        let kernel = nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
+        let format = self.config.outputs.first().map_or("none", |output| output.format().name());
+        vec![
+            ("ver".into(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("format".into(), format.to_owned()),
+            ("kernel".into(), kernel.unwrap_or_else(|_| "?".to_owned())),
+        ]
     }
 
     /// Messages in rule files; that their rules are in force, DAEMON_START says.
@@ -445,7 +466,7 @@ impl Daemon {
         }
     }
 
-    fn stop(mut self) {
+    fn stop(mut self, who: &Requester) {
         if let Err(error) = self.engine.withdraw() {
             tracing::error!("the rules stay in force until everything is detached: {error}");
         }
@@ -455,7 +476,7 @@ impl Daemon {
         std::thread::sleep(WITHDRAW_GRACE);
         self.drain();
         self.report_losses();
-        self.tell("DAEMON_END", "terminate", Vec::new());
+        self.push(Body::Daemon(who.event("DAEMON_END", "terminate", Vec::new())));
         for (_, name, count) in self.engine.counters().unwrap_or_default() {
             tracing::debug!("{name}: {count}");
         }

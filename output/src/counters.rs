@@ -9,7 +9,7 @@ pub enum Cause {
     QueueFull,
     /// Longer than the sink's transport takes in one piece.
     TooLong,
-    /// Still waiting when the pipeline was closed and its patience ended.
+    /// Still waiting when the pipeline was closed and its patience ended, or when a sink that could not write was replaced.
     Shutdown,
     /// The spool was full: the server was away for longer than it lasts.
     SpoolFull,
@@ -128,9 +128,10 @@ impl Meter {
         self.torn_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Events of an earlier run are in the spool: they count as pushed now.
+    /// So many events are in the spool that was opened. Those of an earlier run count as pushed now.
     pub(crate) fn took_over(&self, events: u64) {
-        self.pushed.fetch_add(events, Relaxed);
+        let known = self.spooled.load(Relaxed);
+        self.pushed.fetch_add(events.saturating_sub(known), Relaxed);
     }
 
     pub(crate) fn set_spooled(&self, events: u64, bytes: u64) {

@@ -1,6 +1,5 @@
 //! The pipeline as a whole.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,14 +86,15 @@ impl Sink for Memory {
 
 /// A pipeline of such sinks, each with a queue for `limit` events.
 fn pipeline(sinks: &[&Memory], limit: usize) -> Pipeline {
-    let serials = Arc::new(Serials::new());
-    let limits = QueueLimits { events: NonZeroUsize::new(limit).unwrap(), ..QueueLimits::default() };
-    let shared = Shared { node: NODE.into(), names: Arc::new(FixedNames), serials: Arc::clone(&serials) };
+    let shared = Shared { names: Arc::new(FixedNames), serials: Arc::default() };
     let lanes = sinks.iter().enumerate().map(|(index, sink)| {
         let sink = Memory::clone(sink);
-        Lane::start(format!("memory{index}"), limits, shared.clone(), Arc::clone(&sink.meter), Box::new(sink)).unwrap()
+        let config: OutputConfig = toml::from_str(&format!("type = 'stdout'\nqueue = {limit}")).unwrap();
+        let mut blueprint = blueprints(&[config], NODE).unwrap().remove(0);
+        blueprint.name = format!("memory{index}");
+        Lane::start(Opened { blueprint, meter: Arc::clone(&sink.meter), sink: Box::new(sink) }, &shared).unwrap()
     });
-    Pipeline { lanes: lanes.collect(), serials }
+    Pipeline { lanes: lanes.collect(), shared }
 }
 
 fn push(pipeline: &Pipeline, count: usize) {

@@ -2,6 +2,8 @@
 //!
 //! Pushing takes a lock for a few instructions and never waits for the sink. What does not fit is lost, counted, and the
 //! next event that fits carries the number, so that the stream tells the loss where it happened.
+//!
+//! A queue outlives its worker where an output is changed while it runs: what waits in it is the next one's.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::config::QueueLimits;
 use crate::counters::{Cause, Meter};
-use crate::event::{Body, Bytes, Event, Message, Part, PathItem, SyscallEvent, Target};
+use crate::event::{Body, Bytes, DaemonEvent, Event, Message, Part, PathItem, SyscallEvent, Target};
 
+/// Number of a queue's first worker.
+pub(crate) const FIRST_WORKER: u64 = 1;
 /// How many entries the worker takes at once: enough to make the lock cheap, and few beside the queue itself.
 const BATCH: usize = 128;
 
@@ -22,10 +26,12 @@ pub(crate) enum Entry {
     Event { event: Arc<Event>, size: usize, lost_before: u64 },
     /// Flush what precedes, then report this ticket.
     Flush(u64),
-    /// End the segment.
-    Rotate,
+    /// End the segment; the record that is to tell of it.
+    Rotate(DaemonEvent),
     /// What was suspended goes on. So many events were lost meanwhile.
     Resumed { lost: u64 },
+    /// The configuration was read anew, and this output is as it was.
+    Reread,
 }
 
 /// Why [`Queue::take`] returned.
@@ -39,10 +45,13 @@ pub(crate) enum Taken {
     Lost(u64),
     /// The queue is closed and empty.
     Closed,
+    /// Another worker is to go on.
+    Released,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    limits: QueueLimits,
     entries: VecDeque<Entry>,
     events: usize,
     bytes: usize,
@@ -54,7 +63,9 @@ struct State {
     flushed: u64,
     /// Until when what waits may still be written, once closed.
     closed: Option<Instant>,
-    done: bool,
+    /// The worker whose turn it is: those before leave the rest to it. And the last one that ended.
+    worker: u64,
+    done: u64,
     /// While nothing is taken: how many events that cost so far.
     suspended: Option<u64>,
 }
@@ -62,7 +73,6 @@ struct State {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    limits: QueueLimits,
     meter: Arc<Meter>,
     state: Mutex<State>,
     to_worker: Condvar,
@@ -74,9 +84,8 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(limits: QueueLimits, meter: Arc<Meter>) -> Self {
         Self {
-            limits,
             meter,
-            state: Mutex::default(),
+            state: Mutex::new(State { limits, worker: FIRST_WORKER, ..State::default() }),
             to_worker: Condvar::new(),
             to_owner: Condvar::new(),
             overflowed: AtomicBool::new(false),
@@ -102,7 +111,7 @@ impl Queue {
             return;
         }
         let fits =
-            state.events < self.limits.events.get() && state.bytes.saturating_add(size) <= self.limits.bytes.get();
+            state.events < state.limits.events.get() && state.bytes.saturating_add(size) <= state.limits.bytes.get();
         // One event larger than the whole queue passes alone.
         if !fits && state.events != 0 {
             self.meter.lose(Cause::QueueFull, 1);
@@ -135,9 +144,16 @@ impl Queue {
     }
 
     /// Asks for the end of the segment, after what was pushed before.
-    pub(crate) fn request_rotation(&self) {
+    pub(crate) fn request_rotation(&self, record: DaemonEvent) {
         let mut state = self.state();
-        state.entries.push_back(Entry::Rotate);
+        state.entries.push_back(Entry::Rotate(record));
+        self.wake_worker(state);
+    }
+
+    /// Tells the sink that the configuration was read anew.
+    pub(crate) fn report_reread(&self) {
+        let mut state = self.state();
+        state.entries.push_back(Entry::Reread);
         self.wake_worker(state);
     }
 
@@ -171,10 +187,49 @@ impl Queue {
     }
 
     /// Waits for the end of a suspension. Returns whether the queue is still open then.
-    pub(crate) fn wait_resumed(&self) -> bool {
-        let state =
-            self.to_worker.wait_while(self.state(), |state| state.suspended.is_some() && state.closed.is_none());
+    pub(crate) fn wait_resumed(&self, worker: u64) -> bool {
+        let state = self.to_worker.wait_while(self.state(), |state| {
+            state.suspended.is_some() && state.closed.is_none() && state.worker == worker
+        });
         state.unwrap_or_else(PoisonError::into_inner).closed.is_none()
+    }
+
+    /// Has the worker leave the rest to another, and waits until `deadline` for it to end. Returns whether it did.
+    pub(crate) fn release(&self, deadline: Instant) -> bool {
+        let mut state = self.state();
+        let worker = state.worker;
+        state.worker += 1;
+        drop(state);
+        self.to_worker.notify_one();
+        self.wait_owner(deadline, |state| state.done >= worker)
+    }
+
+    /// Whether this worker is to leave the rest to another.
+    pub(crate) fn is_released(&self, worker: u64) -> bool {
+        self.state().worker != worker
+    }
+
+    /// What a worker that was released had taken and not handled.
+    pub(crate) fn give_back(&self, batch: &mut VecDeque<Entry>) {
+        let mut state = self.state();
+        for entry in batch.drain(..).rev() {
+            if let Entry::Event { size, .. } = &entry {
+                state.events += 1;
+                state.bytes += size;
+            }
+            state.entries.push_front(entry);
+        }
+    }
+
+    /// After [`Self::release`]: another worker, which begins afresh. Returns its number.
+    pub(crate) fn take_over(&self, limits: QueueLimits) -> u64 {
+        let mut state = self.state();
+        state.limits = limits;
+        if state.suspended.is_some() {
+            self.end_suspension(&mut state);
+        }
+        self.meter.set_stalled(false);
+        state.worker
     }
 
     /// Whether the flush happened before `deadline`.
@@ -195,7 +250,7 @@ impl Queue {
 
     /// Whether the worker finished before `deadline`.
     pub(crate) fn wait_done(&self, deadline: Instant) -> bool {
-        self.wait_owner(deadline, |state| state.done)
+        self.wait_owner(deadline, |state| state.done >= state.worker)
     }
 
     fn wait_owner(&self, deadline: Instant, met: impl Fn(&State) -> bool) -> bool {
@@ -206,9 +261,12 @@ impl Queue {
     }
 
     /// Moves entries into `batch`, waiting until there is something to do, or `until`.
-    pub(crate) fn take(&self, batch: &mut VecDeque<Entry>, until: Option<Instant>) -> Taken {
+    pub(crate) fn take(&self, worker: u64, batch: &mut VecDeque<Entry>, until: Option<Instant>) -> Taken {
         let mut state = self.state();
         loop {
+            if state.worker != worker {
+                return Taken::Released;
+            }
             if !state.entries.is_empty() {
                 state.move_to(batch);
                 return Taken::Entries;
@@ -238,9 +296,9 @@ impl Queue {
     }
 
     /// Sleeps until `until`, or the end of what closing allows.
-    pub(crate) fn pause(&self, until: Instant) {
+    pub(crate) fn pause(&self, worker: u64, until: Instant) {
         let mut state = self.state();
-        while Instant::now() < until.min(state.closed.unwrap_or(until)) {
+        while state.worker == worker && Instant::now() < until.min(state.closed.unwrap_or(until)) {
             let end = until.min(state.closed.unwrap_or(until));
             let patience = end.saturating_duration_since(Instant::now());
             // Pushing does not wake a worker that cannot write: `waiting` stays unset. Closing does.
@@ -258,8 +316,11 @@ impl Queue {
         self.to_owner.notify_all();
     }
 
-    pub(crate) fn report_done(&self) {
-        self.state().done = true;
+    /// That worker ended.
+    pub(crate) fn report_done(&self, worker: u64) {
+        let mut state = self.state();
+        state.done = state.done.max(worker);
+        drop(state);
         self.to_owner.notify_all();
     }
 
@@ -329,10 +390,10 @@ mod tests {
 
     fn take(queue: &Queue) -> (Taken, Vec<u64>) {
         let mut batch = VecDeque::new();
-        let taken = queue.take(&mut batch, Some(Instant::now()));
+        let taken = queue.take(FIRST_WORKER, &mut batch, Some(Instant::now()));
         let losses = batch.iter().map(|entry| match entry {
             Entry::Event { lost_before, .. } => *lost_before,
-            Entry::Flush(_) | Entry::Rotate | Entry::Resumed { .. } => 0,
+            Entry::Flush(_) | Entry::Rotate(_) | Entry::Resumed { .. } | Entry::Reread => 0,
         });
         (taken, losses.collect())
     }
@@ -412,7 +473,7 @@ mod tests {
                         told += losses.iter().sum::<u64>();
                     }
                     (Taken::Lost(count), _) => told += count,
-                    (Taken::Due | Taken::Closed, _) => break,
+                    (Taken::Due | Taken::Closed | Taken::Released, _) => break,
                 }
             };
             for push in pushes {

@@ -8,51 +8,127 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::counters::{Cause, Meter};
+use crate::error::OutputError;
 use crate::event::{Body, DaemonEvent, Event, Loss, Word, now};
 use crate::names::Names;
 use crate::queue::{Entry, Queue, Taken};
 use crate::record::{Record, UNSET};
 use crate::serials::Serials;
+use crate::sinks::backoff::Backoff;
 use crate::sinks::{Rotated, Sink};
 
 /// What all sinks of a pipeline share.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) node: Arc<str>,
     pub(crate) names: Arc<dyn Names>,
     pub(crate) serials: Arc<Serials>,
 }
 
 /// See the module's documentation.
 pub(crate) struct Worker {
+    seat: Seat,
+    sink: Box<dyn Sink>,
+    /// What is to tell of a rotation that was asked for.
+    rotation: Option<DaemonEvent>,
+}
+
+/// What a worker has before it has its sink.
+pub(crate) struct Seat {
     pub(crate) name: String,
+    /// The name of this machine in its records.
+    pub(crate) node: Arc<str>,
     pub(crate) shared: Shared,
     pub(crate) queue: Arc<Queue>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) sink: Box<dyn Sink>,
+    /// Its number on the queue.
+    pub(crate) number: u64,
+}
+
+impl Seat {
+    /// Opens the sink first, however often it has to be tried, and then runs.
+    pub(crate) fn open_and_run(self, open: impl Fn() -> Result<Option<Box<dyn Sink>>, OutputError>) {
+        let mut backoff = Backoff::default();
+        loop {
+            match open() {
+                Ok(Some(sink)) => {
+                    tracing::info!(output = self.name, "opened again");
+                    self.meter.set_stalled(false);
+                    return Worker::new(self, sink).run();
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(output = self.name, %error, "cannot be opened again"),
+            }
+            self.meter.failed();
+            self.meter.set_stalled(true);
+            backoff.failed();
+            self.queue.pause(self.number, backoff.until().unwrap_or_else(Instant::now));
+            if self.queue.is_released(self.number) {
+                return self.queue.report_done(self.number);
+            }
+            if self.queue.out_of_time() {
+                self.meter.lose(Cause::Shutdown, self.queue.discard());
+                return self.queue.report_done(self.number);
+            }
+        }
+    }
 }
 
 impl Worker {
-    /// Runs until the queue is closed and what it held is written or its time is over.
+    pub(crate) fn new(seat: Seat, sink: Box<dyn Sink>) -> Self {
+        Self { seat, sink, rotation: None }
+    }
+
+    /// Runs until the queue is closed and what it held is written or its time is over, or until another is to go on.
     pub(crate) fn run(mut self) {
         let mut batch = VecDeque::new();
         while self.step(&mut batch) {}
-        let abandoned =
-            self.queue.discard() + batch.iter().filter(|entry| matches!(entry, Entry::Event { .. })).count() as u64;
+        if self.seat.queue.is_released(self.seat.number) {
+            self.hand_over(batch);
+        } else {
+            self.end(&batch);
+        }
+        self.seat.queue.report_done(self.seat.number);
+    }
+
+    fn end(&mut self, batch: &VecDeque<Entry>) {
+        let abandoned = self.seat.queue.discard()
+            + batch.iter().filter(|entry| matches!(entry, Entry::Event { .. })).count() as u64;
         let undelivered = abandoned + self.sink.close();
         if undelivered != 0 {
-            self.meter.lose(Cause::Shutdown, undelivered);
-            tracing::warn!(output = self.name, lost = undelivered, "closed with records that could not be written");
+            self.seat.meter.lose(Cause::Shutdown, undelivered);
+            tracing::warn!(
+                output = self.seat.name,
+                lost = undelivered,
+                "closed with records that could not be written"
+            );
         }
-        self.queue.report_done();
+    }
+
+    /// What was taken and not written is for the worker that comes; what the sink has and cannot write is lost.
+    fn hand_over(&mut self, mut batch: VecDeque<Entry>) {
+        self.seat.queue.give_back(&mut batch);
+        self.sink.last_attempt();
+        match self.sink.stalled_until() {
+            Some(_) => self.sink.retry(),
+            None => self.sink.flush(),
+        }
+        let undelivered = self.sink.let_go();
+        if undelivered != 0 {
+            self.seat.meter.give_up(Cause::Shutdown, undelivered);
+            tracing::warn!(
+                output = self.seat.name,
+                lost = undelivered,
+                "replaced with records that could not be written"
+            );
+        }
     }
 
     /// Does the next thing; `false` when there is none left.
     fn step(&mut self, batch: &mut VecDeque<Entry>) -> bool {
-        if self.queue.out_of_time() {
+        if self.seat.queue.out_of_time() || self.seat.queue.is_released(self.seat.number) {
             return false;
         }
-        if self.queue.take_overflow() {
+        if self.seat.queue.take_overflow() {
             self.sink.overflowed();
         }
         if self.sink.suspended() {
@@ -60,7 +136,7 @@ impl Worker {
             return true;
         }
         if let Some(until) = self.sink.stalled_until() {
-            self.queue.pause(until);
+            self.seat.queue.pause(self.seat.number, until);
             // Also when closing cut the pause short: the destination may have come back.
             self.sink.retry();
             return true;
@@ -78,19 +154,22 @@ impl Worker {
             self.sink.flush();
             return true;
         }
-        match self.queue.take(batch, self.sink.due()) {
+        match self.seat.queue.take(self.seat.number, batch, self.sink.due()) {
             Taken::Entries | Taken::Due => {}
-            Taken::Lost(count) => self.meter.report_later(Cause::QueueFull, count),
+            Taken::Lost(count) => self.seat.meter.report_later(Cause::QueueFull, count),
             Taken::Closed => return self.finish(),
+            Taken::Released => return false,
         }
         true
     }
 
     /// Until SIGUSR2, or the end.
     fn sit_out(&mut self) {
-        self.queue.suspend();
-        if self.queue.wait_resumed() {
-            self.sink.resume();
+        self.seat.queue.suspend();
+        if self.seat.queue.wait_resumed(self.seat.number) {
+            if !self.seat.queue.is_released(self.seat.number) {
+                self.sink.resume();
+            }
         } else {
             self.sink.last_attempt();
         }
@@ -106,7 +185,7 @@ impl Worker {
         match batch.front_mut() {
             Some(Entry::Event { lost_before, .. }) if *lost_before != 0 => {
                 // The next step tells it, before this event.
-                self.meter.report_later(Cause::QueueFull, std::mem::take(lost_before));
+                self.seat.meter.report_later(Cause::QueueFull, std::mem::take(lost_before));
                 return;
             }
             Some(Entry::Flush(ticket)) => {
@@ -115,18 +194,22 @@ impl Worker {
                 if self.held_up() {
                     return;
                 }
-                self.queue.report_flushed(ticket);
+                self.seat.queue.report_flushed(ticket);
             }
-            Some(Entry::Rotate) => {
+            Some(Entry::Rotate(record)) => {
+                self.rotation = Some(record.clone());
                 self.sink.rotate();
                 if self.held_up() {
                     return;
                 }
+                self.tell_rotation();
+                self.rotation = None;
             }
             Some(Entry::Resumed { lost }) => {
-                self.meter.report_later(Cause::Suspended, *lost);
+                self.seat.meter.report_later(Cause::Suspended, *lost);
                 self.sink.resume();
             }
+            Some(Entry::Reread) => self.sink.reread(),
             Some(Entry::Event { event, .. }) => {
                 let event = Arc::clone(event);
                 self.write(&event);
@@ -137,43 +220,41 @@ impl Worker {
     }
 
     fn write(&mut self, event: &Event) {
-        let record = Record { event, node: &self.shared.node, names: &*self.shared.names };
+        let record = Record { event, node: &self.seat.node, names: &*self.seat.shared.names };
         self.sink.write(&record, 1);
     }
 
     /// Puts losses into the stream, as a record that stands for no pushed event.
     fn tell_losses(&mut self) {
-        let losses: Vec<Loss> =
-            self.meter.take_unreported().map(|(cause, count)| Loss { cause: cause.name().into(), count }).collect();
+        let losses: Vec<Loss> = self
+            .seat
+            .meter
+            .take_unreported()
+            .map(|(cause, count)| Loss { cause: cause.name().into(), count })
+            .collect();
         if losses.is_empty() {
             return;
         }
-        tracing::warn!(output = self.name, ?losses, "events lost");
-        let event = Event { time: now(), serial: self.shared.serials.next(), body: Body::Lost(losses) };
-        let record = Record { event: &event, node: &self.shared.node, names: &*self.shared.names };
+        tracing::warn!(output = self.seat.name, ?losses, "events lost");
+        let event = Event { time: now(), serial: self.seat.shared.serials.next(), body: Body::Lost(losses) };
+        let record = Record { event: &event, node: &self.seat.node, names: &*self.seat.shared.names };
         self.sink.write(&record, 0);
     }
 
     /// Says in the new segment that the one before it ended.
     fn tell_rotation(&mut self) {
         let Some(Rotated { segment, records, chain, removed }) = self.sink.rotated() else { return };
-        tracing::info!(output = self.name, segment, records, removed, "the log was rotated");
+        tracing::info!(output = self.seat.name, segment, records, removed, "the log was rotated");
         let mut details: Vec<(Word, String)> =
             vec![("segment".into(), segment), ("records".into(), records.to_string())];
         details.extend(chain.map(|digest| ("chain".into(), digest)));
         details.push(("removed".into(), removed.to_string()));
-        let body = Body::Daemon(DaemonEvent {
-            record_type: "DAEMON_ROTATE".into(),
-            op: "rotate-logs".into(),
-            auid: UNSET,
-            pid: std::process::id(),
-            uid: nix::unistd::getuid().as_raw(),
-            session: UNSET,
-            success: true,
-            details,
-        });
-        let event = Event { time: now(), serial: self.shared.serials.next(), body };
-        let record = Record { event: &event, node: &self.shared.node, names: &*self.shared.names };
+        let mut daemon = self.rotation.take().unwrap_or_else(own_rotation);
+        // Who asked is named before what the file adds.
+        daemon.details.extend(details);
+        let body = Body::Daemon(daemon);
+        let event = Event { time: now(), serial: self.seat.shared.serials.next(), body };
+        let record = Record { event: &event, node: &self.seat.node, names: &*self.seat.shared.names };
         self.sink.write(&record, 0);
     }
 
@@ -181,5 +262,19 @@ impl Worker {
     fn finish(&mut self) -> bool {
         self.sink.flush();
         self.held_up()
+    }
+}
+
+/// A rotation that nobody asked for.
+fn own_rotation() -> DaemonEvent {
+    DaemonEvent {
+        record_type: "DAEMON_ROTATE".into(),
+        op: "rotate-logs".into(),
+        auid: UNSET,
+        pid: std::process::id(),
+        uid: nix::unistd::getuid().as_raw(),
+        session: UNSET,
+        success: true,
+        details: Vec::new(),
     }
 }

@@ -38,7 +38,8 @@ impl Requester {
     }
 
     /// What it caused, successfully.
-    pub fn event(&self, record_type: &'static str, op: &'static str, details: Vec<(Word, String)>) -> DaemonEvent {
+    pub fn event(&self, record_type: &'static str, op: &'static str, mut details: Vec<(Word, String)>) -> DaemonEvent {
+        details.extend(self.subject.clone().map(|subject| ("subj".into(), subject)));
         let (auid, pid, uid, session) = (self.auid, self.pid, self.uid, self.session);
         DaemonEvent { record_type: record_type.into(), op: op.into(), auid, pid, uid, session, success: true, details }
     }

@@ -4,12 +4,12 @@ use output::escape::escape;
 use output::event::{Body, DaemonEvent, Message, Verdict};
 use rules::{Dialect, Rule, print};
 
+use super::Daemon;
 use super::requester::Requester;
-use super::{Daemon, StartError};
 use crate::control::protocol::{Answer, Command, ErrorKind, Outcome, Ran, Response, Run, Said};
 use crate::host_facts::HostFacts;
 use crate::status::{Report, counts};
-use crate::store::{Change, Facts, IMMUTABLE, What};
+use crate::store::{Change, Facts, What};
 
 impl Daemon {
     /// Answers every request that waits.
@@ -67,34 +67,6 @@ impl Daemon {
         ran
     }
 
-    /// The rules again, from disk. What is wrong with them is told, and the old ones stay.
-    pub(super) fn reload(&mut self, who: &Requester) {
-        let refused = self.try_reload(who).err();
-        match &refused {
-            None => tracing::info!("reloaded: {} rules", self.store.rules().len()),
-            Some(reason) => tracing::error!("the rules in force stay: {reason}"),
-        }
-        let state = if refused.is_none() { "changed" } else { "no-change" };
-        let mut event = who.event("DAEMON_CONFIG", "reconfigure", vec![("state".into(), state.to_owned())]);
-        event.success = refused.is_none();
-        event.details.extend(refused.map(|reason| ("reason".into(), reason)));
-        self.push(Body::Daemon(event));
-    }
-
-    fn try_reload(&mut self, who: &Requester) -> Result<(), String> {
-        if self.store.is_locked() {
-            self.record(&[Change { what: What::Locked("add_rule"), done: false }], who);
-            return Err(IMMUTABLE.to_owned());
-        }
-        let rules = super::load_rules(&self.config.rules).and_then(|loadable| super::fitted(loadable, self.mode));
-        let rules = rules.map_err(|error| error.to_string())?;
-        let (store, changes) = self.store.replaced(rules);
-        self.put_in_force(store).map_err(|error: StartError| error.to_string())?;
-        self.drain();
-        self.record(&changes, who);
-        Ok(())
-    }
-
     fn facts(&self) -> Facts {
         Facts {
             pid: std::process::id(),
@@ -112,8 +84,7 @@ impl Daemon {
                 continue;
             }
             let (op, details) = self.words(&change.what);
-            let subject = who.subject.clone().map(|subject| ("subj", subject));
-            let details = details.into_iter().chain(subject).map(|(name, value)| (name.into(), value)).collect();
+            let details = details.into_iter().map(|(name, value)| (name.into(), value)).collect();
             let event = who.event("CONFIG_CHANGE", op, details);
             self.push(Body::Daemon(DaemonEvent { success: change.done, ..event }));
         }

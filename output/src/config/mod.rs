@@ -66,6 +66,18 @@ impl OutputConfig {
         }
     }
 
+    /// In which its records are written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        match self {
+            Self::File(file) => file.format,
+            Self::Syslog(syslog) => syslog.format,
+            Self::Nats(nats) => nats.format,
+            Self::Plugins(plugins) => plugins.format,
+            Self::Stdout(stdout) => stdout.format,
+        }
+    }
+
     pub(crate) fn limits(&self) -> QueueLimits {
         match self {
             Self::File(file) => file.limits,

@@ -40,6 +40,20 @@ pub enum Format {
 }
 
 impl Format {
+    /// As in the configuration; of native records, auditd's `log_format`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Ecs => "ecs",
+            Self::Ocsf => "ocsf",
+            Self::Cef => "cef",
+            Self::Native(NativeStyle { content: Content::Enriched, .. }) => "enriched",
+            Self::Native(NativeStyle { content: Content::Raw, .. }) => "raw",
+        }
+    }
+
     /// Appends the record, each of its lines with a newline; only `native` has more than one. The lines contain nothing that
     /// acts on a terminal, except for labels and messages of others in `native`, which are auditd's own as they are.
     pub fn write_lines(self, record: &Record<'_>, lines: &mut Vec<u8>) {

@@ -1,6 +1,7 @@
 //! Where records end up.
 
-mod backoff;
+pub(crate) mod backoff;
+mod blueprint;
 mod file;
 mod member;
 mod nats;
@@ -11,15 +12,11 @@ mod stdout;
 mod syslog;
 mod torn;
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::OutputConfig;
-use crate::counters::Meter;
-use crate::error::OutputError;
-use crate::fs::RealFs;
 use crate::record::Record;
 
+pub(crate) use blueprint::{Blueprint, blueprints};
 pub use file::{LogSegment, segments};
 
 /// A destination. Its worker calls it, from one thread; it reports what got there, and its failed attempts, to its
@@ -62,6 +59,9 @@ pub(crate) trait Sink: Send {
     /// Ends the current segment, where there are segments.
     fn rotate(&mut self) {}
 
+    /// The configuration was read anew, and says of this sink what it said before.
+    fn reread(&mut self) {}
+
     /// A segment that ended since this was last asked.
     fn rotated(&mut self) -> Option<Rotated> {
         None
@@ -69,6 +69,11 @@ pub(crate) trait Sink: Send {
 
     /// Makes sure that what was written stays. Returns how many events were taken and never got there.
     fn close(&mut self) -> u64;
+
+    /// The same, where another sink goes on in its place: what is on disk to be sent may wait for that.
+    fn let_go(&mut self) -> u64 {
+        self.close()
+    }
 }
 
 /// A segment that ended.
@@ -82,26 +87,4 @@ pub(crate) struct Rotated {
     pub(crate) chain: Option<String>,
     /// Old segments that were removed.
     pub(crate) removed: usize,
-}
-
-/// A sink that was opened.
-pub(crate) struct Opened {
-    /// Its name in counters and warnings.
-    pub(crate) name: String,
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) sink: Box<dyn Sink>,
-}
-
-/// Opens the sinks that a table describes: one, but for plugins.
-pub(crate) fn open(config: &OutputConfig, node: &str) -> Result<Vec<Opened>, OutputError> {
-    let meter = Arc::new(Meter::default());
-    let own_meter = Arc::clone(&meter);
-    let sink: Box<dyn Sink> = match config {
-        OutputConfig::File(file) => Box::new(file::FileSink::open(file, Box::new(RealFs(file.access)), meter)?),
-        OutputConfig::Syslog(syslog) => syslog::open(syslog, node, meter)?,
-        OutputConfig::Nats(nats) => nats::open(nats, &config.name(), meter)?,
-        OutputConfig::Plugins(plugins) => return plugin::open(plugins),
-        OutputConfig::Stdout(stdout) => Box::new(stdout::StdoutSink::open(stdout, meter)?),
-    };
-    Ok(vec![Opened { name: config.name(), meter: own_meter, sink }])
 }

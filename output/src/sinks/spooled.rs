@@ -195,11 +195,22 @@ impl Sink for SpooledSink {
     }
 
     fn close(&mut self) -> u64 {
+        self.end(CLOSING)
+    }
+
+    fn let_go(&mut self) -> u64 {
+        self.end(Duration::ZERO)
+    }
+}
+
+impl SpooledSink {
+    /// Goes on sending for so long, and has what was sent acknowledged.
+    fn end(&mut self, sending: Duration) -> u64 {
         self.flush();
         let mut state = self.shared.state();
-        state.closing = Some(Instant::now() + CLOSING);
+        state.closing = Some(Instant::now() + sending);
         self.shared.changed.notify_all();
-        let waited = self.shared.changed.wait_timeout_while(state, CLOSING + LAST_CALL, |state| !state.done);
+        let waited = self.shared.changed.wait_timeout_while(state, sending + LAST_CALL, |state| !state.done);
         let done = waited.unwrap_or_else(PoisonError::into_inner).0.done;
         // One that hangs in a system call is left behind: it can do no harm.
         let thread = self.thread.take().filter(|_| done);

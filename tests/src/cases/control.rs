@@ -260,7 +260,7 @@ fn locked(place: &Place) -> Result<()> {
     refuses(&format!("-R {file}"), 1, IMMUTABLE)?;
     session.reload()?;
     wait_for("the reload to be refused", RULE_TIME, || {
-        Ok(session.said().contains("the rules in force stay: The audit system is in immutable mode").then_some(()))
+        Ok(session.said().contains("all stays as it was: The audit system is in immutable mode").then_some(()))
     })?;
     lists(&before)?;
     ensure!(prints("-s")?.starts_with("enabled 2\n"), "-s");

@@ -12,6 +12,7 @@ mod load;
 mod messages;
 mod order;
 mod path;
+mod reload;
 mod ring;
 mod socket;
 mod syslog;
@@ -47,6 +48,7 @@ const fn families(load: &'static [Case]) -> [&'static [Case]; 12] {
 pub const SUPPORTED: &[Suite] = &[
     RULES,
     Suite::Alone(control::CASES),
+    Suite::Alone(reload::CASES),
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
     Suite::Alone(disk::CASES),

@@ -286,14 +286,20 @@ pub(crate) fn daemon_fields(out: &mut Vec<u8>, daemon: &DaemonEvent) {
                 untrusted(out, "key", Some(value.as_bytes()));
             }
             "list" if of_kernel => put!(out, " list={}", list_number(value)),
+            "subj" if !of_kernel => {}
             name => put!(out, " {}={}", Token(name), quoted_detail(value)),
         }
     }
-    match (of_kernel, daemon.success) {
-        (true, success) => put!(out, " res={}", u8::from(success)),
-        (false, true) => put!(out, " {who} res=success"),
-        (false, false) => put!(out, " {who} res=failed"),
+    if of_kernel {
+        put!(out, " res={}", u8::from(daemon.success));
+        return;
     }
+    put!(out, " {who}");
+    // ausearch looks for it behind the ids.
+    if let Some((_, subject)) = daemon.details.iter().find(|(name, _)| &**name == "subj") {
+        put!(out, " subj={}", quoted_detail(subject));
+    }
+    put!(out, " res={}", if daemon.success { "success" } else { "failed" });
 }
 
 /// `AUDIT_FILTER_*` in `include/uapi/linux/audit.h`; anything else as it is.

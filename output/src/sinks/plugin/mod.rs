@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::layout::frame;
-use super::{Opened, Sink};
+use super::Sink;
 use crate::config::{FailureAction, Layout, PluginKind, PluginSpec, PluginsConfig};
 use crate::counters::{Cause, Meter};
 use crate::error::OutputError;
@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 trait Port: Send {
     /// Writes what can be written at once.
     fn write(&mut self, bytes: &[u8]) -> Wrote;
+
+    /// The configuration was read anew, and this is as it was.
+    fn reread(&mut self) {}
 
     /// Ends it. Returns when the reader had time to read what is in the pipe.
     fn close(&mut self);
@@ -86,21 +89,56 @@ impl Overflow {
     }
 }
 
-/// Opens every active plugin. As with auditd, one with mistakes is left out, and the log says why.
-pub(super) fn open(config: &PluginsConfig) -> Result<Vec<Opened>, OutputError> {
-    let mut opened = Vec::new();
+/// A plugin that is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Installed {
+    path: PathBuf,
+    spec: PluginSpec,
+    /// Device and inode of its program: another file of that name is another program.
+    program: Option<(u64, u64)>,
+}
+
+/// Every active plugin. As with auditd, one with mistakes is left out, and the log says why.
+pub(super) fn installed(config: &PluginsConfig) -> Result<Vec<Installed>, OutputError> {
+    let mut installed = Vec::new();
     for path in files(&config.path)? {
-        let name = format!("plugin:{}", path.file_stem().unwrap_or_default().to_string_lossy());
-        match read(&path).and_then(|spec| PluginSink::open(&name, config, &spec)) {
-            Ok(Some(sink)) => opened.push(Opened { name, meter: Arc::clone(&sink.meter), sink: Box::new(sink) }),
-            Ok(None) => tracing::debug!(plugin = %path.display(), "not active"),
+        match read(&path) {
+            Ok(spec) if spec.active => {
+                let program = fs::metadata(&spec.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+                installed.push(Installed { path, spec, program });
+            }
+            Ok(_) => tracing::debug!(plugin = %path.display(), "not active"),
             Err(problem) => tracing::error!(plugin = %path.display(), %problem, "plugin left out"),
         }
     }
-    if opened.is_empty() {
+    if installed.is_empty() {
         tracing::warn!(path = %config.path.display(), "no plugin is active");
     }
-    Ok(opened)
+    Ok(installed)
+}
+
+impl Installed {
+    /// What its output is called.
+    pub(super) fn name(&self) -> String {
+        format!("plugin:{}", self.path.file_stem().unwrap_or_default().to_string_lossy())
+    }
+
+    /// What no other has: the socket of one that listens, else its file.
+    pub(super) fn place(&self) -> &Path {
+        let socket = self.spec.args.iter().find(|arg| self.spec.kind == PluginKind::Builtin && arg.starts_with('/'));
+        socket.map_or(&self.path, Path::new)
+    }
+
+    /// Starts it. One that cannot be started is left out, and the log says why.
+    pub(super) fn open(&self, config: &PluginsConfig, meter: Arc<Meter>) -> Option<Box<dyn Sink>> {
+        match PluginSink::open(&self.name(), config, &self.spec, meter) {
+            Ok(sink) => Some(Box::new(sink)),
+            Err(problem) => {
+                tracing::error!(plugin = %self.path.display(), %problem, "plugin left out");
+                None
+            }
+        }
+    }
 }
 
 /// The `*.conf` files of a directory in order, or the file itself.
@@ -138,10 +176,7 @@ fn check_owner(path: &Path) -> Result<(), String> {
 }
 
 impl PluginSink {
-    fn open(name: &str, config: &PluginsConfig, spec: &PluginSpec) -> Result<Option<Self>, String> {
-        if !spec.active {
-            return Ok(None);
-        }
+    fn open(name: &str, config: &PluginsConfig, spec: &PluginSpec, meter: Arc<Meter>) -> Result<Self, String> {
         let port: Box<dyn Port> = match spec.kind {
             PluginKind::Always => Box::new(program::Program::start(name, spec, config.max_restarts)?),
             PluginKind::Builtin if spec.path == "builtin_af_unix" => Box::new(af_unix::AfUnix::listen(&spec.args)?),
@@ -149,18 +184,18 @@ impl PluginSink {
                 return Err(format!("there is no `{}`; an [[output]] may do what it did", spec.path));
             }
         };
-        Ok(Some(Self {
+        Ok(Self {
             name: name.to_owned(),
             format: config.format,
             layout: spec.layout,
             port,
-            meter: Arc::default(),
+            meter,
             waiting: VecDeque::new(),
             written: 0,
             stalled: None,
             gone: false,
             overflow: Overflow::new(&config.overflow_action),
-        }))
+        })
     }
 
     fn send_waiting(&mut self) {
@@ -238,6 +273,12 @@ impl Sink for PluginSink {
 
     fn last_attempt(&mut self) {
         (self.overflow.suspended, self.overflow.warnings) = (false, WARNINGS);
+    }
+
+    /// A plugin that was given up gets another chance.
+    fn reread(&mut self) {
+        self.port.reread();
+        self.gone = false;
     }
 
     fn close(&mut self) -> u64 {

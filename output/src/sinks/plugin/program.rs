@@ -22,6 +22,7 @@ pub(super) struct Program {
     path: PathBuf,
     args: Vec<String>,
     child: Option<Child>,
+    max_restarts: u32,
     starts_left: u32,
     backoff: Backoff,
 }
@@ -34,7 +35,7 @@ impl Program {
         }
         check_owner(&path)?;
         let (name, args, backoff) = (name.to_owned(), spec.args.clone(), Backoff::default());
-        let mut program = Self { name, path, args, child: None, starts_left: max_restarts, backoff };
+        let mut program = Self { name, path, args, child: None, max_restarts, starts_left: max_restarts, backoff };
         program.spawn().map_err(|error| format!("cannot start {}: {error}", spec.path))?;
         Ok(program)
     }
@@ -90,6 +91,16 @@ impl Port for Program {
             tracing::warn!(output = self.name, status = ?child.try_wait().ok().flatten(), "the plugin ended");
         }
         self.restart_later()
+    }
+
+    /// As auditd does: plugins read their own configuration again at SIGHUP.
+    fn reread(&mut self) {
+        self.starts_left = self.max_restarts;
+        if let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+        {
+            let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGHUP);
+        }
     }
 
     fn close(&mut self) {
