@@ -35,6 +35,7 @@ use crate::host_facts::HostFacts;
 use crate::identity::Identities;
 use crate::kernel::engine::{Engine, EngineError};
 use crate::kernel::object::Settings;
+use crate::key_counts::KeyCounts;
 use crate::metrics::Metrics;
 use crate::mode::{self, Mode};
 use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
@@ -187,6 +188,7 @@ struct Daemon {
     messages: Option<UserMessages>,
     /// Events by [`Verdict`].
     verdicts: [u64; Verdict::ALL.len()],
+    keys: KeyCounts,
     reported: HashMap<&'static str, u64>,
     losses_seen: Instant,
 }
@@ -228,6 +230,7 @@ impl Daemon {
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
             messages: None,
             verdicts: [0; Verdict::ALL.len()],
+            keys: KeyCounts::default(),
             reported: HashMap::new(),
             losses_seen: Instant::now(),
             rules_watch: watch_rules(&config),
@@ -351,12 +354,13 @@ impl Daemon {
     }
 
     fn drain(&mut self) {
-        let Self { engine, decoder, plan, pipeline, messages, verdicts, .. } = self;
+        let Self { engine, decoder, plan, pipeline, messages, verdicts, keys, .. } = self;
         let exclusions = Exclusions::new(&plan.exclusions);
         engine.drain(|sample| {
             if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
                 if let Body::Syscall(call) = &event.body {
                     verdicts[call.verdict as usize] += 1;
+                    keys.count(call);
                 }
                 pipeline.push(Arc::new(event));
             }

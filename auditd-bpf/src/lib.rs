@@ -44,6 +44,7 @@ pub mod fmt;
 pub mod host_facts;
 pub mod identity;
 pub mod kernel;
+mod key_counts;
 mod logging;
 mod logs;
 pub mod metrics;

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use output::SinkCounters;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -30,6 +31,8 @@ const NAME: &str = "metrics";
 const CONNECTIONS_MAX: usize = 8;
 /// How long a client may take for its request, and for each write of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the keys that are not told apart are called together.
+const OTHER_KEYS: &str = "(others)";
 /// Longest request.
 const REQUEST_MAX: usize = 8192;
 
@@ -210,8 +213,17 @@ impl Collector for Board {
                 (labels, count)
             })
         });
-        let counters: [(&str, &str, Rows<'_>); 7] = [
+        let others = (!report.other_keys.is_empty()).then_some((OTHER_KEYS, &report.other_keys));
+        let keys = report.keys.iter().map(|(key, events)| (key.as_str(), events)).chain(others);
+        let by_key = keys.flat_map(|(key, events)| {
+            by("verdict", events).into_iter().map(move |(mut labels, count)| {
+                labels.insert(0, ("key", key));
+                (labels, count)
+            })
+        });
+        let counters: [(&str, &str, Rows<'_>); 8] = [
             ("events", "Events of rules", by("verdict", &report.events)),
+            ("key_events", "Events of rules with a key, for each key", by_key.collect()),
             ("lost", "Events lost before any output", by("cause", &report.lost)),
             ("output_written", "Events that the destination has", of(|output| output.written)),
             ("output_filtered", "Events that the filter kept away", of(|output| output.filtered)),
@@ -240,6 +252,16 @@ impl Collector for Board {
                 ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
             }
         }
+        let help = "How long it took to hand on what had gathered";
+        let mut metric = encoder.encode_descriptor("output_flush_seconds", help, None, MetricType::Histogram)?;
+        for output in report.outputs.iter().filter(|output| !output.flushes.is_empty()) {
+            let buckets = SinkCounters::flush_bounds()
+                .map(|(name, bound)| (bound, output.flushes.get(name).copied().unwrap_or_default()));
+            let labels = [("output", output.name.as_str())];
+            let (sum, count) =
+                (Duration::from_micros(output.flush_micros), buckets.iter().map(|(_, count)| count).sum());
+            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)?;
+        }
         Ok(())
     }
 }
@@ -263,14 +285,23 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let metrics = Metrics::start(&Listen::Unix(path.clone())).unwrap();
         let lost = counts([("queue_full", 4)]);
-        let output = Output { name: "file:/a\"b".to_owned(), written: 7, spool_bytes: 9, lost, ..Output::default() };
+        let name = "file:/a\"b".to_owned();
+        let flushes = counts([("1ms", 2), ("1s", 1)]);
+        let output =
+            Output { name, written: 7, spool_bytes: 9, lost, flushes, flush_micros: 250_000, ..Output::default() };
         let events = counts([("deny", 3)]);
-        metrics.publish(Report { rules: 5, events, outputs: vec![output], ..Report::default() });
+        let (keys, other_keys) = ([("ssh".to_owned(), events.clone())].into(), counts([("allow", 8)]));
+        metrics.publish(Report { rules: 5, events, keys, other_keys, outputs: vec![output], ..Report::default() });
         let text = ask(&mut UnixStream::connect(&path).unwrap(), "GET /metrics HTTP/1.1");
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         for line in [
             "# TYPE auditd_bpf_events counter\n",
             "auditd_bpf_events_total{verdict=\"deny\"} 3\n",
+            "auditd_bpf_key_events_total{key=\"ssh\",verdict=\"deny\"} 3\n",
+            "auditd_bpf_key_events_total{key=\"(others)\",verdict=\"allow\"} 8\n",
+            "auditd_bpf_output_flush_seconds_sum{output=\"file:/a\\\"b\"} 0.25\n",
+            "auditd_bpf_output_flush_seconds_bucket{le=\"0.001\",output=\"file:/a\\\"b\"} 2\n",
+            "auditd_bpf_output_flush_seconds_bucket{le=\"+Inf\",output=\"file:/a\\\"b\"} 3\n",
             "auditd_bpf_rules 5\n",
             "auditd_bpf_output_written_total{output=\"file:/a\\\"b\"} 7\n",
             "auditd_bpf_output_lost_total{output=\"file:/a\\\"b\",cause=\"queue_full\"} 4\n",

@@ -22,6 +22,9 @@ pub enum Format {
 /// Numbers by name.
 pub type Counts = BTreeMap<String, u64>;
 
+/// Events by verdict, by key.
+pub type KeyCounts = BTreeMap<String, Counts>;
+
 /// What the daemon has to tell. All numbers but the first four grow from its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -37,6 +40,12 @@ pub struct Report {
     pub programs: u64,
     /// Events of rules by verdict.
     pub events: Counts,
+    /// The same by key, but for verdicts without any. An event counts for each key of its rule.
+    #[serde(default)]
+    pub keys: KeyCounts,
+    /// Those of all keys beyond the first 256 that came.
+    #[serde(default)]
+    pub other_keys: Counts,
     /// Events lost before they reached any output, by cause.
     pub lost: Counts,
     /// The outputs, in the order of the configuration.
@@ -62,6 +71,12 @@ pub struct Output {
     pub spool_bytes: u64,
     /// Attempts that failed and were made again.
     pub errors: u64,
+    /// How often its destination was handed what had gathered, or acknowledged it, by how long that took.
+    #[serde(default)]
+    pub flushes: Counts,
+    /// How long these took together, in microseconds.
+    #[serde(default)]
+    pub flush_micros: u64,
     /// Whether its destination takes nothing at the moment.
     pub stalled: bool,
     /// Whether an action of its configuration says that it takes nothing until SIGUSR2.
@@ -79,6 +94,8 @@ impl From<SinkCounters> for Output {
             bytes: sink.bytes,
             spool_bytes: sink.spool_bytes,
             errors: sink.errors,
+            flushes: counts(sink.flushes),
+            flush_micros: sink.flush_micros,
             stalled: sink.stalled,
             suspended: sink.suspended,
             name: sink.sink,
@@ -96,6 +113,12 @@ impl fmt::Display for Report {
         let Self { version, pid, mode, rules, programs, .. } = self;
         writeln!(out, "auditd-bpf {version}, pid {pid}, mode {mode}: {rules} rules, {programs} programs attached")?;
         writeln!(out, "events: {}", Listed(&self.events))?;
+        for (key, events) in &self.keys {
+            writeln!(out, "    key {key}: {}", Listed(events))?;
+        }
+        if !self.other_keys.is_empty() {
+            writeln!(out, "    other keys: {}", Listed(&self.other_keys))?;
+        }
         writeln!(out, "lost before the outputs: {}", Listed(&self.lost))?;
         self.outputs.iter().try_for_each(|output| write!(out, "{output}"))
     }
@@ -112,7 +135,11 @@ impl fmt::Display for Output {
         writeln!(out, "{name}{state}")?;
         writeln!(out, "    events: {written} written, {waiting} waiting, {filtered} filtered")?;
         writeln!(out, "    lost: {}", Listed(&self.lost))?;
-        writeln!(out, "    bytes: {bytes} written, {spool_bytes} in the spool; failed attempts: {errors}")
+        writeln!(out, "    bytes: {bytes} written, {spool_bytes} in the spool; failed attempts: {errors}")?;
+        match self.flush_micros.checked_div(self.flushes.values().sum()) {
+            Some(mean) => writeln!(out, "    flushes: {} within; {mean} us on average", Listed(&self.flushes)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -161,6 +188,8 @@ mod tests {
             lost: output::Cause::ALL.map(|cause| (cause.name(), u64::from(cause == output::Cause::TooLong) * 3)),
             bytes: 100,
             stalled: true,
+            flushes: [("1ms", 3), ("10ms", 1), ("100ms", 0), ("1s", 0), ("10s", 0), ("longer", 0)],
+            flush_micros: 5000,
             ..SinkCounters::default()
         };
         let report = Report {
@@ -170,13 +199,16 @@ mod tests {
             rules: 5,
             programs: 40,
             events: counts([("allow", 10), ("deny", 2), ("kill", 0)]),
+            keys: [("ssh keys".to_owned(), counts([("allow", 4)]))].into(),
+            other_keys: Counts::new(),
             lost: counts([("ring_buffer_full", 0)]),
             outputs: vec![sink.into()],
         };
-        let expected = "auditd-bpf 1.2.3, pid 9, mode lsm: 5 rules, 40 programs attached\nevents: 10 allow, 2 deny\n\
-                        lost before the outputs: none\nfile:/a.gz: takes nothing at the moment\n    \
+        let expected = "auditd-bpf 1.2.3, pid 9, mode lsm: 5 rules, 40 programs attached\nevents: 10 allow, 2 deny\n    \
+                        key ssh keys: 4 allow\nlost before the outputs: none\nfile:/a.gz: takes nothing at the moment\n    \
                         events: 7 written, 2 waiting, 2 filtered\n    lost: 3 too_long\n    \
-                        bytes: 100 written, 0 in the spool; failed attempts: 0\n";
+                        bytes: 100 written, 0 in the spool; failed attempts: 0\n    \
+                        flushes: 1 10ms, 3 1ms within; 1250 us on average\n";
         assert_eq!(report.to_string(), expected);
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);

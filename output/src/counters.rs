@@ -1,5 +1,7 @@
 //! What became of the events, per sink. For every sink and at any moment: pushed = written + lost + pending.
 
+use std::time::Duration;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Why a sink lost an event.
@@ -47,6 +49,17 @@ impl Cause {
     }
 }
 
+/// How long a flush took, at most.
+const FLUSH_TIMES: [(&str, Duration); 5] = [
+    ("1ms", Duration::from_millis(1)),
+    ("10ms", Duration::from_millis(10)),
+    ("100ms", Duration::from_millis(100)),
+    ("1s", Duration::from_secs(1)),
+    ("10s", Duration::from_secs(10)),
+];
+/// And what those that took longer are called.
+const LONGER: &str = "longer";
+
 /// A snapshot of one sink's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkCounters {
@@ -70,6 +83,11 @@ pub struct SinkCounters {
     pub spooled: u64,
     /// Length of the spool.
     pub spool_bytes: u64,
+    /// Flushes of what had gathered: to a file and, by `fsync`, its disk; to a server until it acknowledged. By how long that
+    /// took: up to the time given, and longer than the one before.
+    pub flushes: [(&'static str, u64); FLUSH_TIMES.len() + 1],
+    /// How long they took together.
+    pub flush_micros: u64,
     /// Whether the destination takes nothing at the moment.
     pub stalled: bool,
     /// Whether it takes nothing until SIGUSR2.
@@ -77,6 +95,15 @@ pub struct SinkCounters {
 }
 
 impl SinkCounters {
+    /// The bounds of [`Self::flushes`] in seconds.
+    #[must_use]
+    pub fn flush_bounds() -> [(&'static str, f64); FLUSH_TIMES.len() + 1] {
+        let time = |index: usize| {
+            FLUSH_TIMES.get(index).map_or((LONGER, f64::INFINITY), |(name, time)| (*name, time.as_secs_f64()))
+        };
+        std::array::from_fn(time)
+    }
+
     /// Events lost, for whatever cause.
     pub fn lost_total(&self) -> u64 {
         self.lost.iter().map(|(_, count)| count).sum()
@@ -99,6 +126,8 @@ pub(crate) struct Meter {
     torn_bytes: AtomicU64,
     spooled: AtomicU64,
     spool_bytes: AtomicU64,
+    flushes: [AtomicU64; FLUSH_TIMES.len() + 1],
+    flush_micros: AtomicU64,
     stalled: AtomicBool,
     suspended: AtomicBool,
     lost: [AtomicU64; Cause::ALL.len()],
@@ -118,6 +147,13 @@ impl Meter {
     pub(crate) fn wrote(&self, events: u64, bytes: usize) {
         self.written.fetch_add(events, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// What had gathered was handed on, in so much time.
+    pub(crate) fn flushed(&self, took: Duration) {
+        let index = FLUSH_TIMES.iter().position(|(_, time)| took <= *time).unwrap_or(FLUSH_TIMES.len());
+        self.flushes[index].fetch_add(1, Relaxed);
+        self.flush_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn failed(&self) {
@@ -178,6 +214,7 @@ impl Meter {
         // The outcomes are read before what was pushed, so that a concurrent push never makes them exceed it.
         let written = self.written.load(Relaxed);
         let lost = Cause::ALL.map(|cause| (cause.name(), self.lost[cause as usize].load(Relaxed)));
+        let names = SinkCounters::flush_bounds().map(|(name, _)| name);
         SinkCounters {
             sink: sink.to_owned(),
             filtered: self.filtered.load(Relaxed),
@@ -189,6 +226,8 @@ impl Meter {
             torn_bytes: self.torn_bytes.load(Relaxed),
             spooled: self.spooled.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
+            flushes: std::array::from_fn(|index| (names[index], self.flushes[index].load(Relaxed))),
+            flush_micros: self.flush_micros.load(Relaxed),
             stalled: self.stalled.load(Relaxed),
             suspended: self.suspended.load(Relaxed),
         }

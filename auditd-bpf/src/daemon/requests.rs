@@ -25,6 +25,7 @@ impl Daemon {
 
     /// What of it is known now.
     pub(super) fn status(&self) -> Report {
+        let (keys, other_keys) = self.keys.told();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -32,6 +33,8 @@ impl Daemon {
             rules: self.store.rules().len() as u64,
             programs: self.engine.attached() as u64,
             events: counts(Verdict::ALL.map(|verdict| (verdict.name(), self.verdicts[verdict as usize]))),
+            keys,
+            other_keys,
             lost: counts(self.lost()),
             outputs: self.pipeline.counters().into_iter().map(Into::into).collect(),
         }

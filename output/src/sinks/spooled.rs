@@ -334,7 +334,9 @@ impl Sender {
             let events = if sequence >= still_counted { u64::from(events) } else { 0 };
             self.shared.meter.wrote(events, length);
         }
-        self.since = None;
+        if let Some(since) = self.since.take() {
+            self.shared.meter.flushed(since.elapsed());
+        }
         let refused = std::mem::take(&mut state.refused);
         if refused != 0 {
             self.shared.meter.report_later(Cause::SpoolFull, refused);

@@ -65,7 +65,9 @@ fn configuration(place: &Place) -> Result<()> {
     said(&session, "unknown variant `nonsense`")?;
     private_file(place.name, "toml", &format!("{first}{}", plain(&changed.join("in-a-file"), "json")))?;
     session.reload()?;
-    said(&session, "Not a directory")?;
+    wait_for("the second refusal", RELOAD_TIME, || {
+        Ok((session.said().matches("all stays as it was").count() == 2).then_some(()))
+    })?;
     open(&mut session)?;
 
     let reloads = of_type(session.records(), "DAEMON_CONFIG");

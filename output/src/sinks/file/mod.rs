@@ -254,9 +254,13 @@ impl Sink for FileSink {
         if self.finished.is_none() {
             self.finish_member();
         }
+        let (something, begun) = (self.finished.is_some(), Instant::now());
         self.write_member();
         if self.finished.is_none() {
             self.sync_if_due();
+            if something {
+                self.meter.flushed(begun.elapsed());
+            }
             self.rotate_if_due();
         }
     }
