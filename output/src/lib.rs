@@ -38,7 +38,10 @@ pub mod search;
 mod serials;
 mod sinks;
 mod spelling;
+#[cfg(not(fuzzing))]
 mod spool;
+#[cfg(fuzzing)]
+pub mod spool;
 mod worker;
 
 pub use address::Address;

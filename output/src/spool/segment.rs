@@ -89,7 +89,7 @@ pub(super) fn survey(bytes: &[u8], first: u64, least: u64) -> Contents {
     while let Some((record, end)) = next(bytes, contents.whole, contents.next) {
         let damaged = record.sequence.saturating_sub(contents.next.max(least));
         let own = if record.sequence >= least { u64::from(record.events) } else { 0 };
-        contents.events += damaged + own;
+        contents.events = contents.events.saturating_add(damaged).saturating_add(own);
         contents.next = record.sequence.saturating_add(1);
         contents.whole = end;
     }

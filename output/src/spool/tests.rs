@@ -207,3 +207,19 @@ proptest! {
         prop_assert_eq!(found, Some(7));
     }
 }
+
+proptest! {
+    #[test]
+    fn any_segment_reads_to_its_end(input in prop::collection::vec(any::<u8>(), 0..300)) {
+        checks::any_segment(&input);
+    }
+}
+
+/// What fuzzing found interesting, without a fuzzer: docs/testing.md.
+#[test]
+fn the_corpus_holds_what_must_hold() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/spool");
+    let inputs: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(inputs.len() > 10, "{} inputs", inputs.len());
+    inputs.iter().for_each(|input| checks::any_segment(&std::fs::read(input).unwrap()));
+}
