@@ -9,6 +9,7 @@ mod cmd;
 mod compliance;
 mod ebpf;
 mod man;
+mod results;
 mod run;
 mod setup;
 mod test;
