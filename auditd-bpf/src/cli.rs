@@ -102,8 +102,8 @@ impl DaemonOptions {
 
 #[derive(Debug, Args)]
 struct VerifyOptions {
-    /// Directories of logs
-    #[arg(value_name = "DIR", default_value = "/var/log/audit")]
+    /// Directories of logs [default: those of the file outputs in the configuration]
+    #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
 }
 
@@ -211,7 +211,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Search(options) => search::run(&options, &mut out, &mut err),
         Command::Tail(options) => search::tail(&options, &mut out, &mut err),
         Command::Report(options) => report::run(&options, &mut out, &mut err),
-        Command::Verify(options) => verify::run(&options.directories, &mut out, &mut err),
+        Command::Verify(options) => verify::run_on(&options.directories, &mut out, &mut err),
         Command::Fmt(options) => fmt::run(&options.paths, options.mode(), &mut out, &mut err),
         Command::Status(options) => {
             let format = if options.json { status::Format::Json } else { status::Format::Text };

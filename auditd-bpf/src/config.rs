@@ -26,6 +26,9 @@ use crate::rule_files::DEFAULT_RULES;
 /// Where the configuration is looked for when nothing else is said.
 pub const DEFAULT_CONFIG: &str = "/etc/audit/auditd-bpf.toml";
 
+/// The log of those who configure nothing.
+const DEFAULT_LOG: &str = "/var/log/audit/audit.json.gz";
+
 /// Smallest and largest ring buffer. Below, a single exec with many arguments might not fit; the kernel refuses more.
 const RING_RANGE: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
 
@@ -168,7 +171,7 @@ impl Default for Config {
             dialect: DialectName::default(),
             metrics: None,
             kernel: KernelConfig::default(),
-            outputs: vec![OutputConfig::File(FileConfig::new(PathBuf::from("/var/log/audit/audit.json.gz")))],
+            outputs: vec![OutputConfig::File(FileConfig::new(PathBuf::from(DEFAULT_LOG)))],
         }
     }
 }
@@ -275,20 +278,49 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, or is wrong.
     pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_beside(auditd_conf::running_auditd(), named)
+    }
+
+    /// The same for those who only read the logs that it names: auditd's own may be being written.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is wrong.
+    pub fn load_to_read(named: Option<&Path>) -> Result<Self, ConfigError> {
+        // Beside auditd a daemon without a file writes its own log, if it ever ran so.
+        let writes_own = named.is_none() && !Path::new(DEFAULT_CONFIG).exists() && Path::new(DEFAULT_LOG).exists();
+        Self::load_beside(auditd_conf::running_auditd().filter(|_| writes_own), named)
+    }
+
+    /// Beside the auditd that runs.
+    fn load_beside(running: Option<u32>, named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
         match fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text)?.with_auditd_conf(&text, Path::new(AUDITD_CONF)),
+            Ok(text) => Self::parse(path, &text)?.with_auditd_conf(&text, Path::new(AUDITD_CONF), running),
             Err(source) if named.is_none() && source.kind() == io::ErrorKind::NotFound => {
-                Ok(Self::built_in(Path::new(AUDITD_CONF))?)
+                Ok(Self::built_in(Path::new(AUDITD_CONF), running)?)
             }
             Err(source) => Err(ConfigError::Unreadable { path: path.to_path_buf(), source }),
         }
     }
 
+    /// The directories of its file outputs, each once.
+    #[must_use]
+    pub fn log_directories(&self) -> Vec<PathBuf> {
+        let mut directories = Vec::new();
+        for output in &self.outputs {
+            let OutputConfig::File(file) = output else { continue };
+            let directory = file.path.parent().unwrap_or(Path::new("/")).to_path_buf();
+            if !directories.contains(&directory) {
+                directories.push(directory);
+            }
+        }
+        directories
+    }
+
     /// Without an `auditd-bpf.toml`: the log that auditd.conf asks for, if auditd is not there to write it.
-    fn built_in(auditd: &Path) -> Result<Self, AuditdConfError> {
+    fn built_in(auditd: &Path, running: Option<u32>) -> Result<Self, AuditdConfError> {
         let mut config = Self::default();
-        match auditd_conf::running_auditd() {
+        match running {
             _ if !auditd.exists() => {}
             Some(pid) => tracing::info!("auditd is running (pid {pid}): its log stays its own"),
             None => {
@@ -304,7 +336,7 @@ impl Config {
     }
 
     /// With the log of auditd.conf, if the file asks for it: before the outputs of its own, if it has any.
-    fn with_auditd_conf(mut self, text: &str, auditd: &Path) -> Result<Self, ConfigError> {
+    fn with_auditd_conf(mut self, text: &str, auditd: &Path, running: Option<u32>) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
         struct Written {
             node: Option<IgnoredAny>,
@@ -313,7 +345,7 @@ impl Config {
         if !self.auditd_conf {
             return Ok(self);
         }
-        if let Some(pid) = auditd_conf::running_auditd() {
+        if let Some(pid) = running {
             return Err(AuditdConfError::Live { path: auditd.to_path_buf(), pid }.into());
         }
         let (node, outputs) = told(auditd)?;
@@ -522,9 +554,13 @@ mod tests {
     fn auditds_configuration_holds_where_it_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let auditd = dir.path().join("auditd.conf");
-        let load = |text: &str| parse(text).unwrap().with_auditd_conf(text, &auditd).map_err(|error| error.to_string());
+        let beside = |text: &str, running| {
+            parse(text).unwrap().with_auditd_conf(text, &auditd, running).map_err(|error| error.to_string())
+        };
+        let load = |text: &str| beside(text, None);
         let built_in = ["file:/var/log/audit/audit.json.gz"];
-        assert_eq!(names(&Config::built_in(&auditd).unwrap()), built_in);
+        assert_eq!(names(&Config::built_in(&auditd, None).unwrap()), built_in);
+        assert!(beside("auditd_conf = true", Some(7)).unwrap_err().contains("auditd is running (pid 7)"));
         assert!(load("auditd_conf = true").unwrap_err().contains("Error opening config file"));
         let plugins = "plugin_dir = /nonexistent";
         fs::write(&auditd, format!("log_file = /srv/log/a.log\nname_format = user\nname = web1\n{plugins}\n")).unwrap();
@@ -537,7 +573,9 @@ mod tests {
         assert_eq!((names(&config), config.node.as_str()), (vec!["file:/srv/log/a.log".to_owned()], "web1"));
         let config = load("auditd_conf = true\nnode = 'db1'\n[[output]]\ntype = 'stdout'").unwrap();
         assert_eq!((names(&config).join(" "), config.node.as_str()), ("file:/srv/log/a.log stdout".to_owned(), "db1"));
-        assert_eq!(names(&Config::built_in(&auditd).unwrap()), ["file:/srv/log/a.log"]);
+        assert_eq!(names(&Config::built_in(&auditd, None).unwrap()), ["file:/srv/log/a.log"]);
+        assert_eq!(Config::built_in(&auditd, None).unwrap().log_directories(), [Path::new("/srv/log")]);
+        assert_eq!(names(&Config::built_in(&auditd, Some(7)).unwrap()), built_in, "auditd writes its own");
         fs::write(&auditd, "\nlog_format = json\n").unwrap();
         let message = load("auditd_conf = true").unwrap_err();
         assert!(message.contains("auditd.conf:2: option json not found"), "{message}");

@@ -35,7 +35,7 @@ fn own_log(config: &Config) -> Option<&FileConfig> {
 
 /// The daemon's log, as the configuration has it.
 pub(crate) fn configured(config: Option<&Path>) -> anyhow::Result<FileConfig> {
-    let config = Config::load(config)?;
+    let config = Config::load_to_read(config)?;
     let log = own_log(&config).context("the configuration has no file output with format json or native")?;
     Ok(log.clone())
 }

@@ -5,7 +5,25 @@ use std::path::PathBuf;
 
 use output::chain;
 
+use crate::config::Config;
 use crate::exit_code::ExitCode;
+
+/// The same of the directories in which the daemon's logs are, where none is named.
+///
+/// # Errors
+/// If the answer cannot be written.
+pub fn run_on(named: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    if !named.is_empty() {
+        return run(named, out, err);
+    }
+    match Config::load_to_read(None) {
+        Ok(config) => run(&config.log_directories(), out, err),
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            Ok(ExitCode::BadConfiguration)
+        }
+    }
+}
 
 /// Tells of each directory what was removed, reordered or edited; [`ExitCode::Failure`] if anything was.
 ///
