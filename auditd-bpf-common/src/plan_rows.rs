@@ -181,10 +181,8 @@ pub struct SyscallEntry {
     pub hooks: u64,
     /// Rules that name the call, alone or by the class of their perm.
     pub row: u32,
-    /// Of these, rules that test no object.
-    pub alone_row: u32,
-    /// Of these, rules that can match a call that succeeds.
-    pub alone_success_row: u32,
+    /// Of these, rules that test no object, by [`moment`].
+    pub alone_rows: [u32; moment::COUNT],
     /// One of [`class`].
     pub class: u8,
     /// Argument that is the (first) path, or [`NO_ARG`].
@@ -202,10 +200,8 @@ pub struct SyscallEntry {
     /// Its length in bytes.
     pub data_len: u8,
     /// Bit per access of an open, the index of [`Header::perm_rows`]: whether any rule that names the call can match it. All
-    /// bits are alike for calls that are no open.
-    pub accesses: u8,
-    /// The same of opens that succeed.
-    pub success_accesses: u8,
+    /// bits are alike for calls that are no open. By [`moment`].
+    pub accesses: [u8; moment::COUNT],
     /// Zero.
     pub _pad: [u8; 2],
 }
@@ -215,6 +211,17 @@ pub const OPERATION: u32 = 2;
 
 /// The call has no such argument.
 pub const NO_ARG: u8 = 0xff;
+
+/// What is known of a call's result when its objects are met. Numbers that index: a choice by a branch would have the verifier
+/// follow all that comes after it once more.
+pub mod moment {
+    /// Nothing: the checks that may refuse the act are still to come, or have refused it.
+    pub const ANY_RESULT: usize = 0;
+    /// The act was let through: rules on calls that fail are out.
+    pub const AFTER_CHECKS: usize = 1;
+    /// Number of them.
+    pub const COUNT: usize = 2;
+}
 
 /// How a call is treated.
 pub mod class {

@@ -7,7 +7,7 @@ use crate::{
     record,
     task::{self, Subject},
 };
-use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class};
+use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class, moment};
 
 /// A call in progress that some rule names.
 pub struct Call {
@@ -19,15 +19,6 @@ pub struct Call {
     pub entry: &'static SyscallEntry,
 }
 
-/// What a hook knows of the call's result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Nothing: the checks that may refuse the act are still to come, or have refused it.
-    AnyResult,
-    /// The act was let through.
-    AfterChecks,
-}
-
 impl Call {
     /// The current task's call, if a rule names it and the hook's objects belong to it.
     #[inline(always)]
@@ -35,16 +26,10 @@ impl Call {
         Self::current_if(hook, |_| true)
     }
 
-    /// The same of an open: if any rule can match one with this access, whatever its objects.
+    /// The same of an open: if any rule can match one with this access, whatever its objects. `moment`: one of [`moment`].
     #[inline(always)]
-    pub fn current_open(hook: u32, access: u32, moment: Moment) -> Option<Self> {
-        Self::current_if(hook, |entry| {
-            let accesses = match moment {
-                Moment::AnyResult => entry.accesses,
-                Moment::AfterChecks => entry.success_accesses,
-            };
-            accesses >> (access & 7) & 1 != 0
-        })
+    pub fn current_open(hook: u32, access: u32, moment: usize) -> Option<Self> {
+        Self::current_if(hook, |entry| entry.accesses[moment & 1] >> (access & 7) & 1 != 0)
     }
 
     /// In order of cost: most calls are of no interest, and what tells it comes first.
@@ -64,15 +49,6 @@ impl Call {
             return None;
         }
         Some(Self { task, registers, number, abi, tables, entry })
-    }
-
-    /// The call's rules that test no object, and can still match.
-    #[inline(always)]
-    pub fn alone_row(&self, moment: Moment) -> u32 {
-        match moment {
-            Moment::AnyResult => self.entry.alone_row,
-            Moment::AfterChecks => self.entry.alone_success_row,
-        }
     }
 
     /// Whether the event can still match, the result being unknown: decides if the objects are worth recording. `met`, the
@@ -98,10 +74,11 @@ impl Call {
     /// The same for a call whose object is no file.
     #[inline(always)]
     pub fn may_match_alone(&self) -> bool {
-        if self.entry.alone_row == ROW_NONE {
+        let alone = self.entry.alone_rows[moment::ANY_RESULT];
+        if alone == ROW_NONE {
             return false;
         }
         no_rules!(met);
-        self.may_match(met, 0, self.entry.alone_row)
+        self.may_match(met, 0, alone)
     }
 }

@@ -1,7 +1,7 @@
 //! The result side: what runs at the end of every syscall that a rule names.
 
 use crate::{
-    call::{Call, Moment},
+    call::Call,
     emit,
     filter::{self, Tables, each_word, no_rules},
     kernel::{self, Object, Probed, Task},
@@ -12,7 +12,7 @@ use crate::{
 use auditd_bpf_common::{
     counters, hooks,
     limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
-    plan_rows::{NO_ARG, OPERATION, ROW_NONE, SyscallEntry, class},
+    plan_rows::{NO_ARG, OPERATION, ROW_NONE, SyscallEntry, class, moment},
     wire::{incomplete, name_type, section},
 };
 use aya_ebpf::{
@@ -58,7 +58,7 @@ pub fn is_candidate(registers: Object, exit: i64) -> bool {
         return true;
     }
     let Some(entry) = entry else { return false };
-    let alone = if kernel::is_error(exit) { entry.alone_row } else { entry.alone_success_row };
+    let alone = entry.alone_rows[if kernel::is_error(exit) { moment::ANY_RESULT } else { moment::AFTER_CHECKS }];
     if alone == ROW_NONE {
         return false;
     }
@@ -139,7 +139,7 @@ fn see_opened(exit: i64) {
         let mm: u64 = kernel::probe(kernel::current_address(), &kernel::TASK_MM);
         let path = kernel::probe::<u64>(mm, &kernel::MM_EXE_FILE) + u64::from(kernel::FILE_F_PATH.load());
         let program = record::Met::at_address(name_type::NORMAL, path);
-        record::objects_of::<Probed, 1>(&call, hooks::BPRM_CHECK, 0, Moment::AfterChecks, [program]);
+        record::objects_of::<Probed, 1>(&call, hooks::BPRM_CHECK, 0, moment::AFTER_CHECKS, [program]);
     }
 }
 
@@ -245,11 +245,11 @@ fn decide(
                 record::record_meet_created(tables.slot, context);
             }
             each_word(tables.header.words, |i| rules.words[i] = context.object_rules.words[i]);
-            tables.candidates(rules, entry.row, entry.alone_row);
+            tables.candidates(rules, entry.row, entry.alone_rows[moment::ANY_RESULT]);
             Some(context)
         }
         None => {
-            tables.load(rules, entry.alone_row);
+            tables.load(rules, entry.alone_rows[moment::ANY_RESULT]);
             None
         }
     };

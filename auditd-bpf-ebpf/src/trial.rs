@@ -25,7 +25,7 @@ use auditd_bpf_common::{trial::kind, wire::name_type};
 use aya_ebpf::{bindings::task_struct, programs::RawTracePointContext};
 
 use crate::{
-    call::{Call, Moment},
+    call::Call,
     host::MEMORY,
     kernel::{Object, Probed, Task},
     record::Met,
@@ -76,7 +76,7 @@ fn tell_address() {
 fn hook(ctx: &RawTracePointContext) {
     let number: u32 = ctx.arg(0);
     let Some(call) = Call::current(number) else { return };
-    let moment = if ctx.arg::<u64>(2) == 0 { Moment::AnyResult } else { Moment::AfterChecks };
+    let moment = (ctx.arg::<u64>(2) & 1) as usize;
     let object = met(ctx.arg(3), ctx.arg::<u64>(4) as Object);
     record::objects_of::<Probed, 1>(&call, number, ctx.arg(1), moment, [object]);
 }

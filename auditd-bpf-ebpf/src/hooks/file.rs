@@ -1,12 +1,12 @@
 //! Opening, and what is done by path: `path_*` hooks run before the permission checks, `file_*` after.
 
 use crate::{
-    call::{Call, Moment},
+    call::Call,
     kernel::{self, Memory, Object, Probed, Typed, field, member},
     record::{self, Met},
     task,
 };
-use auditd_bpf_common::{hooks, wire::name_type};
+use auditd_bpf_common::{hooks, plan_rows::moment, wire::name_type};
 use aya_ebpf::{
     macros::{fexit, kprobe, lsm},
     programs::{FExitContext, LsmContext, ProbeContext},
@@ -21,7 +21,7 @@ const O_TMPFILE: u32 = 0o20_000_000;
 pub fn lsm_file_open(ctx: LsmContext) -> i32 {
     let file: Object = ctx.arg(0);
     let access = record::open_access(field(file, &kernel::FILE_F_FLAGS));
-    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
+    let (hook, moment) = (hooks::FILE_OPEN, moment::AFTER_CHECKS);
     if let Some(call) = Call::current_open(hook, access, moment) {
         let is_new = field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED != 0;
         met(&call, hook, access, moment, member(file, &kernel::FILE_F_PATH), is_new);
@@ -30,7 +30,7 @@ pub fn lsm_file_open(ctx: LsmContext) -> i32 {
 }
 
 #[inline(always)]
-fn met(call: &Call, hook: u32, access: u32, moment: Moment, path: Object, is_new: bool) {
+fn met(call: &Call, hook: u32, access: u32, moment: usize, path: Object, is_new: bool) {
     if !is_new {
         record::objects_of::<Typed, 1>(call, hook, access, moment, [Met::at(name_type::NORMAL, path)]);
         return;
@@ -50,7 +50,7 @@ fn met(call: &Call, hook: u32, access: u32, moment: Moment, path: Object, is_new
 pub fn opened(file: u64) {
     let file = file as Object;
     let access = record::open_access(Probed::load(file, &kernel::FILE_F_FLAGS));
-    let (hook, moment) = (hooks::FILE_OPEN, Moment::AfterChecks);
+    let (hook, moment) = (hooks::FILE_OPEN, moment::AFTER_CHECKS);
     let Some(call) = Call::current_open(hook, access, moment) else { return };
     let path = member(file, &kernel::FILE_F_PATH);
     let (dentry, mount): (Object, Object) =
@@ -70,8 +70,10 @@ pub fn opened(file: u64) {
 #[fexit]
 pub fn fexit_may_open_all(ctx: FExitContext) -> u32 {
     let Ok(result) = ctx.ret::<i32>() else { return 0 };
-    let (hook, moment) =
-        if result == 0 { (hooks::FILE_OPEN, Moment::AfterChecks) } else { (hooks::MAY_OPEN, Moment::AnyResult) };
+    // By reckoning: see `moment`.
+    let is_refused = (i64::from(result) as u64 >> 63) as u32;
+    let moment = moment::AFTER_CHECKS - is_refused as usize;
+    let hook = hooks::FILE_OPEN + is_refused * (hooks::MAY_OPEN - hooks::FILE_OPEN);
     let (checked, flags) = (ctx.arg::<u32>(2), ctx.arg::<u32>(3));
     let access = record::open_access(flags);
     if let Some(call) = Call::current_open(hook, access, moment) {
@@ -87,10 +89,10 @@ pub fn fexit_may_open_all(ctx: FExitContext) -> u32 {
 pub fn fexit_may_open(ctx: FExitContext) -> u32 {
     let access = record::open_access(ctx.arg::<u32>(3));
     if ctx.ret::<i32>().is_ok_and(|result| result != 0)
-        && let Some(call) = Call::current_open(hooks::MAY_OPEN, access, Moment::AnyResult)
+        && let Some(call) = Call::current_open(hooks::MAY_OPEN, access, moment::ANY_RESULT)
     {
         let object = Met::at(name_type::NORMAL, ctx.arg(1));
-        record::objects_of::<Typed, 1>(&call, hooks::MAY_OPEN, access, Moment::AnyResult, [object]);
+        record::objects_of::<Typed, 1>(&call, hooks::MAY_OPEN, access, moment::ANY_RESULT, [object]);
     }
     0
 }
@@ -99,7 +101,7 @@ pub fn fexit_may_open(ctx: FExitContext) -> u32 {
 /// be seen otherwise. What is let through comes to another hook, which forgets what was met here.
 #[kprobe(function = "may_open")]
 pub fn kprobe_may_open(ctx: ProbeContext) -> u32 {
-    let (hook, moment) = (hooks::MAY_OPEN, Moment::AnyResult);
+    let (hook, moment) = (hooks::MAY_OPEN, moment::ANY_RESULT);
     if let (Some(path), Some(checked), Some(flags)) = (ctx.arg::<u64>(1), ctx.arg::<u32>(2), ctx.arg::<u32>(3))
         // As above.
         && checked != 0

@@ -12,7 +12,7 @@ use auditd_bpf_common::{
     names,
     plan_rows::{
         self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
-        SyscallEntry, class, field,
+        SyscallEntry, class, field, moment,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -235,10 +235,11 @@ impl Tables {
                         let success = plan::intersection(&call.rules, &plan.success);
                         SyscallEntry {
                             row: self.row(slot, &call.rules)?,
-                            alone_row: self.row(slot, &alone)?,
-                            alone_success_row: self.row(slot, &plan::intersection(&alone, &plan.success))?,
-                            accesses: accesses(call, &call.rules, plan),
-                            success_accesses: accesses(call, &success, plan),
+                            alone_rows: [
+                                self.row(slot, &alone)?,
+                                self.row(slot, &plan::intersection(&alone, &plan.success))?,
+                            ],
+                            accesses: [accesses(call, &call.rules, plan), accesses(call, &success, plan)],
                             ..if arch.is_some() { entry(call) } else { entry_of_operation(call) }
                         }
                     }
@@ -399,8 +400,7 @@ fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
 const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
     hooks: 0,
     row: ROW_NONE,
-    alone_row: ROW_NONE,
-    alone_success_row: ROW_NONE,
+    alone_rows: [ROW_NONE; moment::COUNT],
     class: class::PLAIN,
     path_arg: NO_ARG,
     dirfd_arg: NO_ARG,
@@ -409,7 +409,6 @@ const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
     dirfd2_arg: NO_ARG,
     data_arg: NO_ARG,
     data_len: 0,
-    accesses: 0,
-    success_accesses: 0,
+    accesses: [0; moment::COUNT],
     _pad: [0; 2],
 };
