@@ -1,7 +1,10 @@
 //! SIGHUP, `watch_rules`: what is on disk in the place of what is in force, as a whole or not at all.
 
+use std::path::Path;
+
 use output::event::{Body, DaemonEvent};
 use output::pipeline::Reconfigured;
+use rules::RuleSet;
 
 use super::Daemon;
 use super::requester::Requester;
@@ -18,8 +21,8 @@ impl Daemon {
     /// The rules changed on disk.
     pub(super) fn reload_rules(&mut self) {
         let who = Requester::own();
-        let rules = self.config.rules.clone();
-        let reloaded = self.check_lock(&who).and_then(|()| self.replace_rules(&rules, &who));
+        let rules = self.check_lock(&who).and_then(|()| self.read_rules(&self.config.rules));
+        let reloaded = rules.and_then(|rules| self.replace_rules(rules, &who));
         self.record_reload(reloaded, &who);
     }
 
@@ -48,12 +51,10 @@ impl Daemon {
         self.check_lock(who)?;
         let config = self.options.configuration().map_err(|error| error.to_string())?;
         // Wrong rules are found before an output is touched.
-        super::load_rules(&config.rules)
-            .and_then(|rules| super::fitted(rules, self.mode))
-            .map_err(|error| error.to_string())?;
+        let rules = self.read_rules(&config.rules)?;
         let outputs = self.pipeline.reconfigure(&config.outputs, &config.node).map_err(|error| error.to_string())?;
         tell_outputs(&outputs);
-        if let Err(reason) = self.replace_rules(&config.rules, who) {
+        if let Err(reason) = self.replace_rules(rules, who) {
             if let Err(error) = self.pipeline.reconfigure(&self.config.outputs, &self.config.node) {
                 tracing::error!("the outputs of before cannot be opened again: {error}");
             }
@@ -63,9 +64,14 @@ impl Daemon {
         Ok(())
     }
 
-    fn replace_rules(&mut self, rules: &std::path::Path, who: &Requester) -> Result<(), String> {
+    /// Those that the mode can honour.
+    fn read_rules(&self, rules: &Path) -> Result<RuleSet, String> {
         let rules = super::load_rules(rules).and_then(|loadable| super::fitted(loadable, self.mode));
-        let (store, changes) = self.store.replaced(rules.map_err(|error| error.to_string())?);
+        rules.map_err(|error| error.to_string())
+    }
+
+    fn replace_rules(&mut self, rules: RuleSet, who: &Requester) -> Result<(), String> {
+        let (store, changes) = self.store.replaced(rules);
         self.put_in_force(store).map_err(|error| error.to_string())?;
         // Events under the rules before come before the record of the change.
         self.drain();
