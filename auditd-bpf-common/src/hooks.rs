@@ -9,7 +9,9 @@ macro_rules! hooks {
 }
 
 hooks! {
-    /// Number and name of each hook. The program of an LSM hook is called `lsm_NAME`, of a traced function `fexit_NAME`.
+    /// Number and name of each hook. The program of an LSM hook is called `lsm_NAME`. That of a traced function stands at its
+    /// end (`fexit_NAME`), or at its start (`fentry_NAME`) if it is among [`AT_START`]; where such programs may be left out,
+    /// it is `kprobe_NAME`, and for those of [`BY_RETURN`] `kretprobe_NAME` besides.
     HOOKS:
     FILE_OPEN = 1, "file_open";
     MAY_OPEN = 2, "may_open";
@@ -41,6 +43,12 @@ hooks! {
     INODE_GET_ACL = 28, "inode_get_acl";
     INODE_GETATTR = 29, "inode_getattr";
     SOCKET_SENDMSG = 30, "socket_sendmsg";
+    PATH_LOOKUP = 31, "path_lookupat";
+    PARENT_LOOKUP = 32, "__filename_parentat";
+    SOCKET_ADDRESS = 33, "move_addr_to_user";
+    KILL_PERMISSION = 34, "check_kill_permission";
+    PTRACE_ATTACH = 35, "ptrace_attach";
+    UMOUNT = 36, "path_umount";
 }
 
 hooks! {
@@ -59,8 +67,40 @@ hooks! {
     IPC_CONTROL = 49, "ipcctl_obtain_check";
 }
 
-/// Functions of [`PARTS`] with the program `fentry_NAME` at their start.
-pub const AT_START: &[&str] = &["do_adjtimex", "find_module_all", "ipcperms"];
+/// Functions with the program `fentry_NAME` at their start.
+pub const AT_START: &[&str] = &[
+    "do_adjtimex",
+    "find_module_all",
+    "ipcperms",
+    "move_addr_to_user",
+    "check_kill_permission",
+    "ptrace_attach",
+    "path_umount",
+];
+
+/// Whether a hook is a traced function.
+#[must_use]
+pub const fn is_function(hook: u32) -> bool {
+    hook == MAY_OPEN || PATH_LOOKUP <= hook && hook <= UMOUNT
+}
+
+/// Functions that fill in what they are asked for.
+pub const BY_RETURN: &[&str] = &["path_lookupat", "__filename_parentat"];
+
+/// Functions that see all that a hook sees, and those that are refused before it: where a kernel has the first, the second is of
+/// no use.
+pub const IN_PLACE_OF: &[(&str, &str)] =
+    &[("check_kill_permission", "task_kill"), ("ptrace_attach", "ptrace_access_check")];
+
+/// Whether what a hook is shown counts only as long as no other hook of the call is shown anything: it comes before the checks
+/// that may end the call there.
+#[inline(always)]
+#[must_use]
+pub const fn is_provisional(hook: u32) -> bool {
+    // Reckoned, so that the verifier follows no branches.
+    const BITS: u64 = 1 << MAY_OPEN | 1 << PATH_LOOKUP | 1 << PARENT_LOOKUP;
+    BITS >> (hook & 63) & 1 != 0
+}
 
 /// The hook that sees tasks come; it has no object.
 pub const TASK_ALLOC: &str = "task_alloc";

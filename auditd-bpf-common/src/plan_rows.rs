@@ -235,6 +235,10 @@ pub mod class {
     pub const EXEC: u8 = 3;
     /// `fork`, `clone` and their like: the child returns as well, with 0, from a call that it never made.
     pub const FORK: u8 = 4;
+    /// `chdir`, `chroot`: names mean others when the call has ended.
+    pub const MOVE: u8 = 5;
+    /// `symlink`, `symlinkat`: the second path is a text.
+    pub const SYMLINK: u8 = 6;
 }
 
 /// From `start` up to the next interval's start, `row` holds.

@@ -108,7 +108,8 @@ pub mod section {
     pub const COMPONENT: u8 = 4;
     /// A path is whole (or given up); `detail` is a [`super::path_end`].
     pub const PATH_END: u8 = 5;
-    /// A path as the caller's memory held it when the call ended; `detail` 0 or 1: first or second path of the call.
+    /// A path as the caller's memory held it when the call ended; `detail` 0 or 1: first or second path of the call; 2: the text
+    /// of a symbolic link.
     pub const USER_NAME: u8 = 6;
     /// The directory that a [`USER_NAME`] is relative to follows; `detail` as there.
     pub const DIRFD: u8 = 7;

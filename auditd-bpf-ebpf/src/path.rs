@@ -170,19 +170,27 @@ fn end(context: &mut TaskContext, how: u8) {
     emit::append(context, section::PATH_END, how, 0, |_| true);
 }
 
-/// Appends the working directory and the executable of the current task.
+/// Appends the working directory of the current task.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn path_surroundings(context: *mut TaskContext) -> i32 {
+pub extern "C" fn path_cwd(context: *mut TaskContext) -> i32 {
     // SAFETY: null or the current task's context, as the verifier proves at each call.
     let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
-    let task = Task::current().object();
-    let fs: Object = field(task, &kernel::TASK_FS);
+    let fs: Object = field(Task::current().object(), &kernel::TASK_FS);
     if !fs.is_null() {
         emit::append(context, section::CWD, 0, 0, |_| true);
         append_typed(context, member(fs, &kernel::FS_PWD));
     }
-    let mm: Object = field(task, &kernel::TASK_MM);
+    0
+}
+
+/// Appends the executable of the current task.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn path_exe(context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let mm: Object = field(Task::current().object(), &kernel::TASK_MM);
     if mm.is_null() {
         return 0;
     }

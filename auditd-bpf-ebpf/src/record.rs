@@ -91,7 +91,7 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     let mut found = false;
     each(&objects, |object| {
         if let Some((dentry, from)) = object.dentry() {
-            found |= meet::<M>(call, met, dentry, from);
+            found |= meet::<M>(call, hook, met, dentry, from);
         }
     });
     let alone = call.entry.alone_rows[moment & 1];
@@ -99,7 +99,7 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
         return;
     }
     let Some(context) = task::begin(call) else { return };
-    forget_provisional(context);
+    forget_provisional(context, hook);
     // Else rules came into force since an earlier hook of the call, and bits mean others: the call is judged by its first ones.
     if context.is_judged_by(call.tables) {
         each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
@@ -112,10 +112,10 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     each(&objects, |object| append_object::<M>(context, object));
 }
 
-/// What `may_open` was shown is noted for the case that no hook is shown anything.
+/// What such a hook was shown is noted for the case that no other is shown anything.
 #[inline(always)]
-fn forget_provisional(context: &mut TaskContext) {
-    if context.header.hook == hooks::MAY_OPEN {
+fn forget_provisional(context: &mut TaskContext, hook: u32) {
+    if hooks::is_provisional(context.header.hook) && !hooks::is_provisional(hook) {
         context.forget_objects();
     }
 }
@@ -123,7 +123,7 @@ fn forget_provisional(context: &mut TaskContext) {
 /// Adds the rules that an object satisfies. Where rules test more of it than path and dir, what it meets is kept in the
 /// context, which is begun in any case: there is no room for it on the stack.
 #[inline(never)]
-fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, from: Level) -> bool {
+fn meet<M: Memory>(call: &Call, hook: u32, met: &mut Rules, dentry: Object, from: Level) -> bool {
     let tables = call.tables;
     if is_hidden::<M>(tables, dentry) {
         return false;
@@ -132,7 +132,7 @@ fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, from: Level) ->
         return match_object::<M>(tables, met, dentry, from);
     }
     let Some(context) = task::begin(call) else { return false };
-    forget_provisional(context);
+    forget_provisional(context, hook);
     tables.load(&mut context.own_rules, tables.header.inode_row);
     match_object::<M>(tables, &mut context.own_rules, dentry, from);
     tests_of_object(tables.slot, context, inode_address::<M>(dentry));
@@ -166,6 +166,18 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 pub fn plain(hook: u32) -> Option<Context> {
     let call = Call::current(hook)?;
     if !call.may_match_alone() {
+        return None;
+    }
+    let context = task::begin(&call)?;
+    note_hook(context, hook);
+    Some(context)
+}
+
+/// The same of a call that may still meet a file.
+#[inline(always)]
+pub fn plain_or_named(hook: u32) -> Option<Context> {
+    let call = Call::current(hook)?;
+    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
         return None;
     }
     let context = task::begin(&call)?;

@@ -40,6 +40,8 @@ pub struct TaskContext {
     pub address_family: u64,
     /// 1 + the operation of io_uring that the task carries out, 0 for none: also where nothing of it is noted yet.
     pub operation: u64,
+    /// Where the look-up in progress puts what it finds, 0 for none: also where nothing of the call is noted yet.
+    pub place: u64,
     /// Capabilities of the file that is executed.
     pub file_caps: FileCaps,
     /// Rules that the object being looked at satisfies: used only where rules test objects beyond path and dir.
@@ -125,8 +127,8 @@ pub fn begin(call: &Call) -> Option<Context> {
         count(counters::LOST_TASK_STORAGE);
         return None;
     };
-    // What `may_open` was shown does not count once another hook is shown something; still less by the rules before a reload.
-    let overtaken = context.header.hook == hooks::MAY_OPEN && !context.is_judged_by(call.tables);
+    // What is provisional does not count once another hook is shown something; still less by the rules before a reload.
+    let overtaken = hooks::is_provisional(context.header.hook) && !context.is_judged_by(call.tables);
     if overtaken || !context.is_of(call.number, call.abi) {
         context.reset();
         context.slot = call.tables.slot;
@@ -179,6 +181,26 @@ pub fn address_family(task: Task) -> i64 {
 pub fn is_begun(call: &Call) -> bool {
     // SAFETY: null or the current task's own value, which no other task touches.
     unsafe { TASKS.get(call.task.raw()).as_ref() }.is_some_and(|context| context.is_of(call.number, call.abi))
+}
+
+/// Notes where a look-up of the call puts what it finds.
+#[inline(always)]
+pub fn note_place(call: &Call, address: u64) {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    match unsafe { TASKS.get_or_create(call.task.raw()).as_mut() } {
+        Some(context) => context.place = address,
+        None => count(counters::LOST_TASK_STORAGE),
+    }
+}
+
+/// Takes what was noted.
+#[inline(always)]
+pub fn take_place() -> Option<u64> {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(Task::current().raw()).as_mut() }?;
+    let place = context.place;
+    context.place = 0;
+    (place != 0).then_some(place)
 }
 
 /// An argument of the call in progress: as it was given, for an exec that succeeded has cleared the registers.

@@ -426,7 +426,7 @@ mod tests {
         let expected = "\
 R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa -F auid>=1000 -F key=id
     calls b64     openat unlink
-    hooks         file_open may_open path_unlink
+    hooks         __filename_parentat file_open may_open path_unlink
     by the call   arch perm
     in the hook   auid path perm
     cost          object: as `hook`, and a look-up of the file in each hook

@@ -19,6 +19,10 @@ pub enum Treatment {
     Exec,
     /// The call returns twice, in the caller and in its child.
     Fork,
+    /// Names mean others when the call has ended.
+    Move,
+    /// The second path is a text that is looked up by nobody yet.
+    Symlink,
 }
 
 /// A path among the arguments.
@@ -68,11 +72,29 @@ const fn file(
 }
 
 const fn open(names: &'static [&'static str], paths: &'static [PathArgument], flags: u8, how: Treatment) -> Objects {
-    Objects { names, hooks: OPEN, parts: &[], paths, flags: Some(flags), data: None, treatment: how, files: true }
+    Objects {
+        names,
+        hooks: OPEN_BY_PATH,
+        parts: &[],
+        paths,
+        flags: Some(flags),
+        data: None,
+        treatment: how,
+        files: true,
+    }
 }
 
 const fn other(names: &'static [&'static str], hooks: &'static [&'static str]) -> Objects {
     Objects { names, hooks, parts: &[], paths: &[], flags: None, data: None, treatment: Treatment::Plain, files: false }
+}
+
+/// A local socket has a name among the files.
+const fn socket(names: &'static [&'static str], hooks: &'static [&'static str]) -> Objects {
+    Objects { files: true, ..other(names, hooks) }
+}
+
+const fn symlink(names: &'static [&'static str], paths: &'static [PathArgument]) -> Objects {
+    Objects { treatment: Treatment::Symlink, ..file(names, &["path_symlink", PARENT], paths) }
 }
 
 const fn data(names: &'static [&'static str], arg: u8, length: u8) -> Objects {
@@ -110,6 +132,12 @@ const fn fork(names: &'static [&'static str]) -> Objects {
 }
 
 const OPEN: &[&str] = &["file_open", "may_open"];
+/// The last sees what is opened with `O_PATH`, and no other.
+const OPEN_BY_PATH: &[&str] = &["file_open", "may_open", LOOK_UP];
+/// Sees every name that is looked up, but for opens.
+const LOOK_UP: &str = "path_lookupat";
+/// Sees the directory of a name that comes or goes.
+const PARENT: &str = "__filename_parentat";
 /// The second sees a file that may not be executed, and no other.
 const EXEC: &[&str] = &["bprm_check_security", "may_open"];
 const MODULE: &[&str] = &["find_module_all"];
@@ -126,19 +154,19 @@ const OBJECTS: &[Objects] = &[
     file(&["open_by_handle_at"], OPEN, &[]),
     file(&["truncate", "truncate64"], &["path_truncate"], &[at(0)]),
     file(&["ftruncate", "ftruncate64"], &["path_truncate", "file_truncate"], &[]),
-    file(&["unlink"], &["path_unlink"], &[at(0)]),
-    file(&["unlinkat"], &["path_unlink", "path_rmdir"], &[below(0, 1)]),
-    file(&["rmdir"], &["path_rmdir"], &[at(0)]),
-    file(&["mkdir"], &["path_mkdir"], &[at(0)]),
-    file(&["mkdirat"], &["path_mkdir"], &[below(0, 1)]),
-    file(&["mknod"], &["path_mknod"], &[at(0)]),
-    file(&["mknodat"], &["path_mknod"], &[below(0, 1)]),
-    file(&["rename"], &["path_rename"], &[at(0), at(1)]),
-    file(&["renameat", "renameat2"], &["path_rename"], &[below(0, 1), below(2, 3)]),
-    file(&["link"], &["path_link"], &[at(0), at(1)]),
-    file(&["linkat"], &["path_link"], &[below(0, 1), below(2, 3)]),
-    file(&["symlink"], &["path_symlink"], &[at(1)]),
-    file(&["symlinkat"], &["path_symlink"], &[below(1, 2)]),
+    file(&["unlink"], &["path_unlink", PARENT], &[at(0)]),
+    file(&["unlinkat"], &["path_unlink", "path_rmdir", PARENT], &[below(0, 1)]),
+    file(&["rmdir"], &["path_rmdir", PARENT], &[at(0)]),
+    file(&["mkdir"], &["path_mkdir", PARENT], &[at(0)]),
+    file(&["mkdirat"], &["path_mkdir", PARENT], &[below(0, 1)]),
+    file(&["mknod"], &["path_mknod", PARENT], &[at(0)]),
+    file(&["mknodat"], &["path_mknod", PARENT], &[below(0, 1)]),
+    file(&["rename"], &["path_rename", PARENT], &[at(0), at(1)]),
+    file(&["renameat", "renameat2"], &["path_rename", PARENT], &[below(0, 1), below(2, 3)]),
+    file(&["link"], &["path_link", PARENT], &[at(0), at(1)]),
+    file(&["linkat"], &["path_link", PARENT], &[below(0, 1), below(2, 3)]),
+    symlink(&["symlink"], &[at(1), at(0)]),
+    symlink(&["symlinkat"], &[below(1, 2), at(0)]),
     file(&["chmod"], &["path_chmod"], &[at(0)]),
     file(&["fchmod"], &["path_chmod"], &[]),
     file(&["fchmodat", "fchmodat2"], &["path_chmod"], &[below(0, 1)]),
@@ -182,14 +210,33 @@ const OBJECTS: &[Objects] = &[
     data(&["mq_getsetattr"], 1, 32),
     file(&["stat", "lstat", "stat64", "lstat64"], &["inode_getattr"], &[at(0)]),
     file(&["newfstatat", "fstatat64", "statx"], &["inode_getattr"], &[below(0, 1)]),
-    other(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg"]),
-    other(&["connect"], &["socket_connect"]),
-    other(&["bind"], &["socket_bind"]),
-    Objects { data: Some((1, 24)), ..other(&["socketcall"], &["socket_connect", "socket_bind", "socket_sendmsg"]) },
-    other(&["ptrace"], &["ptrace_access_check"]),
+    file(&["access", "statfs", "statfs64", "utime", "utimes"], &[LOOK_UP], &[at(0)]),
+    file(
+        &["faccessat", "faccessat2", "utimensat", "utimensat_time64", "futimesat", "name_to_handle_at"],
+        &[LOOK_UP],
+        &[below(0, 1)],
+    ),
+    file(&["inotify_add_watch"], &[LOOK_UP], &[at(1)]),
+    Objects { treatment: Treatment::Move, ..file(&["chdir", "chroot"], &[LOOK_UP], &[at(0)]) },
+    file(&["umount2"], &["path_umount"], &[at(0)]),
+    socket(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg", LOOK_UP]),
+    socket(&["connect"], &["socket_connect", LOOK_UP]),
+    socket(&["bind"], &["socket_bind", "path_mknod"]),
+    other(
+        &["accept", "accept4", "recvfrom", "recvmsg", "recvmmsg", "recvmmsg_time64", "getsockname", "getpeername"],
+        &["move_addr_to_user"],
+    ),
+    Objects {
+        data: Some((1, 24)),
+        ..socket(
+            &["socketcall"],
+            &["socket_connect", "socket_bind", "socket_sendmsg", "path_mknod", LOOK_UP, "move_addr_to_user"],
+        )
+    },
+    other(&["ptrace"], &["ptrace_attach", "ptrace_access_check"]),
     other(
         &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"],
-        &["task_kill"],
+        &["check_kill_permission", "task_kill"],
     ),
 ];
 

@@ -3,6 +3,7 @@
 mod exec;
 pub mod file;
 mod inode;
+mod look_up;
 mod mount;
 mod parts;
 pub mod socket;

@@ -6,7 +6,13 @@ use crate::{
     record,
 };
 use auditd_bpf_common::{hooks, limits::SOCKADDR_BYTES, wire::section};
-use aya_ebpf::{macros::lsm, programs::LsmContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe, lsm},
+    programs::{FEntryContext, LsmContext, ProbeContext},
+};
+
+/// The family of addresses that may be names of files.
+pub const AF_UNIX: i64 = 1;
 
 #[lsm(hook = "socket_connect")]
 pub fn lsm_socket_connect(ctx: LsmContext) -> i32 {
@@ -31,11 +37,29 @@ pub fn lsm_socket_sendmsg(ctx: LsmContext) -> i32 {
     0
 }
 
+/// Addresses that calls return: of whom they accept, receive from, or ask about.
+#[fentry]
+pub fn fentry_move_addr_to_user(ctx: FEntryContext) -> u32 {
+    address(hooks::SOCKET_ADDRESS, ctx.arg::<Object>(0) as u64, ctx.arg(1));
+    0
+}
+
+/// The same where the above would be left out at times.
+#[kprobe(function = "move_addr_to_user")]
+pub fn kprobe_move_addr_to_user(ctx: ProbeContext) -> u32 {
+    if let (Some(from), Some(length)) = (ctx.arg(0), ctx.arg(1)) {
+        address(hooks::SOCKET_ADDRESS, from, length);
+    }
+    0
+}
+
 #[inline(always)]
 pub fn address(hook: u32, address: u64, length: u32) {
-    if let Some(context) = record::plain(hook) {
+    let family = kernel::probe_at::<u16>(address);
+    let context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
+    if let Some(context) = context {
         let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
-        context.address_family = u64::from(kernel::probe_at::<u16>(address)) + 1;
+        context.address_family = u64::from(family) + 1;
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
     }
 }

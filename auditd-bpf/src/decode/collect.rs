@@ -47,7 +47,7 @@ pub fn collect<'a>(
         parent: None,
         cwd: None,
         directories: [None, None],
-        user_names: [None, None],
+        user_names: [None, None, None],
         argv: None,
         since_gap: SinceGap::Other,
     };
@@ -106,7 +106,8 @@ struct Collector<'a> {
     parent: Option<KernelPath>,
     cwd: Option<KernelPath>,
     directories: [Option<KernelPath>; 2],
-    user_names: [Option<(Bytes, Progress)>; 2],
+    /// The two names and the text of a symbolic link.
+    user_names: [Option<(Bytes, Progress)>; 3],
     argv: Option<Bytes>,
     since_gap: SinceGap,
 }
@@ -131,7 +132,7 @@ impl<'a> Collector<'a> {
                 self.since_gap = SinceGap::Name;
                 self.mark(incomplete::USER_NAME);
             }
-            section::USER_NAME if detail < 2 => self.user_name(usize::from(detail), data),
+            section::USER_NAME if detail < 3 => self.user_name(usize::from(detail), data),
             section::SOCKADDR => self.collected.sockaddr = Some(data.to_vec()),
             section::ARGV => {
                 if since_gap == SinceGap::Nothing {
@@ -244,9 +245,22 @@ impl<'a> Collector<'a> {
         self.collected.targets.push(Target { pid, auid, uid, session, comm, ..Target::default() });
     }
 
+    fn user_item(&mut self, path: Bytes) {
+        let (path, name_type, source) = (Some(path), NameType::Unknown, PathSource::User);
+        self.collected.paths.push(PathItem { path, name_type, source, ..PathItem::default() });
+    }
+
     fn finish(mut self) -> Collected {
         self.give_up();
-        let names = std::mem::take(&mut self.user_names).into_iter().zip(std::mem::take(&mut self.directories));
+        let [first, second, text] = std::mem::take(&mut self.user_names);
+        if let Some((text, progress)) = text {
+            if progress != Progress::Whole {
+                self.mark(incomplete::USER_NAME);
+            }
+            // What it is relative to is decided when it is followed.
+            self.user_item(text);
+        }
+        let names = [first, second].into_iter().zip(std::mem::take(&mut self.directories));
         for ((name, progress), directory) in names.filter_map(|(name, directory)| Some((name?, directory))) {
             if progress != Progress::Whole {
                 self.mark(incomplete::USER_NAME);
@@ -257,8 +271,7 @@ impl<'a> Collector<'a> {
             if !path.starts_with(b"/") && base.is_unknown() {
                 self.mark(incomplete::PATH);
             }
-            let (path, name_type, source) = (Some(path), NameType::Unknown, PathSource::User);
-            self.collected.paths.push(PathItem { path, name_type, source, ..PathItem::default() });
+            self.user_item(path);
         }
         self.collected.argv = self.argv.as_deref().map(split_arguments);
         self.collected

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use auditd_bpf_common::hooks::{HOOKS, MAY_OPEN};
+use auditd_bpf_common::hooks::{self, HOOKS};
 use auditd_bpf_common::kernel_fields;
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -275,7 +275,7 @@ fn bpffs() -> Probe {
 
 impl KernelFacts for KernelTypes {
     fn has_hook(&self, hook: &str) -> bool {
-        let is_traced = HOOKS.contains(&(MAY_OPEN, hook));
+        let is_traced = hooks::number(hook).is_some_and(hooks::is_function);
         if is_traced { self.has_function(hook) } else { self.has_function(&format!("bpf_lsm_{hook}")) }
     }
 }

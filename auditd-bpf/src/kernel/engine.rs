@@ -51,6 +51,8 @@ enum Place {
     Caller(&'static str),
     /// A traced function that is treated as a hook.
     Function(&'static str),
+    /// The return of one, for what its start alone does not show.
+    Return(&'static str),
     /// One that serves for two hooks, `file_open` and `may_open`.
     Opens,
     /// The function behind a system call.
@@ -109,6 +111,8 @@ pub struct Engine {
     left_out_gone: u64,
     /// Whether [`B32_CALLS`] may be tried.
     b32_together: bool,
+    /// Of [`hooks::BY_RETURN`] what no program can be at the end of: 6.1 lets none attach to a function of seven arguments.
+    probed: BTreeSet<&'static str>,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
 }
@@ -142,6 +146,7 @@ impl Engine {
             left_out_before: 0,
             left_out_gone: 0,
             b32_together: true,
+            probed: BTreeSet::new(),
             events,
             counters,
         })
@@ -241,7 +246,15 @@ impl Engine {
                     self.b32_together = false;
                     return self.attach_all(plan);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let Place::Function(function) = place else { return Err(error.into()) };
+                    if !hooks::BY_RETURN.contains(&function) || self.is_probed(function) {
+                        return Err(error.into());
+                    }
+                    tracing::debug!("{function} is seen by probes: {error}");
+                    self.probed.insert(function);
+                    return self.attach_all(plan);
+                }
             }
         }
         Ok((places, missing))
@@ -277,6 +290,14 @@ impl Engine {
                 places.insert(Place::Opens);
             }
         }
+        for (function, hook) in hooks::IN_PLACE_OF {
+            if places.contains(&Place::Function(function)) {
+                places.retain(|place| *place != Place::Lsm(hook) && *place != Place::Caller(hook));
+            }
+        }
+        let by_return = hooks::BY_RETURN.iter().filter(|function| self.is_probed(function));
+        let by_return: Vec<_> = by_return.filter(|function| places.contains(&Place::Function(function))).collect();
+        places.extend(by_return.into_iter().map(|function| Place::Return(function)));
         let mut missing = Vec::new();
         // Those of a kernel that has no such operation come from no ring.
         for function in plan.operations.keys().filter_map(|number| operation_function(types, *number)) {
@@ -326,6 +347,7 @@ impl Engine {
             Place::Lsm(hook) => self.object.attach_lsm(hook),
             Place::Caller(hook) => self.object.attach_traced(hook),
             Place::Function(function) => self.attach_function(function),
+            Place::Return(function) => self.object.attach_kprobe(&format!("kretprobe_{function}"), function),
             Place::Opens => self.object.attach_fexit(names::FEXIT_OPENS, MAY_OPEN),
             Place::Syscall(function) => self.object.attach_syscall(function),
             Place::Untyped(function) => self.object.attach_kprobe(names::KRETPROBE_SYSCALL, function),
@@ -338,14 +360,19 @@ impl Engine {
         }
     }
 
+    /// Whether a function that sees objects is seen by probes, which are never left out.
+    fn is_probed(&self, function: &str) -> bool {
+        let is_object = hooks::number(function).is_some_and(hooks::is_function);
+        is_object && self.call_ends == CallEnds::AllCalls || self.probed.contains(function)
+    }
+
     fn attach_function(&mut self, function: &str) -> Result<Attached, ObjectError> {
-        if hooks::AT_START.contains(&function) {
-            return self.object.attach_fentry(&format!("fentry_{function}"), function);
-        }
-        let is_object = hooks::HOOKS.iter().any(|(_, hook)| *hook == function);
-        match self.call_ends {
-            CallEnds::AllCalls if is_object => self.object.attach_kprobe(&format!("kprobe_{function}"), function),
-            _ => self.object.attach_fexit(&format!("fexit_{function}"), function),
+        if self.is_probed(function) {
+            self.object.attach_kprobe(&format!("kprobe_{function}"), function)
+        } else if hooks::AT_START.contains(&function) {
+            self.object.attach_fentry(&format!("fentry_{function}"), function)
+        } else {
+            self.object.attach_fexit(&format!("fexit_{function}"), function)
         }
     }
 }

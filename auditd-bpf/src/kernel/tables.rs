@@ -379,6 +379,8 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
             Treatment::OpenHow => class::OPENAT2,
             Treatment::Exec => class::EXEC,
             Treatment::Fork => class::FORK,
+            Treatment::Move => class::MOVE,
+            Treatment::Symlink => class::SYMLINK,
         },
         path_arg: path(0),
         dirfd_arg: dirfd(0),

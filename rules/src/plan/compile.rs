@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
-use tables::{Action, Field, FilterList, Objects, Op, Perm};
+use tables::{Action, Field, FilterList, Objects, Op, Perm, Treatment};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
 use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal, success_holds};
@@ -80,11 +80,13 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
     let matches_success = matches_success(&rule);
     let of_calls = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
     let objects = of_calls.chain(operations.iter().filter_map(|number| syscalls::objects_of_operation(*number)));
-    let hooks = objects.flat_map(|row| row.hooks).copied().filter(|hook| is_useful(hook, matches_success));
+    let hooks = objects.flat_map(|row| row.hooks.iter().map(move |hook| (*hook, row)));
+    let hooks: BTreeSet<_> =
+        hooks.filter(|(hook, row)| is_useful(hook, row, &rule, matches_success)).map(|(hook, _)| hook).collect();
     PlannedRule {
         number: u32::try_from(index + 1).unwrap_or(u32::MAX),
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
-        hooks: hooks.collect(),
+        hooks,
         matches_success,
         all_calls: is_exit && syscalls::names_all(&rule),
         operations,
@@ -93,9 +95,22 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
     }
 }
 
-/// A hook that runs after the permission checks is of no use to a rule about their failures.
-fn is_useful(hook: &str, matches_success: bool) -> bool {
-    matches_success || hook != "file_open"
+/// Whether a hook of a call is of use to a rule. One that runs after the permission checks is of none to a rule about their
+/// failures. Of opens, those that open nothing (`O_PATH`) are looked for only by rules on files that may be about them: what sees
+/// them sees every look-up of a name.
+fn is_useful(hook: &str, objects: &Objects, rule: &Rule, matches_success: bool) -> bool {
+    match hook {
+        "file_open" => matches_success,
+        "path_lookupat" if matches!(objects.treatment, Treatment::Open | Treatment::OpenHow) => {
+            matches_success && syscalls::tests_files(rule) && may_read(rule)
+        }
+        _ => true,
+    }
+}
+
+/// Whether the rule's perm is met by reading.
+fn may_read(rule: &Rule) -> bool {
+    rule.tests.iter().all(|test| !matches!(test, Test::Perm(perm) if perm.bits() & Perm::READ.bits() == 0))
 }
 
 /// Everything about a rule that this engine cannot do.
@@ -269,8 +284,10 @@ fn planned_calls<C: Copy + Ord>(
             let entry =
                 calls.entry(*call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
             insert(&mut entry.rules, index);
-            for hook in objects.into_iter().flat_map(|objects| objects.hooks.iter().chain(objects.parts)) {
-                if is_useful(hook, planned.matches_success) && !entry.hooks.contains(hook) {
+            let Some(objects) = objects else { continue };
+            for hook in objects.hooks.iter().chain(objects.parts) {
+                let is_useful = is_useful(hook, objects, &planned.rule, planned.matches_success);
+                if is_useful && !entry.hooks.contains(hook) {
                     entry.hooks.push(hook);
                 }
             }

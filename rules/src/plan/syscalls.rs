@@ -52,7 +52,7 @@ pub(super) fn names_all(rule: &Rule) -> bool {
 }
 
 /// Whether the rule can match only calls that act on files.
-fn tests_files(rule: &Rule) -> bool {
+pub(super) fn tests_files(rule: &Rule) -> bool {
     rule.tests.iter().any(|test| match test {
         Test::Path(_) | Test::Dir(_) => true,
         // Of calls without files no type is met: a rule on one that must be missing matches them.

@@ -42,7 +42,11 @@ fn a_path_without_perm_or_call_means_every_call_on_files() {
     let plan = plan("-a always,exit -F dir=/srv\n");
     let b64 = names(&plan, Arch::B64);
     assert!(b64.contains(&"openat") && b64.contains(&"execve") && b64.contains(&"renameat2"));
-    assert!(!b64.contains(&"connect") && !b64.contains(&"getpid"));
+    assert!(
+        b64.contains(&"connect") && b64.contains(&"access"),
+        "a local socket is a file, and so is what is looked up"
+    );
+    assert!(!b64.contains(&"socket") && !b64.contains(&"getpid"));
 }
 
 #[test]
@@ -137,4 +141,20 @@ fn a_rule_about_operations_decides_before_a_watch() {
     let plan = plan("-w /a -p w\n-a never,io_uring -S openat\n");
     assert!(contains(&plan.operations[&18].rules, 0) && contains(&plan.operations[&18].rules, 1));
     assert!(contains(&plan.never, 0) && !contains(&plan.never, 1));
+}
+
+#[test]
+fn look_ups_are_watched_only_for_who_needs_them() {
+    let sees = |rule: &str| plan(rule).hooks.contains("path_lookupat");
+    assert!(sees("-a always,exit -F arch=b64 -S access,chdir -k k\n"));
+    assert!(sees("-a always,exit -F arch=b64 -S openat -F path=/a\n"), "O_PATH");
+    assert!(sees("-w /a -p r\n"), "O_PATH reads");
+    for rule in [
+        "-w /a -p wxa\n",
+        "-a always,exit -F arch=b64 -S openat,chmod,unlink,setxattr -k k\n",
+        "-a always,exit -F arch=b64 -S openat -F path=/a -F success=0\n",
+        "-a always,exit -F arch=b64 -S mount,umount2,execve,kill,bind -k k\n",
+    ] {
+        assert!(!sees(rule), "{rule}");
+    }
 }
