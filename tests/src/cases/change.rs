@@ -141,9 +141,10 @@ fn make_symlink(test: &mut Test<'_>) -> Result<()> {
     one.is(&json!({"syscall": "symlink", "success": true, "hook": "path_symlink"}))?;
     one.creates(&first, &fs::symlink_metadata(&first)?)?;
     two.creates(&second, &fs::symlink_metadata(&second)?)?;
-    one.paths_are(&[parent(test)?, named("CREATE", &first)])?;
+    let text = json!({"path": "target", "nametype": "UNKNOWN", "source": "user"});
+    one.paths_are(&[parent(test)?, named("CREATE", &first), text.clone()])?;
     two.is(&json!({"syscall": "symlinkat"}))?;
-    two.paths_are(&[parent(test)?, named("CREATE", &second)])
+    two.paths_are(&[parent(test)?, named("CREATE", &second), text])
 }
 
 fn directories(test: &mut Test<'_>) -> Result<()> {

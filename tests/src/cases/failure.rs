@@ -196,5 +196,6 @@ fn mkdir_exists(test: &mut Test<'_>) -> Result<()> {
     test.child(|| fails(fs::create_dir(&directory), libc::EEXIST))?;
     let [event] = test.exactly()?;
     event.is(&json!({"syscall": "mkdir", "success": false, "exit": -17, "errno": "EEXIST"}))?;
-    event.paths_are(&[asked_for(&directory)])
+    let above = &test.place.dir;
+    event.paths_are(&[item("PARENT", above, &fs::metadata(above)?), asked_for(&directory)])
 }

@@ -79,7 +79,7 @@ fn kill_one(test: &mut Test<'_>) -> Result<()> {
     victim.wait_killed()?;
     let [event] = test.exactly()?;
     event.is(&json!({
-        "syscall": "kill", "success": true, "exit": 0, "hook": "task_kill", "pid": killer, "auid": test.place.auid,
+        "syscall": "kill", "success": true, "exit": 0, "hook": "check_kill_permission", "pid": killer, "auid": test.place.auid,
         "targets": [{"pid": pid, "comm": "guest-tests", "uid": 0, "uid_name": "root", "auid": 39_999}],
     }))
 }
@@ -119,7 +119,8 @@ fn kill_refused(test: &mut Test<'_>) -> Result<()> {
         Ok(())
     })?;
     let [event] = test.exactly()?;
-    event.is(&json!({"syscall": "kill", "success": false, "exit": -1, "errno": "EPERM", "uid": USER}))
+    event.is(&json!({"syscall": "kill", "success": false, "exit": -1, "errno": "EPERM", "uid": USER}))?;
+    event.is(&json!({"targets": [{"pid": parent.as_raw(), "comm": "guest-tests"}]}))
 }
 
 fn ptrace_another(test: &mut Test<'_>) -> Result<()> {
@@ -128,7 +129,7 @@ fn ptrace_another(test: &mut Test<'_>) -> Result<()> {
     test.child(|| Ok(ptrace::seize(raw(pid), Options::empty())?))?;
     let [event] = test.exactly()?;
     event.is(&json!({
-        "syscall": "ptrace", "success": true, "hook": "ptrace_access_check",
+        "syscall": "ptrace", "success": true, "hook": "ptrace_attach",
         "targets": [{"pid": pid, "comm": "guest-tests", "uid": 0}],
     }))?;
     kill(raw(pid), Signal::SIGKILL)?;
