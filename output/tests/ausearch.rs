@@ -1,17 +1,16 @@
 //! The native format before its judges: unmodified ausearch and aureport.
-//!
-//! They are looked for in `PATH` and where Debian installs them; `AUDIT_TOOLS` names a directory that holds them, with
-//! `LD_LIBRARY_PATH` for their libraries where they were only unpacked. Without them the tests are skipped, and say so.
 
+#[path = "../../auditd-bpf/tests/audit_tools/mod.rs"]
+mod audit_tools;
 mod common;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use output::event::{Body, DaemonEvent, Event, Ids, Inode, NameType, PathItem, RuleRef, SyscallEvent, Target};
 use output::{Content, Format, NativeStyle, Node, Record};
 
+use audit_tools::AuditTool;
 use common::{Machine, X86_64};
 
 fn call(syscall: u32, exit: i64, key: &str, comm: &str) -> SyscallEvent {
@@ -88,21 +87,11 @@ fn log(content: Content) -> Vec<u8> {
     lines
 }
 
-fn tool(name: &str) -> Option<PathBuf> {
-    let given = std::env::var_os("AUDIT_TOOLS").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/sbin", "/usr/sbin"].map(PathBuf::from);
-    let found = given.into_iter().chain(std::env::split_paths(&path)).chain(usual).map(|dir| dir.join(name));
-    let found = found.into_iter().find(|file| file.is_file());
-    if found.is_none() {
-        eprintln!("SKIP: no {name} here; Debian's package auditd has it");
-    }
-    found
-}
-
 /// What a tool answers; its exit status is 1 where nothing matches.
 fn ask(name: &str, arguments: &[&str], log: &[u8]) -> Option<String> {
-    let mut tool = Command::new(tool(name)?);
+    let AuditTool { program, libraries } = audit_tools::find(name)?;
+    let mut tool = Command::new(program);
+    tool.envs(libraries.map(|libraries| ("LD_LIBRARY_PATH", libraries)));
     let child =
         tool.args(arguments).env("TZ", "UTC").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();

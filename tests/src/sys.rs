@@ -171,8 +171,11 @@ pub fn call_32(number: u32, args: [u32; 3]) -> i32 {
             "xchg rbx, {first:r}",
             first = inout(reg) u64::from(args[0]) => _,
             inout("eax") result,
-            in("ecx") args[1],
-            in("edx") args[2],
+            in("rcx") u64::from(args[1]),
+            in("rdx") u64::from(args[2]),
+            // 7.3 audits whole registers, so what is no argument has no upper half either.
+            in("rsi") 0_u64,
+            in("rdi") 0_u64,
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }

@@ -156,6 +156,9 @@ fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         Ok(tree) => drop(command.env("AUDIT_PEERS", tree)),
         Err(error) => eprintln!("warning: no servers from Debian, the tests with them will skip: {error:#}"),
     }
+    if let Err(error) = packages::audit(workspace) {
+        eprintln!("warning: no ausearch and no aureport from Debian, the tests with them will skip: {error:#}");
+    }
     if let Err(error) = setup::laurel(workspace) {
         eprintln!("warning: no LAUREL, its test will skip: {error:#}");
     }

@@ -264,6 +264,11 @@ pub const KNOWN: &[Known] = &[
         |seen| seen.both() && seen.of(&["clock_settime", "settimeofday"]) && is_about_the_same(seen),
         "by how much the clock is set is reckoned when the kernel asks whether it may be: some microseconds before it is set",
     ),
+    open(
+        "saddr",
+        |seen| seen.only_kernel() && seen.is_operation(),
+        "no `SOCKADDR` of an operation of io_uring that was put off",
+    ),
     open("proctitle", Seen::only_kernel, "no `PROCTITLE`"),
     open("PATH *", |seen| seen.call.starts_with("mq_"), "no `PATH` of message queues"),
     open(
@@ -271,6 +276,12 @@ pub const KNOWN: &[Known] = &[
         |seen| seen.only_kernel() && seen.failed() && seen.of(&["connect", "bind", "sendto"]),
         "no item for a local socket that is absent, nor for the directory of one whose name is taken",
     ),
+    open(
+        MISSING,
+        |seen| seen.failed() && seen.of(&["bind"]),
+        "tests on objects do not see the directory of a local socket whose name is taken",
+    )
+    .only(&["sockets_in_tree"]),
     open(
         "PATH UNKNOWN*",
         |seen| seen.only_kernel() && seen.of(&["execve"]),
