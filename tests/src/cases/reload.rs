@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration again. What the daemon records of signals, and of whom it says they came.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,8 +28,12 @@ fn plain(path: &Path, format: &str) -> String {
     )
 }
 
+/// The records of a plain log; none where one segment has ended and the next has not begun.
 fn json_lines(path: &Path) -> Result<Vec<Event>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     text.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .map(|record| Ok(Event::new(record)))
