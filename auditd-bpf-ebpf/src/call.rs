@@ -12,7 +12,6 @@ use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class, moment};
 /// A call in progress that some rule names.
 pub struct Call {
     pub task: Task,
-    pub registers: Object,
     pub number: u32,
     pub abi: u32,
     pub tables: Tables,
@@ -32,6 +31,12 @@ impl Call {
         Self::current_if(hook, |entry| entry.accesses[moment & 1] >> (access & 7) & 1 != 0)
     }
 
+    /// Its registers: asked for anew, as few calls get this far, and 6.1 has not eight bytes of stack left for them.
+    #[inline(always)]
+    pub fn registers(&self) -> Object {
+        self.task.registers()
+    }
+
     /// In order of cost: most calls are of no interest, and what tells it comes first.
     #[inline(always)]
     fn current_if(hook: u32, is_of_interest: impl FnOnce(&SyscallEntry) -> bool) -> Option<Self> {
@@ -48,7 +53,7 @@ impl Call {
         if field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load() || task::is_left_out(tables, task) {
             return None;
         }
-        Some(Self { task, registers, number, abi, tables, entry })
+        Some(Self { task, number, abi, tables, entry })
     }
 
     /// Whether the event can still match, the result being unknown: decides if the objects are worth recording. `met`, the
@@ -66,8 +71,8 @@ impl Call {
             // Ids and executable change before the rules are applied.
             return true;
         }
-        self.tables
-            .narrow_subject(met, Subject::of(self.task), |index| kernel::argument(self.registers, self.abi, index));
+        let registers = self.registers();
+        self.tables.narrow_subject(met, Subject::of(self.task), |index| kernel::argument(registers, self.abi, index));
         self.tables.any(met)
     }
 

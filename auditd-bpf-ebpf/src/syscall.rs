@@ -177,7 +177,7 @@ fn complete(registers: Object, exit: i64) {
 pub fn end(registers: Object, exit: Option<i64>) {
     let task = Task::current();
     let (number, abi, context) = task::ended(task, kernel::syscall_number(registers), task.abi());
-    if let Some(context) = decide(task, registers, number, abi, exit, context) {
+    if let Some(context) = decide(task, number, abi, exit, context) {
         context.reset();
     }
 }
@@ -208,8 +208,7 @@ pub fn fexit_operation(ctx: FExitContext) -> u32 {
         DONE_LATER => None,
         result => Some(kernel::audit_exit(result)),
     };
-    let context =
-        if exit == Some(EAGAIN) { context } else { decide(task, task.registers(), number, OPERATION, exit, context) };
+    let context = if exit == Some(EAGAIN) { context } else { decide(task, number, OPERATION, exit, context) };
     if let Some(context) = context {
         context.reset();
     }
@@ -220,7 +219,6 @@ pub fn fexit_operation(ctx: FExitContext) -> u32 {
 #[inline(always)]
 fn decide(
     task: Task,
-    registers: Object,
     number: u32,
     abi: u32,
     exit: Option<i64>,
@@ -262,7 +260,7 @@ fn decide(
     }
     let context = match begun {
         Some(context) => context,
-        None => task::begin(&Call { task, registers, number, abi, tables, entry })?,
+        None => task::begin(&Call { task, number, abi, tables, entry })?,
     };
     if record::is_open(entry.class) {
         if context.access == 0 {

@@ -136,7 +136,8 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.header.start = kernel::now();
         context.header.syscall = call.number;
         context.header.abi = call.abi;
-        context.header.args = if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.registers, call.abi) };
+        context.header.args =
+            if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.registers(), call.abi) };
         context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)
