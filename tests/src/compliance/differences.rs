@@ -247,6 +247,7 @@ pub const KNOWN: &[Known] = &[
     meant("PATH NORMAL*", |seen| seen.only_ours() && seen.is_operation(), OPERATION_ITEMS),
     meant("PATH CREATE*", |seen| seen.only_kernel() && seen.is_operation(), OPERATION_ITEMS),
     meant("PATH PARENT*", |seen| seen.only_kernel() && seen.is_operation(), OPERATION_ITEMS),
+    meant("PATH PARENT*", |seen| seen.only_ours() && seen.is_operation(), OPERATION_ITEMS),
     meant(EXTRA, Seen::is_operation, "watches see what is done through an io_uring: the kernel's audit does not")
         .only(&["ring_watched"]),
     open(
