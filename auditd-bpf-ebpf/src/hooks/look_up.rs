@@ -112,5 +112,5 @@ fn access(call: &Call) -> u32 {
     if call.abi == OPERATION {
         return record::open_access(0);
     }
-    record::open_access(syscall::open_flags(call.entry, &kernel::arguments(call.registers, call.abi)))
+    record::open_access(syscall::open_flags(call.entry, &kernel::arguments(call.task.registers(), call.abi)))
 }
