@@ -1,8 +1,7 @@
 //! What became of the events, per sink. For every sink and at any moment: pushed = written + lost + pending.
 
-use std::time::Duration;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Why a sink lost an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

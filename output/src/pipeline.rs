@@ -154,14 +154,7 @@ fn close_unused(opened: Vec<Opened>) {
 impl Lane {
     fn start(Opened { blueprint, meter, sink }: Opened, shared: &Shared) -> Result<Self, OutputError> {
         let queue = Arc::new(Queue::new(blueprint.config.limits(), Arc::clone(&meter)));
-        let seat = Seat {
-            name: blueprint.name.clone(),
-            node: Arc::clone(&blueprint.node),
-            shared: shared.clone(),
-            queue: Arc::clone(&queue),
-            meter: Arc::clone(&meter),
-            number: queue::FIRST_WORKER,
-        };
+        let seat = Seat::new(&blueprint, shared, &queue, &meter, queue::FIRST_WORKER);
         let thread = spawn(&blueprint.name, move || Worker::new(seat, sink).run())?;
         Ok(Self { blueprint, queue, meter, thread })
     }

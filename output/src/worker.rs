@@ -15,7 +15,7 @@ use crate::queue::{Entry, Queue, Taken};
 use crate::record::{Record, UNSET};
 use crate::serials::Serials;
 use crate::sinks::backoff::Backoff;
-use crate::sinks::{Rotated, Sink};
+use crate::sinks::{Blueprint, Rotated, Sink};
 
 /// What all sinks of a pipeline share.
 #[derive(Clone)]
@@ -34,17 +34,39 @@ pub(crate) struct Worker {
 
 /// What a worker has before it has its sink.
 pub(crate) struct Seat {
-    pub(crate) name: String,
+    name: String,
     /// The name of this machine in its records.
-    pub(crate) node: Arc<str>,
-    pub(crate) shared: Shared,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) meter: Arc<Meter>,
+    node: Arc<str>,
+    shared: Shared,
+    queue: Arc<Queue>,
+    meter: Arc<Meter>,
     /// Its number on the queue.
-    pub(crate) number: u64,
+    number: u64,
 }
 
 impl Seat {
+    pub(crate) fn new(
+        blueprint: &Blueprint,
+        shared: &Shared,
+        queue: &Arc<Queue>,
+        meter: &Arc<Meter>,
+        number: u64,
+    ) -> Self {
+        Self {
+            name: blueprint.name.clone(),
+            node: Arc::clone(&blueprint.node),
+            shared: shared.clone(),
+            queue: Arc::clone(queue),
+            meter: Arc::clone(meter),
+            number,
+        }
+    }
+
+    /// Without a worker: what waits is left to the next.
+    pub(crate) fn leave(self) {
+        self.queue.report_done(self.number);
+    }
+
     /// Opens the sink first, however often it has to be tried, and then runs.
     pub(crate) fn open_and_run(self, open: impl Fn() -> Result<Option<Box<dyn Sink>>, OutputError>) {
         let mut backoff = Backoff::default();
@@ -63,11 +85,11 @@ impl Seat {
             backoff.failed();
             self.queue.pause(self.number, backoff.until().unwrap_or_else(Instant::now));
             if self.queue.is_released(self.number) {
-                return self.queue.report_done(self.number);
+                return self.leave();
             }
             if self.queue.out_of_time() {
                 self.meter.lose(Cause::Shutdown, self.queue.discard());
-                return self.queue.report_done(self.number);
+                return self.leave();
             }
         }
     }
@@ -212,19 +234,26 @@ impl Worker {
             Some(Entry::Reread) => self.sink.reread(),
             Some(Entry::Event { event, .. }) => {
                 let event = Arc::clone(event);
-                self.write(&event);
+                self.write(&event, 1);
             }
             None => {}
         }
         batch.pop_front();
     }
 
-    fn write(&mut self, event: &Event) {
+    /// `pushed`: how many pushed events it stands for.
+    fn write(&mut self, event: &Event, pushed: u64) {
         let record = Record { event, node: &self.seat.node, names: &*self.seat.shared.names };
-        self.sink.write(&record, 1);
+        self.sink.write(&record, pushed);
     }
 
-    /// Puts losses into the stream, as a record that stands for no pushed event.
+    /// Puts a record of our own into the stream, which stands for no pushed event.
+    fn tell(&mut self, body: Body) {
+        let event = Event { time: now(), serial: self.seat.shared.serials.next(), body };
+        self.write(&event, 0);
+    }
+
+    /// Puts losses into the stream.
     fn tell_losses(&mut self) {
         let losses: Vec<Loss> = self
             .seat
@@ -236,9 +265,7 @@ impl Worker {
             return;
         }
         tracing::warn!(output = self.seat.name, ?losses, "events lost");
-        let event = Event { time: now(), serial: self.seat.shared.serials.next(), body: Body::Lost(losses) };
-        let record = Record { event: &event, node: &self.seat.node, names: &*self.seat.shared.names };
-        self.sink.write(&record, 0);
+        self.tell(Body::Lost(losses));
     }
 
     /// Says in the new segment that the one before it ended.
@@ -252,10 +279,7 @@ impl Worker {
         let mut daemon = self.rotation.take().unwrap_or_else(own_rotation);
         // Who asked is named before what the file adds.
         daemon.details.extend(details);
-        let body = Body::Daemon(daemon);
-        let event = Event { time: now(), serial: self.seat.shared.serials.next(), body };
-        let record = Record { event: &event, node: &self.seat.node, names: &*self.seat.shared.names };
-        self.sink.write(&record, 0);
+        self.tell(Body::Daemon(daemon));
     }
 
     /// After the last entry: `true` while the sink still has to be waited for.

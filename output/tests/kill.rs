@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use output::{OutputConfig, Pipeline};
 
-use common::{Nobody, daemon_event};
+use common::{Nobody, daemon_event, kill_a_run};
 
 /// Set for the run of this test that is to be killed: the log it writes.
 const VICTIM: &str = "OUTPUT_TEST_KILL_LOG";
@@ -64,22 +63,12 @@ fn killed_at_any_moment() {
     if let Some(path) = std::env::var_os(VICTIM) {
         return be_killed(Path::new(&path));
     }
-    let mut records = 0;
-    for round in 0..rounds() {
+    let (rounds, mut records) = (rounds(), 0);
+    for round in 0..rounds {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.gz");
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["killed_at_any_moment", "--exact", "--nocapture"])
-            .env(VICTIM, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
-        lines.by_ref().find(|line| line.contains("flushed")).unwrap();
-        std::thread::sleep(Duration::from_micros(random_below(40_000)));
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        let flushed = lines.filter_map(|line| line.strip_prefix("flushed ")?.parse().ok()).last().unwrap_or(49_u64);
+        let after = Duration::from_micros(random_below(40_000));
+        let flushed = kill_a_run("killed_at_any_moment", (VICTIM, path.as_os_str()), "flushed", after).unwrap_or(49);
 
         let before = zcat(&path);
         assert!(before.iter().copied().eq(0..before.len() as u64), "a record is missing, doubled or out of order");
@@ -94,5 +83,5 @@ fn killed_at_any_moment() {
         assert_eq!((report.findings, report.pending), (vec![], 0), "round {round}");
         records += before.len();
     }
-    println!("killed {} times: all that was flushed is among {records} records, and the chain verifies", rounds());
+    println!("killed {rounds} times: all that was flushed is among {records} records, and the chain verifies");
 }

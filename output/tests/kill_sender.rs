@@ -3,16 +3,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use output::{OutputConfig, Pipeline};
 
-use common::{Nobody, daemon_event};
+use common::{Nobody, daemon_event, kill_a_run, wait_until};
 
 /// Set for the run of this test that is to be killed: directory of its spool, port of the server, and its number.
 const VICTIM: &str = "OUTPUT_TEST_KILL_SENDER";
@@ -89,18 +88,9 @@ impl Server {
 }
 
 fn kill_one(directory: &Path, port: u16, round: u64) -> u64 {
-    let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["a_sender_that_is_killed_loses_nothing", "--exact", "--nocapture"])
-        .env(VICTIM, format!("{} {port} {round}", directory.display()))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
-    lines.by_ref().find(|line| line.contains("spooled")).unwrap();
-    std::thread::sleep(Duration::from_micros(round * 7919));
-    victim.kill().unwrap();
-    victim.wait().unwrap();
-    lines.filter_map(|line| line.strip_prefix("spooled ")?.parse().ok()).last().unwrap_or(19)
+    let told = format!("{} {port} {round}", directory.display());
+    let after = Duration::from_micros(round * 7919);
+    kill_a_run("a_sender_that_is_killed_loses_nothing", (VICTIM, told.as_ref()), "spooled", after).unwrap_or(19)
 }
 
 #[test]
@@ -113,11 +103,7 @@ fn a_sender_that_is_killed_loses_nothing() {
     let port = server.listen();
     let spooled: Vec<u64> = (0..ROUNDS).map(|round| kill_one(directory.path(), port, round)).collect();
     let pipeline = start(directory.path(), port);
-    let deadline = Instant::now() + PATIENCE;
-    while pipeline.counters()[0].spooled != 0 {
-        assert!(Instant::now() < deadline, "{:?}", pipeline.counters());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("an empty spool", PATIENCE, || pipeline.counters()[0].spooled == 0);
     pipeline.close(PATIENCE);
     let came = server.came();
     let mut repeated = 0;

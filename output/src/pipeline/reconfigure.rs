@@ -145,7 +145,7 @@ impl Lane {
         let seat = self.vacate(blueprint, shared);
         let Some(sink) = blueprint.open(&self.meter)? else {
             if self.thread.is_finished() {
-                self.queue.report_done(seat.number);
+                seat.leave();
             }
             return Ok(false);
         };
@@ -176,14 +176,8 @@ impl Lane {
         if !self.queue.release(Instant::now() + CHANGE_PATIENCE) {
             tracing::error!(output = self.name(), "this output does not end and was left behind");
         }
-        Seat {
-            name: blueprint.name.clone(),
-            node: Arc::clone(&blueprint.node),
-            shared: shared.clone(),
-            queue: Arc::clone(&self.queue),
-            meter: Arc::clone(&self.meter),
-            number: self.queue.take_over(blueprint.config.limits()),
-        }
+        let number = self.queue.take_over(blueprint.config.limits());
+        Seat::new(blueprint, shared, &self.queue, &self.meter, number)
     }
 }
 

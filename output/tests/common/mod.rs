@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test is a program of its own and needs only some of it")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -69,6 +72,23 @@ pub fn daemon_event(time: u64, serial: u64, details: Vec<(Word, String)>) -> Arc
         details,
     });
     Arc::new(Event { time, serial, body })
+}
+
+/// Runs a test of this program, with `variable` set, and kills it so long after it first said `word` and a number. Returns the last
+/// number that it said behind the first.
+pub fn kill_a_run(test: &str, (variable, value): (&str, &OsStr), word: &str, after: Duration) -> Option<u64> {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(variable, value)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.by_ref().find(|line| line.contains(word)).unwrap();
+    std::thread::sleep(after);
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    lines.filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.parse().ok()).last()
 }
 
 /// Waits for `met`.
