@@ -78,10 +78,10 @@ pub const AT_START: &[&str] = &[
     "path_umount",
 ];
 
-/// Whether a hook is a traced function.
+/// Whether the hook of this name is a traced function.
 #[must_use]
-pub const fn is_function(hook: u32) -> bool {
-    hook == MAY_OPEN || PATH_LOOKUP <= hook && hook <= UMOUNT
+pub fn is_function(name: &str) -> bool {
+    number(name).is_some_and(|hook| hook == MAY_OPEN || (PATH_LOOKUP..=UMOUNT).contains(&hook))
 }
 
 /// Functions that fill in what they are asked for.

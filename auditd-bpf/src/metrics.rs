@@ -201,26 +201,22 @@ fn by<'a>(label: &'static str, counts: &'a Counts) -> Rows<'a> {
     counts.iter().map(|(name, count)| (vec![(label, name.as_str())], *count)).collect()
 }
 
+/// The same beneath a label that all of them have.
+fn below<'a>(label: &'static str, value: &'a str, mut rows: Rows<'a>) -> Rows<'a> {
+    rows.iter_mut().for_each(|(labels, _)| labels.insert(0, (label, value)));
+    rows
+}
+
 impl Collector for Board {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let report = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let of = |number: fn(&Output) -> u64| -> Rows<'_> {
             report.outputs.iter().map(|output| (vec![("output", output.name.as_str())], number(output))).collect()
         };
-        let lost = report.outputs.iter().flat_map(|output| {
-            by("cause", &output.lost).into_iter().map(|(mut labels, count)| {
-                labels.insert(0, ("output", output.name.as_str()));
-                (labels, count)
-            })
-        });
+        let lost = report.outputs.iter().flat_map(|output| below("output", &output.name, by("cause", &output.lost)));
         let others = (!report.other_keys.is_empty()).then_some((OTHER_KEYS, &report.other_keys));
         let keys = report.keys.iter().map(|(key, events)| (key.as_str(), events)).chain(others);
-        let by_key = keys.flat_map(|(key, events)| {
-            by("verdict", events).into_iter().map(move |(mut labels, count)| {
-                labels.insert(0, ("key", key));
-                (labels, count)
-            })
-        });
+        let by_key = keys.flat_map(|(key, events)| below("key", key, by("verdict", events)));
         let counters: [(&str, &str, Rows<'_>); 8] = [
             ("events", "Events of rules", by("verdict", &report.events)),
             ("key_events", "Events of rules with a key, for each key", by_key.collect()),

@@ -275,8 +275,7 @@ fn bpffs() -> Probe {
 
 impl KernelFacts for KernelTypes {
     fn has_hook(&self, hook: &str) -> bool {
-        let is_traced = hooks::number(hook).is_some_and(hooks::is_function);
-        if is_traced { self.has_function(hook) } else { self.has_function(&format!("bpf_lsm_{hook}")) }
+        if hooks::is_function(hook) { self.has_function(hook) } else { self.has_function(&format!("bpf_lsm_{hook}")) }
     }
 }
 

@@ -362,8 +362,7 @@ impl Engine {
 
     /// Whether a function that sees objects is seen by probes, which are never left out.
     fn is_probed(&self, function: &str) -> bool {
-        let is_object = hooks::number(function).is_some_and(hooks::is_function);
-        is_object && self.call_ends == CallEnds::AllCalls || self.probed.contains(function)
+        hooks::is_function(function) && self.call_ends == CallEnds::AllCalls || self.probed.contains(function)
     }
 
     fn attach_function(&mut self, function: &str) -> Result<Attached, ObjectError> {

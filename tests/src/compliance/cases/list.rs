@@ -15,6 +15,11 @@ macro_rules! opens {
     };
 }
 
+/// Rules of which the first that matches decides.
+const fn in_order(name: &'static str, rules: &'static str) -> Case {
+    Case::new(name, rules, in_children).prepared(files)
+}
+
 pub const CASES: &[Case] = &[
     Case::new("never_task", concat!("-a never,task -F auid={auid} -F uid=1000\n", opens!()), of_user_s_children)
         .prepared(files),
@@ -49,43 +54,33 @@ pub const CASES: &[Case] = &[
     .prepared(files),
     Case::new("never_filesystem", concat!("-a never,filesystem -F fstype=debugfs\n", opens!()), on_debugfs)
         .prepared(debugfs),
-    Case::new(
+    in_order(
         "order_never_first",
         "-a never,exit -F arch=b64 -S openat -F auid={auid} -F path={dir}/d/f\n\
          -a always,exit -F arch=b64 -S openat -F auid={auid} -k {key}",
-        in_children,
-    )
-    .prepared(files),
-    Case::new(
+    ),
+    in_order(
         "order_never_last",
         "-a always,exit -F arch=b64 -S openat -F auid={auid} -k {key}\n\
          -a never,exit -F arch=b64 -S openat -F auid={auid} -F path={dir}/d/f",
-        in_children,
-    )
-    .prepared(files),
-    Case::new(
+    ),
+    in_order(
         "order_prepended",
         "-a always,exit -F arch=b64 -S openat -F auid={auid} -k {key}\n\
          -A never,exit -F arch=b64 -S openat -F auid={auid} -F dir={dir}/d/in",
-        in_children,
-    )
-    .prepared(files),
-    Case::new(
+    ),
+    in_order(
         "order_by_result",
         "-a never,exit -F arch=b64 -S openat -F auid={auid} -F exit=-ENOENT\n\
          -a always,exit -F arch=b64 -S openat -F auid={auid} -F success=0 -k {key} -k failed\n\
          -w {dir}/d/f -p w -k {key} -k written\n\
          -a never,exit -F arch=b64 -S openat -F auid={auid} -F dir={dir}/d\n\
          -a always,exit -F arch=b64 -S openat -F auid={auid} -k {key} -k rest",
-        in_children,
-    )
-    .prepared(files),
-    Case::new(
+    ),
+    in_order(
         "order_of_watches",
         "-w {dir}/d -p w -k {key} -k tree\n-w {dir}/d/f -p rw -k {key} -k file\n-w {dir}/d/in -p rwa -k {key} -k inner",
-        in_children,
-    )
-    .prepared(files),
+    ),
 ];
 
 fn acts(place: &Place) -> Result<()> {
