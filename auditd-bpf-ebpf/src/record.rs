@@ -64,12 +64,13 @@ impl Met {
         Self::Whole { role: name_type::NORMAL, dentry, mount: core::ptr::null() }
     }
 
-    /// The dentry, and where to begin to match it.
+    /// The dentry, the one that has its inode, and where to begin to match it.
     #[inline(always)]
-    fn dentry(self) -> Option<(Object, Level)> {
+    fn dentry(self) -> Option<(Object, Object, Level)> {
         match self {
-            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some((dentry, Level::Itself)),
-            Self::New { dentry } | Self::Becomes { dentry, .. } => Some((dentry, Level::Directory)),
+            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some((dentry, dentry, Level::Itself)),
+            Self::New { dentry } => Some((dentry, dentry, Level::Directory)),
+            Self::Becomes { dentry, inode_of, .. } => Some((dentry, inode_of, Level::Directory)),
             Self::Nothing => None,
         }
     }
@@ -87,11 +88,15 @@ pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
 /// Records objects of a call. `access`: perm bits of an open; `moment`: one of [`moment`].
 #[inline(always)]
 pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32, moment: usize, objects: [Met; N]) {
+    if call.tables.header.object_tests != 0 {
+        let Some(context) = task::begin(call) else { return };
+        forget_provisional(context, hook);
+    }
     no_rules!(met);
     let mut found = false;
     each(&objects, |object| {
-        if let Some((dentry, from)) = object.dentry() {
-            found |= meet::<M>(call, hook, met, dentry, from);
+        if let Some((dentry, inode_of, from)) = object.dentry() {
+            found |= meet::<M>(call, met, (dentry, inode_of), from);
         }
     });
     let alone = call.entry.alone_rows[moment & 1];
@@ -101,7 +106,7 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     let Some(context) = task::begin(call) else { return };
     forget_provisional(context, hook);
     // Else rules came into force since an earlier hook of the call, and bits mean others: the call is judged by its first ones.
-    if context.is_judged_by(call.tables) {
+    if call.tables.header.object_tests == 0 && context.is_judged_by(call.tables) {
         each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
     }
     context.access = access;
@@ -120,11 +125,11 @@ fn forget_provisional(context: &mut TaskContext, hook: u32) {
     }
 }
 
-/// Adds the rules that an object satisfies. Where rules test more of it than path and dir, what it meets is kept in the
-/// context, which is begun in any case: there is no room for it on the stack.
+/// Adds the rules that an object may satisfy: a dentry, and the one that has its inode. Where rules test more of it than path and
+/// dir, what it satisfies is kept in the context, which is begun in any case: there is no room for it on the stack.
 #[inline(never)]
-fn meet<M: Memory>(call: &Call, hook: u32, met: &mut Rules, dentry: Object, from: Level) -> bool {
-    let tables = call.tables;
+fn meet<M: Memory>(call: &Call, met: &mut Rules, object: (Object, Object), from: Level) -> bool {
+    let (tables, (dentry, inode_of)) = (call.tables, object);
     if is_hidden::<M>(tables, dentry) {
         return false;
     }
@@ -132,11 +137,18 @@ fn meet<M: Memory>(call: &Call, hook: u32, met: &mut Rules, dentry: Object, from
         return match_object::<M>(tables, met, dentry, from);
     }
     let Some(context) = task::begin(call) else { return false };
-    forget_provisional(context, hook);
     tables.load(&mut context.own_rules, tables.header.inode_row);
     match_object::<M>(tables, &mut context.own_rules, dentry, from);
-    tests_of_object(tables.slot, context, inode_address::<M>(dentry));
+    let inode = inode_address::<M>(inode_of);
+    if inode == 0 {
+        // What is being created is tested once it is there: see [`record_meet_created`].
+        each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
+    }
+    tests_of_object(tables.slot, context, inode);
     each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
+    if context.is_judged_by(tables) {
+        each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
+    }
     true
 }
 

@@ -380,12 +380,20 @@ fn compare(bench: &mut Bench, lines: &[String], happenings: &[Happening]) -> Res
 fn random_rules(test: &str, cases: u32, rules: std::ops::RangeInclusive<usize>, events: usize) {
     let Some(mut bench) = bench(test) else { return };
     let strategy = (vec(random::rule(&bench.world), rules), vec(random::happening(bench.world.nodes.len()), events));
+    all_verdicts_are_the_same(&mut bench, cases, &strategy);
+}
 
+/// For rules and the events that they decide.
+fn all_verdicts_are_the_same(
+    bench: &mut Bench,
+    cases: u32,
+    strategy: &impl Strategy<Value = (Vec<String>, Vec<Happening>)>,
+) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     let config = Config { failure_persistence: None, max_shrink_time: 20_000, ..Config::with_cases(cases) };
-    let bench = std::cell::RefCell::new(&mut bench);
+    let bench = std::cell::RefCell::new(bench);
     let result = TestRunner::new(config)
-        .run(&strategy, |(lines, happenings)| compare(&mut bench.borrow_mut(), &lines, &happenings));
+        .run(strategy, |(lines, happenings)| compare(&mut bench.borrow_mut(), &lines, &happenings));
     if let Err(failure) = result {
         let TestError::Fail(reason, (lines, happenings)) = failure else { panic!("{failure}") };
         let rules = lines.join("\n");
@@ -396,6 +404,13 @@ fn random_rules(test: &str, cases: u32, rules: std::ops::RangeInclusive<usize>, 
 #[test]
 fn few_rules_decide_as_the_reference_does() {
     random_rules("few_rules_decide_as_the_reference_does", 1000, 1..=12, 8);
+}
+
+#[test]
+fn what_is_created_is_tested_as_the_reference_does() {
+    let Some(mut bench) = bench("what_is_created_is_tested_as_the_reference_does") else { return };
+    let (rule, event) = (random::rule_of_creation(&bench.world), random::creation(bench.world.nodes.len()));
+    all_verdicts_are_the_same(&mut bench, 200, &(vec(rule, 1..=2), vec(event, 4)));
 }
 
 #[test]

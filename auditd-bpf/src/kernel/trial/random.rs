@@ -46,11 +46,13 @@ const CALLS: &[(&str, Shape)] = &[
     ("truncate", Shape::File("path_truncate")), ("fsetxattr", Shape::File("inode_setxattr")),
     ("readlink", Shape::File("inode_readlink")), ("lstat", Shape::File("inode_getattr")),
     ("unlink", Shape::Entry("path_unlink")), ("rmdir", Shape::Entry("path_rmdir")),
-    ("mkdir", Shape::Coming("path_mkdir")), ("link", Shape::Coming("path_link")),
+    CREATIONS[0], CREATIONS[1],
     ("execve", Shape::Exec), ("execveat", Shape::Exec), ("connect", Shape::Address("socket_connect")),
     ("bind", Shape::Address("socket_bind")), ("sethostname", Shape::Nothing), ("adjtimex", Shape::Nothing),
     ("setuid", Shape::Nothing), ("getpid", Shape::Nothing), ("exit_group", Shape::Endless), ("clone", Shape::Child),
 ];
+
+const CREATIONS: &[(&str, Shape)] = &[("mkdir", Shape::Coming("path_mkdir")), ("link", Shape::Coming("path_link"))];
 
 /// Who acts.
 #[derive(Clone, Debug)]
@@ -138,7 +140,16 @@ fn attributes() -> impl Strategy<Value = Attributes> {
 
 /// Events in a world of so many nodes.
 pub(super) fn happening(nodes: usize) -> impl Strategy<Value = Happening> {
-    let call = (select(CALLS), prop_oneof![3 => Just(Arch::B64), 1 => Just(Arch::B32)]);
+    happening_of(nodes, CALLS)
+}
+
+/// Events by which a file comes.
+pub(super) fn creation(nodes: usize) -> impl Strategy<Value = Happening> {
+    happening_of(nodes, CREATIONS)
+}
+
+fn happening_of(nodes: usize, calls: &'static [(&'static str, Shape)]) -> impl Strategy<Value = Happening> {
+    let call = (select(calls), prop_oneof![3 => Just(Arch::B64), 1 => Just(Arch::B32)]);
     let args = prop::array::uniform6(prop_oneof![select(&NUMBERS[..]), any::<u32>()]);
     let result = (select(&EXITS[..]), 0u8..4, prop::option::weighted(0.8, select(&FAMILIES[..])));
     let files = (any::<Index>(), any::<Index>(), prop::bool::weighted(0.15));
@@ -211,6 +222,14 @@ pub(super) fn rule(world: &World) -> impl Strategy<Value = String> + use<> {
     prop_oneof![60 => exit, 1 => task, 1 => file_system]
 }
 
+/// A line about a name that is not there yet, and what it will be.
+pub(super) fn rule_of_creation(world: &World) -> impl Strategy<Value = String> + use<> {
+    let path = compared(&["path"], &["="], paths_of(world, &world.absent));
+    let calls = CREATIONS.iter().map(|call| call.0).collect::<Vec<_>>().join(",");
+    (arch(), path, vec(object_test(world), 1..3))
+        .prop_map(move |(arch, path, tests)| format!("-a always,exit{arch} -S {calls}{path}{}", tests.concat()))
+}
+
 fn arch() -> impl Strategy<Value = &'static str> {
     prop_oneof![5 => Just(" -F arch=b64"), 2 => Just(" -F arch=b32"), 1 => Just(" -F arch!=b32"), 1 => Just("")]
 }
@@ -252,16 +271,12 @@ fn number_test() -> impl Strategy<Value = String> {
 }
 
 fn test(world: &World) -> impl Strategy<Value = String> + use<> {
-    let shown = |nodes: &[usize]| nodes.iter().map(|node| world.nodes[*node].path.display().to_string()).collect();
-    let mut paths: Vec<String> = shown(&world.files);
+    let mut paths = paths_of(world, &world.files);
     let programs = paths.clone();
-    paths.extend(shown(&world.absent));
+    paths.extend(paths_of(world, &world.absent));
     paths.push(world.alias().join("f1").display().to_string());
-    let mut trees: Vec<String> = shown(&world.directories);
+    let mut trees = paths_of(world, &world.directories);
     trees.extend(["/".to_owned(), world.alias().display().to_string()]);
-    let inodes = world.files.iter().take(3).filter_map(|node| world.nodes[*node].id);
-    let inodes = inodes.map(|id| (id.ino as u32).to_string()).collect::<Vec<_>>();
-    let (major, minor) = world.device_numbers();
     let pairs: Vec<String> = CompareField::all()
         .flat_map(|pair| ["=", "!="].map(|op| format!(" -C {}{op}{}", pair.left().name(), pair.right().name())))
         .collect();
@@ -273,11 +288,25 @@ fn test(world: &World) -> impl Strategy<Value = String> + use<> {
         3 => compared(&["dir"], &["="], trees),
         2 => compared(&["perm"], &["="], texts(&["r", "w", "x", "a", "wa", "rx", "rwxa"])),
         1 => compared(&["exe"], &["=", "!="], programs),
+        6 => object_test(world),
+        2 => select(pairs),
+    ]
+}
+
+fn paths_of(world: &World, nodes: &[usize]) -> Vec<String> {
+    nodes.iter().map(|node| world.nodes[*node].path.display().to_string()).collect()
+}
+
+/// What is asked of an inode.
+fn object_test(world: &World) -> impl Strategy<Value = String> + use<> {
+    let inodes = world.files.iter().take(3).filter_map(|node| world.nodes[*node].id);
+    let inodes = inodes.map(|id| (id.ino as u32).to_string()).collect();
+    let (major, minor) = world.device_numbers();
+    prop_oneof![
         1 => compared(&["inode"], &["=", "!="], inodes),
         1 => compared(&["obj_uid", "obj_gid"], &["=", "!=", ">="], texts(&[0, 5])),
         1 => compared(&["devmajor"], &["=", "!="], texts(&[major, 8])),
         1 => compared(&["devminor"], &["=", "&", "<"], texts(&[minor, 5])),
         1 => compared(&["filetype"], &["=", "!="], texts(&["file", "dir", "character"])),
-        2 => select(pairs),
     ]
 }
