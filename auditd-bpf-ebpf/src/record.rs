@@ -63,17 +63,6 @@ impl Met {
     pub fn without_mount(dentry: Object) -> Self {
         Self::Whole { role: name_type::NORMAL, dentry, mount: core::ptr::null() }
     }
-
-    /// The dentry, the one that has its inode, and where to begin to match it.
-    #[inline(always)]
-    fn dentry(self) -> Option<(Object, Object, Level)> {
-        match self {
-            Self::Whole { dentry, .. } | Self::Below { dentry, .. } => Some((dentry, dentry, Level::Itself)),
-            Self::New { dentry } => Some((dentry, dentry, Level::Directory)),
-            Self::Becomes { dentry, inode_of, .. } => Some((dentry, inode_of, Level::Directory)),
-            Self::Nothing => None,
-        }
-    }
 }
 
 /// Records objects of the current call, if a rule may want them.
@@ -95,9 +84,12 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     no_rules!(met);
     let mut found = false;
     each(&objects, |object| {
-        if let Some((dentry, inode_of, from)) = object.dentry() {
-            found |= meet::<M>(call, met, (dentry, inode_of), from);
-        }
+        found |= match object {
+            Met::Whole { dentry, .. } | Met::Below { dentry, .. } => meet_itself::<M>(call, met, dentry),
+            Met::New { dentry } => meet_name::<M>(call, met, dentry, dentry),
+            Met::Becomes { dentry, inode_of, .. } => meet_name::<M>(call, met, dentry, inode_of),
+            Met::Nothing => false,
+        };
     });
     let alone = call.entry.alone_rows[moment & 1];
     if !found && alone == ROW_NONE {
@@ -125,11 +117,23 @@ fn forget_provisional(context: &mut TaskContext, hook: u32) {
     }
 }
 
-/// Adds the rules that an object may satisfy: a dentry, and the one that has its inode. Where rules test more of it than path and
-/// dir, what it satisfies is kept in the context, which is begun in any case: there is no room for it on the stack.
+/// Adds the rules that an object may satisfy.
 #[inline(never)]
-fn meet<M: Memory>(call: &Call, met: &mut Rules, object: (Object, Object), from: Level) -> bool {
-    let (tables, (dentry, inode_of)) = (call.tables, object);
+fn meet_itself<M: Memory>(call: &Call, met: &mut Rules, dentry: Object) -> bool {
+    meet::<M>(call, met, dentry, dentry, Level::Itself)
+}
+
+/// The same of a name that nothing has yet; `inode_of`: what will have it, if that is there.
+#[inline(never)]
+fn meet_name<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Object) -> bool {
+    meet::<M>(call, met, dentry, inode_of, Level::Directory)
+}
+
+/// Where rules test more of an object than path and dir, what it satisfies is kept in the context, which is begun in any case:
+/// there is no room for it on the stack.
+#[inline(always)]
+fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Object, from: Level) -> bool {
+    let tables = call.tables;
     if is_hidden::<M>(tables, dentry) {
         return false;
     }
@@ -146,10 +150,21 @@ fn meet<M: Memory>(call: &Call, met: &mut Rules, object: (Object, Object), from:
     }
     tests_of_object(tables.slot, context, inode);
     each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
+    record_own_rules(tables.slot, context);
+    true
+}
+
+/// The call may match the rules that its latest object satisfies, unless it is judged by others.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn record_own_rules(slot: u32, context: *mut TaskContext) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
     if context.is_judged_by(tables) {
         each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
     }
-    true
+    0
 }
 
 /// Calls `act` for each object, unrolled: the verifier loses the type of a pointer taken from an array by a variable index.
@@ -326,8 +341,7 @@ pub extern "C" fn record_meet_created(slot: u32, context: *mut TaskContext) -> i
     tables.load(&mut context.own_rules, tables.header.inode_row);
     match_object::<Probed>(tables, &mut context.own_rules, context.created.dentry as Object, Level::Directory);
     tests_of_object(slot, context, inode);
-    each_word(tables.header.words, |i| context.object_rules.words[i] |= context.own_rules.words[i]);
-    0
+    record_own_rules(slot, context)
 }
 
 /// Fills in the inode of what was created, unless its part of the event is on its way already.
