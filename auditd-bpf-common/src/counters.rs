@@ -30,9 +30,11 @@ counters! {
     LOST_STAGE = 8, "tail_call";
     /// Tasks that a rule of the task list leaves out, but for want of memory were not.
     TASK_NOT_LEFT_OUT = 9, "task_not_left_out";
+    /// Acts refused because no memory could be had to decide about them, of calls that a rule may refuse; not recorded.
+    REFUSED_UNDECIDED = 10, "refused_undecided";
 }
 
 /// Size of the counter map.
 pub const SLOTS: u32 = 16;
 /// Counters that mean an event is missing from the log.
-pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, STALE_CONTEXT, LOST_STAGE];
+pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, STALE_CONTEXT, LOST_STAGE, REFUSED_UNDECIDED];

@@ -67,6 +67,66 @@ hooks! {
     IPC_CONTROL = 49, "ipcctl_obtain_check";
 }
 
+hooks! {
+    /// The same of hooks that only refuse: nothing is recorded of what they let through.
+    REFUSING:
+    TASK_CREATED = 64, "task_alloc";
+    MMAP_FILE = 65, "mmap_file";
+    FILE_MPROTECT = 66, "file_mprotect";
+    FILE_PERMISSION = 67, "file_permission";
+    FILE_IOCTL = 68, "file_ioctl";
+    FILE_IOCTL_COMPAT = 69, "file_ioctl_compat";
+    FILE_FCNTL = 70, "file_fcntl";
+    FILE_LOCK = 71, "file_lock";
+    PATH_NOTIFY = 72, "path_notify";
+    PATH_CHROOT = 73, "path_chroot";
+    MOVE_MOUNT = 74, "move_mount";
+    SB_UMOUNT = 75, "sb_umount";
+    SB_PIVOTROOT = 76, "sb_pivotroot";
+    SB_STATFS = 77, "sb_statfs";
+    QUOTACTL = 78, "quotactl";
+    INODE_SETATTR = 79, "inode_setattr";
+    INODE_FILE_GETATTR = 80, "inode_file_getattr";
+    INODE_FILE_SETATTR = 81, "inode_file_setattr";
+    PTRACE_TRACEME = 82, "ptrace_traceme";
+    TASK_FIX_SETUID = 83, "task_fix_setuid";
+    TASK_FIX_SETGID = 84, "task_fix_setgid";
+    TASK_FIX_SETGROUPS = 85, "task_fix_setgroups";
+    TASK_SETPGID = 86, "task_setpgid";
+    TASK_SETNICE = 87, "task_setnice";
+    TASK_SETIOPRIO = 88, "task_setioprio";
+    TASK_SETRLIMIT = 89, "task_setrlimit";
+    TASK_PRLIMIT = 90, "task_prlimit";
+    TASK_SETSCHEDULER = 91, "task_setscheduler";
+    TASK_MOVEMEMORY = 92, "task_movememory";
+    TASK_PRCTL = 93, "task_prctl";
+    SOCKET_CREATE = 94, "socket_create";
+    SOCKET_SOCKETPAIR = 95, "socket_socketpair";
+    SOCKET_LISTEN = 96, "socket_listen";
+    SOCKET_ACCEPT = 97, "socket_accept";
+    SOCKET_RECVMSG = 98, "socket_recvmsg";
+    SOCKET_GETSOCKNAME = 99, "socket_getsockname";
+    SOCKET_GETPEERNAME = 100, "socket_getpeername";
+    SOCKET_GETSOCKOPT = 101, "socket_getsockopt";
+    SOCKET_SETSOCKOPT = 102, "socket_setsockopt";
+    SOCKET_SHUTDOWN = 103, "socket_shutdown";
+    KERNEL_LOAD_DATA = 104, "kernel_load_data";
+    BPF = 105, "bpf";
+    PERF_EVENT_OPEN = 106, "perf_event_open";
+    SYSLOG = 107, "syslog";
+    KEY_PERMISSION = 108, "key_permission";
+    MSG_QUEUE_MSGSND = 109, "msg_queue_msgsnd";
+    MSG_QUEUE_MSGRCV = 110, "msg_queue_msgrcv";
+    MSG_QUEUE_MSGCTL = 111, "msg_queue_msgctl";
+    SHM_SHMAT = 112, "shm_shmat";
+    SHM_SHMCTL = 113, "shm_shmctl";
+    SEM_SEMOP = 114, "sem_semop";
+    SEM_SEMCTL = 115, "sem_semctl";
+}
+
+/// Number of the first hook that only refuses.
+pub const FIRST_REFUSING: u32 = 64;
+
 /// Functions with the program `fentry_NAME` at their start.
 pub const AT_START: &[&str] = &[
     "do_adjtimex",
@@ -102,17 +162,17 @@ pub const fn is_provisional(hook: u32) -> bool {
     BITS >> (hook & 63) & 1 != 0
 }
 
-/// The hook that sees tasks come; it has no object.
+/// The hook that sees tasks come.
 pub const TASK_ALLOC: &str = "task_alloc";
 
 /// Number of a hook by name.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    HOOKS.iter().chain(PARTS).find(|(_, n)| *n == name).map(|(number, _)| *number)
+    HOOKS.iter().chain(PARTS).chain(REFUSING).find(|(_, n)| *n == name).map(|(number, _)| *number)
 }
 
 /// Name of a hook, or `None` for a number that is not in the table.
 #[must_use]
 pub fn name(number: u32) -> Option<&'static str> {
-    HOOKS.iter().chain(PARTS).find(|(n, _)| *n == number).map(|(_, name)| *name)
+    HOOKS.iter().chain(PARTS).chain(REFUSING).find(|(n, _)| *n == number).map(|(_, name)| *name)
 }

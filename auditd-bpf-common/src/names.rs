@@ -36,6 +36,14 @@ pub const FEXIT_SYSCALL: [(&str, &str); 2] = [("fexit_syscall_0", "STAGES_0"), (
 pub const FEXIT_COMPLETE: &str = "fexit_complete";
 /// What each rule tests.
 pub const RULE_FIELDS: &str = "RULE_FIELDS";
+/// What each rule that refuses does.
+pub const RULE_REFUSALS: &str = "RULE_REFUSALS";
+/// Global: 1 where programs of hooks may refuse.
+pub const REFUSES: &str = "REFUSES";
+/// Program of the hook `inode_setattr`, by whether the identity mapping of the mount comes first.
+pub const LSM_SETATTR: &str = "lsm_inode_setattr";
+/// The other one.
+pub const LSM_SETATTR_MAPPED: &str = "lsm_inode_setattr_mapped";
 /// Program that sees opens by path, those that are let through and those that are refused.
 pub const FEXIT_OPENS: &str = "fexit_may_open_all";
 /// Program that completes the events of all calls, on the tracepoint [`SYS_EXIT`].

@@ -7,6 +7,7 @@ macro_rules! kernel_fields {
     ($callback:ident) => {
         $callback! {
             FILE_F_PATH = "file.f_path";
+            VMA_VM_FILE = "vm_area_struct.vm_file";
             FILE_F_INODE = "file.f_inode";
             FILE_F_MODE = "file.f_mode";
             FILE_F_FLAGS = "file.f_flags";

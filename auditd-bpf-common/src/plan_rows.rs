@@ -157,8 +157,8 @@ pub struct Header {
     pub task_row: u32,
     /// Number of [`Header::fs_types`] in use.
     pub fs_type_count: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Row of rules that can be decided before the act: they ask for nothing that only its result tells.
+    pub before_row: u32,
     /// File systems whose objects are not recorded: an [`operator`], [`operator::EQUAL`] or [`operator::NOT_EQUAL`], and a
     /// magic number (`s_magic`).
     pub fs_types: [[u32; 2]; MAX_FS_TYPES],
@@ -176,9 +176,13 @@ pub struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyscallEntry {
-    /// Bit per [`crate::hooks`] whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
-    /// `file_open`, and would record its objects twice.
+    /// Bit per [`crate::hooks`] below [`crate::hooks::FIRST_REFUSING`] that has to do with the call.
     pub hooks: u64,
+    /// Of these, those whose objects belong to the call: an open that creates also passes `path_mknod`, an exec also
+    /// `file_open`, and would record its objects twice.
+    pub records: u64,
+    /// Bit per hook, 64 in each word, where a rule may refuse the call.
+    pub refuses: [u64; 2],
     /// Rules that name the call, alone or by the class of their perm.
     pub row: u32,
     /// Of these, rules that test no object, by [`moment`].
@@ -204,6 +208,30 @@ pub struct SyscallEntry {
     pub accesses: [u8; moment::COUNT],
     /// Zero.
     pub _pad: [u8; 2],
+}
+
+/// What programs of hooks may do about an act that a rule refuses.
+pub mod refuses {
+    /// Nothing.
+    pub const NOTHING: u32 = 0;
+    /// Decide, and leave the act alone: programs in the place of hooks must return 0.
+    pub const DECIDES: u32 = 1;
+    /// Refuse it.
+    pub const RETURNS: u32 = 2;
+}
+
+/// What a rule that refuses does, in a word: 0 for rules that refuse nothing.
+pub mod refusal {
+    /// Lowest bits: 4095 less the errno.
+    pub const ERRNO_BITS: u32 = 0xfff;
+    /// Above them, one of [`crate::wire::verdict`].
+    pub const VERDICT_SHIFT: u32 = 12;
+
+    /// The word.
+    #[must_use]
+    pub const fn word(verdict: u32, errno: u16) -> u32 {
+        (verdict << VERDICT_SHIFT) | (ERRNO_BITS - (errno as u32 & ERRNO_BITS))
+    }
 }
 
 /// Beside the ABIs 0 (b64) and 1 (b32): the call is an operation of io_uring.
@@ -233,6 +261,8 @@ pub mod class {
     pub const OPENAT2: u8 = 2;
     /// `execve`, `execveat`: ids change before the call ends, arguments are read from the new image.
     pub const EXEC: u8 = 3;
+    /// `mmap`, `mprotect` and their like: perm is decided by what the memory is for.
+    pub const MAP: u8 = 5;
     /// `fork`, `clone` and their like: the child returns as well, with 0, from a call that it never made.
     pub const FORK: u8 = 4;
     /// `chdir`, `chroot`: names mean others when the call has ended.
@@ -321,7 +351,7 @@ pub fn hash_name(seed: u64, name: &[u8]) -> u64 {
 const _: () = {
     assert!(size_of::<Row>() == WORDS * 8);
     assert!(size_of::<Header>() == 20 * 4 + MAX_FS_TYPES * 8 + BLOOM_WORDS * 8 + field::COUNT * 8 + WORDS * 8);
-    assert!(size_of::<SyscallEntry>() == 32);
+    assert!(size_of::<SyscallEntry>() == 56);
     assert!(size_of::<ObjectKey>() == 16 && size_of::<ObjectValue>() == 16 && size_of::<NameKey>() == 24);
 };
 

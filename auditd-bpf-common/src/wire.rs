@@ -2,7 +2,7 @@
 //! samples of kind [`kind::CHUNK`] and a last one of kind [`kind::EVENT`]; `tid` and `start` tie them together.
 
 /// Changes with any change of layout or meaning.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Kinds of samples.
 pub mod kind {
@@ -70,6 +70,22 @@ pub struct EventHeader {
     pub has_result: u32,
     /// Personality of the task.
     pub personality: u32,
+    /// What was done to the act: one of [`verdict`].
+    pub verdict: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// What was done to an act.
+pub mod verdict {
+    /// Nothing.
+    pub const ALLOW: u32 = 0;
+    /// It was refused.
+    pub const DENY: u32 = 1;
+    /// It was refused, and the process killed.
+    pub const KILL: u32 = 2;
+    /// It would have been refused.
+    pub const WOULD_DENY: u32 = 3;
 }
 
 /// What could not be captured whole.
@@ -254,7 +270,7 @@ pub struct TargetTask {
 }
 
 const _: () = {
-    assert!(size_of::<EventHeader>() == 232);
+    assert!(size_of::<EventHeader>() == 240);
     assert!(size_of::<SectionHead>() == 4);
     assert!(size_of::<Object>() == 32 && size_of::<TargetTask>() == 32);
     assert!(size_of::<FileCaps>() == 24 && size_of::<ExecCaps>() == 96);

@@ -2,12 +2,15 @@
 
 use crate::{
     filter::{self, Rules, Tables, no_rules},
-    kernel::{self, Object, Task, field},
+    kernel::{self, Task, field},
     maps::DAEMON_PID,
-    record,
+    record, refuse,
     task::{self, Subject},
 };
-use auditd_bpf_common::plan_rows::{ROW_NONE, SyscallEntry, class, moment};
+use auditd_bpf_common::{
+    hooks,
+    plan_rows::{ROW_NONE, SyscallEntry, class, moment},
+};
 
 /// A call in progress that some rule names.
 pub struct Call {
@@ -31,20 +34,35 @@ impl Call {
         Self::current_if(hook, |entry| entry.accesses[moment & 1] >> (access & 7) & 1 != 0)
     }
 
-    /// Its registers: asked for anew, as few calls get this far, and 6.1 has not eight bytes of stack left for them.
+    /// The current task's call, if a rule may refuse it in a hook that only refuses.
     #[inline(always)]
-    pub fn registers(&self) -> Object {
-        self.task.registers()
+    pub fn refusable(hook: u32) -> Option<Self> {
+        Self::current_where(|entry| refuse::may_refuse(entry, hook))
+    }
+
+    /// Whether objects that a hook is shown belong to the call's event, or only decide about refusing it.
+    /// Of most hooks it is known beforehand, and costs no stack.
+    #[inline(always)]
+    pub fn records(&self, hook: u32) -> bool {
+        match hook {
+            hooks::PATH_MKNOD | hooks::PATH_TRUNCATE | hooks::FILE_TRUNCATE => self.entry.records >> hook & 1 != 0,
+            _ => hook < hooks::FIRST_REFUSING,
+        }
     }
 
     /// In order of cost: most calls are of no interest, and what tells it comes first.
     #[inline(always)]
     fn current_if(hook: u32, is_of_interest: impl FnOnce(&SyscallEntry) -> bool) -> Option<Self> {
+        Self::current_where(|entry| entry.hooks >> (hook & 63) & 1 != 0 && is_of_interest(entry))
+    }
+
+    #[inline(always)]
+    fn current_where(is_of_interest: impl FnOnce(&SyscallEntry) -> bool) -> Option<Self> {
         let task = Task::current();
         let registers = task.registers();
         let (number, abi) = task::call_in_progress(task, registers)?;
         let entry = filter::active_syscall(abi, number)?;
-        if entry.hooks >> (hook & 63) & 1 == 0 || !is_of_interest(entry) {
+        if !is_of_interest(entry) {
             return None;
         }
         let tables = Tables::active()?;
@@ -61,7 +79,7 @@ impl Call {
     #[inline(never)]
     pub fn may_match(&self, met: &mut Rules, access: u32, alone: u32) -> bool {
         self.tables.candidates(met, self.entry.row, alone);
-        if record::is_open(self.entry.class) {
+        if record::is_open(self.entry.class) || self.entry.class == class::MAP {
             self.tables.narrow(met, self.tables.header.perm_rows[(access & 7) as usize]);
         }
         if !self.tables.any(met) {
@@ -71,8 +89,9 @@ impl Call {
             // Ids and executable change before the rules are applied.
             return true;
         }
-        let registers = self.registers();
-        self.tables.narrow_subject(met, Subject::of(self.task), |index| kernel::argument(registers, self.abi, index));
+        self.tables.narrow_subject(met, Subject::of(self.task), |index| {
+            kernel::argument(self.task.registers(), self.abi, index)
+        });
         self.tables.any(met)
     }
 

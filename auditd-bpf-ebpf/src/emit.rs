@@ -8,7 +8,7 @@ use crate::{
 use auditd_bpf_common::{
     counters,
     limits::{APPEND_BYTES, CHUNK_BYTES},
-    wire::{self, EventHeader, SectionHead, incomplete, kind},
+    wire::{self, EventHeader, SectionHead, incomplete, kind, verdict},
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -93,7 +93,8 @@ fn output(context: &mut TaskContext) -> bool {
     // SAFETY: header and payload lie side by side, and both are inside the map value.
     unsafe {
         let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
-        let flags = if raw::bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) > WAKEUP_BYTES.load() {
+        let refused = context.header.verdict == verdict::DENY || context.header.verdict == verdict::KILL;
+        let flags = if refused || raw::bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) > WAKEUP_BYTES.load() {
             BPF_RB_FORCE_WAKEUP
         } else {
             BPF_RB_NO_WAKEUP

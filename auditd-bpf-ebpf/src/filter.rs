@@ -105,6 +105,14 @@ impl Tables {
         }
     }
 
+    /// Keeps the rules that a socket address satisfies: what is known of the result's tests before there is a result.
+    #[inline(always)]
+    pub fn narrow_before(self, rules: &mut Rules) {
+        if self.header.result_tests != 0 {
+            tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, 0, rules);
+        }
+    }
+
     /// Keeps the rules whose tests of objects some object met; `met` has a bit for each test.
     #[inline(always)]
     pub fn narrow_tests_met(self, rules: &mut Rules, met: u64) {

@@ -142,6 +142,12 @@ pub fn below_256(number: u32) -> u32 {
     core::hint::black_box(number) & 0xff
 }
 
+/// The same below 4096.
+#[inline(always)]
+pub fn below_4096(number: u32) -> u32 {
+    core::hint::black_box(number) & 0xfff
+}
+
 /// Zeroes a value of whole words, each by a store: the compiler would call its memset, which goes byte by byte.
 #[inline(always)]
 pub fn clear<T>(value: &mut T) {

@@ -20,6 +20,7 @@ mod maps;
 mod objects;
 mod path;
 mod record;
+mod refuse;
 mod syscall;
 mod task;
 mod tests;

@@ -31,6 +31,9 @@ pub static INTERVALS: Array<Interval, { (SLOTS * MAX_INTERVALS) as usize }> = Ar
 /// What each rule tests of who acts: bits as in `plan_rows::field`.
 #[btf_map]
 pub static RULE_FIELDS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new();
+/// What each rule that refuses does: a word as in `plan_rows::refusal`.
+#[btf_map]
+pub static RULE_REFUSALS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new();
 #[btf_map]
 pub static SUBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_SUBJECT_TESTS) as usize }> = Array::new();
 #[btf_map]
@@ -54,6 +57,9 @@ static COUNTERS: PerCpuArray<u64, { counters::SLOTS as usize }> = PerCpuArray::n
 /// Thread group whose own acts are never recorded, as the kernel never audits auditd.
 #[unsafe(no_mangle)]
 pub static DAEMON_PID: Global<u32> = Global::new(0);
+/// What programs of hooks may do about an act that a rule refuses: one of `plan_rows::refuses`.
+#[unsafe(no_mangle)]
+pub static REFUSES: Global<u32> = Global::new(0);
 /// Seed of the file name hash.
 #[unsafe(no_mangle)]
 pub static NAME_SEED: Global<u64> = Global::new(0);

@@ -6,7 +6,7 @@ use crate::{
     filter::{Rules, Tables, each_word, no_rules},
     kernel::{self, Memory, Object, Probed, Typed, field},
     objects::{Level, is_hidden, match_object},
-    path,
+    path, refuse,
     task::{self, Context, Created, TaskContext},
     tests::tests_of_object,
 };
@@ -65,21 +65,32 @@ impl Met {
     }
 }
 
-/// Records objects of the current call, if a rule may want them.
+/// Records objects of the current call, if a rule may want them. Returns what the hook is to return.
 #[inline(always)]
-pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) {
-    if let Some(call) = Call::current(hook) {
+pub fn objects<const N: usize>(hook: u32, objects: [Met; N]) -> i32 {
+    match Call::current(hook) {
         // Most hooks run before the checks that may still refuse the act.
-        objects_of::<Typed, N>(&call, hook, 0, moment::ANY_RESULT, objects);
+        Some(call) => objects_of::<Typed, N>(&call, hook, 0, moment::ANY_RESULT, objects),
+        None => 0,
     }
 }
 
-/// Records objects of a call. `access`: perm bits of an open; `moment`: one of [`moment`].
+/// Records objects of a call. `access`: perm bits of an open; `moment`: one of [`moment`]. Returns what the hook is to return.
 #[inline(always)]
-pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32, moment: usize, objects: [Met; N]) {
+pub fn objects_of<M: Memory, const N: usize>(
+    call: &Call,
+    hook: u32,
+    access: u32,
+    moment: usize,
+    objects: [Met; N],
+) -> i32 {
+    let records = call.records(hook);
     if call.tables.header.object_tests != 0 {
-        let Some(context) = task::begin(call) else { return };
-        forget_provisional(context, hook);
+        let Some(context) = task::begin(call) else { return refuse::undecided(call.entry, hook) };
+        context.records = records as u64;
+        if records {
+            forget_provisional(context, hook);
+        }
     }
     no_rules!(met);
     let mut found = false;
@@ -93,20 +104,36 @@ pub fn objects_of<M: Memory, const N: usize>(call: &Call, hook: u32, access: u32
     });
     let alone = call.entry.alone_rows[moment & 1];
     if !found && alone == ROW_NONE {
-        return;
+        return 0;
     }
-    let Some(context) = task::begin(call) else { return };
-    forget_provisional(context, hook);
+    let Some(context) = task::begin(call) else { return refuse::undecided(call.entry, hook) };
     // Else rules came into force since an earlier hook of the call, and bits mean others: the call is judged by its first ones.
-    if call.tables.header.object_tests == 0 && context.is_judged_by(call.tables) {
+    let adds = records && context.is_judged_by(call.tables);
+    let is_added = adds && call.tables.header.object_tests != 0;
+    if records {
+        forget_provisional(context, hook);
+        context.access = access;
+    }
+    if adds && !is_added {
         each_word(call.tables.header.words, |i| context.object_rules.words[i] |= met.words[i]);
     }
-    context.access = access;
-    if !call.may_match(met, access, alone) {
-        return;
+    if refuse::may_refuse(call.entry, hook) {
+        // Rules added above are known to match; among the others are those whose tests must wait for an inode.
+        let known = if is_added { 0 } else { u64::MAX };
+        each_word(call.tables.header.words, |i| context.own_rules.words[i] = met.words[i] & known);
     }
-    note_hook(context, hook);
-    each(&objects, |object| append_object::<M>(context, object));
+    context.slot_now = call.tables.slot;
+    if !call.may_match(met, access, alone) {
+        return 0;
+    }
+    refuse::decide(context, hook, access);
+    // One branch: each way to here is followed by itself.
+    let left_out = !records & ((context.answer == refuse::LET_THROUGH) | (context.objects != 0));
+    if !core::hint::black_box(left_out) {
+        note_hook(context, hook);
+        each(&objects, |object| append_object::<M>(context, object));
+    }
+    refuse::result(context)
 }
 
 /// What such a hook was shown is noted for the case that no other is shown anything.
@@ -150,7 +177,9 @@ fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Objec
     }
     tests_of_object(tables.slot, context, inode);
     each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
-    record_own_rules(tables.slot, context);
+    if context.records != 0 {
+        record_own_rules(tables.slot, context);
+    }
     true
 }
 
@@ -229,6 +258,16 @@ pub fn part(hook: u32) -> Option<Context> {
 pub fn part_of_begun(hook: u32) -> Option<Context> {
     let call = Call::current(hook)?;
     if task::is_begun(&call) { task::begin(&call) } else { None }
+}
+
+/// Begins the event of a call that a hook may only refuse, if a rule may want to.
+#[inline(always)]
+pub fn refusable(hook: u32) -> Option<Context> {
+    let call = Call::refusable(hook)?;
+    if !call.may_match_alone() {
+        return None;
+    }
+    task::begin(&call)
 }
 
 /// The first hook is the one named in the record.
@@ -365,6 +404,9 @@ pub extern "C" fn record_created(context: *mut TaskContext) -> i32 {
     unsafe { context.payload.as_mut_ptr().add(offset).cast::<wire::Object>().write_unaligned(value) };
     0
 }
+
+/// Reading and writing.
+pub const ANY_ACCESS: u32 = 6;
 
 /// Access of an open by its flags, as `ACC_MODE` in `include/linux/fs.h`, in audit's perm bits: reckoned, as each branch here would
 /// have the verifier follow the whole program once more.

@@ -13,7 +13,7 @@ use auditd_bpf_common::{
     counters, hooks,
     limits::{ARGV_BYTES, PROCTITLE_BYTES, STAGE_COMPLETE},
     plan_rows::{NO_ARG, OPERATION, ROW_NONE, SyscallEntry, class, moment},
-    wire::{incomplete, name_type, section},
+    wire::{incomplete, name_type, section, verdict},
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -236,6 +236,13 @@ fn decide(
     if begun.is_none() && exit.is_some_and(|exit| is_other_exec(entry, exit)) {
         return None;
     }
+    // Decided before the act.
+    if let Some(context) = begun.as_mut().filter(|context| context.header.verdict != verdict::ALLOW) {
+        context.header.hook = context.refused_by as u32;
+        let (generation, rule) = (context.header.generation, context.header.rule);
+        emit_event(context, entry, Subject::of(task), Decided { generation, rule, exit });
+        return begun;
+    }
     no_rules!(rules);
     let begun = match begun {
         Some(context) => {
@@ -274,15 +281,27 @@ fn decide(
     if let Some(rule) = tables.first(rules)
         && !tables.is_never(rule)
     {
-        emit::fill_header(context, subject, tables.header.generation, rule, exit);
-        if entry.data_arg != NO_ARG {
-            event_data(context, argument(&context.header.args, entry.data_arg), entry.data_len);
-        }
-        event_details(context, entry.class, entry.path_arg, entry.dirfd_arg, pair(entry.path2_arg, entry.dirfd2_arg));
-        event_proctitle(context);
-        emit::send_event(context);
+        emit_event(context, entry, subject, Decided { generation: tables.header.generation, rule, exit });
     }
     Some(context)
+}
+
+/// The rule that an event is recorded for, and the result of its call.
+struct Decided {
+    generation: u32,
+    rule: u32,
+    exit: Option<i64>,
+}
+
+#[inline(always)]
+fn emit_event(context: &mut TaskContext, entry: &SyscallEntry, subject: Subject, decided: Decided) {
+    emit::fill_header(context, subject, decided.generation, decided.rule, decided.exit);
+    if entry.data_arg != NO_ARG {
+        event_data(context, argument(&context.header.args, entry.data_arg), entry.data_len);
+    }
+    event_details(context, entry.class, entry.path_arg, entry.dirfd_arg, pair(entry.path2_arg, entry.dirfd2_arg));
+    event_proctitle(context);
+    emit::send_event(context);
 }
 
 /// Whether an exec that succeeded is one of a call that no rule names, which ends as `execve` all the same: else a hook would
@@ -303,6 +322,26 @@ fn pair(low: u8, high: u8) -> u32 {
 pub fn open_flags(entry: &SyscallEntry, args: &[u64; 6]) -> u32 {
     let flags = argument(args, entry.flags_arg);
     if entry.class == class::OPENAT2 { kernel::probe_user::<u64>(flags).unwrap_or(0) as u32 } else { flags as u32 }
+}
+
+/// The access that the call's flags ask for, as far as they cannot change; else any.
+#[inline(always)]
+pub fn access_by_flags(call: &Call) -> u32 {
+    // The compiler sees that it is below 8, the verifier does not.
+    core::hint::black_box(event_access(call.entry.class, call.entry.flags_arg, call.abi) as u32) & record::ANY_ACCESS
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn event_access(class: u8, flags_arg: u8, abi: u32) -> i32 {
+    let registers = Task::current().registers();
+    // Of `open` and `openat`.
+    let flags = match flags_arg {
+        1 => kernel::argument(registers, abi, 1),
+        2 => kernel::argument(registers, abi, 2),
+        _ => return record::ANY_ACCESS as i32,
+    };
+    (if class == class::OPEN { record::open_access(flags as u32) } else { record::ANY_ACCESS }) as i32
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use auditd_bpf_common::{
     counters, hooks,
     limits::{APPEND_BYTES, CHUNK_BYTES},
     plan_rows::{OPERATION, ROW_NONE, class},
-    wire::{EventHeader, FileCaps},
+    wire::{EventHeader, FileCaps, verdict},
 };
 use aya_ebpf::{Global, bindings::task_struct};
 
@@ -34,6 +34,12 @@ pub struct TaskContext {
     pub walk_end: u64,
     /// What is being created.
     pub created: Created,
+    /// The hook in which [`EventHeader::verdict`] was given, by the rule in `header.rule` of `header.generation`.
+    pub refused_by: u64,
+    /// What the hook that decided last is to return, as 4095 less the errno, and none for [`crate::refuse::LET_THROUGH`].
+    pub answer: u32,
+    /// The tables that it decides by. Here for want of stack.
+    pub slot_now: u32,
     /// Bit per test of objects that some object met.
     pub tests_met: u64,
     /// 1 + family of the socket address that the call was given, 0 for none.
@@ -42,6 +48,8 @@ pub struct TaskContext {
     pub operation: u64,
     /// Where the look-up in progress puts what it finds, 0 for none: also where nothing of the call is noted yet.
     pub place: u64,
+    /// 0 while a hook looks at objects that only decide about refusing the call: see [`Call::records`].
+    pub records: u64,
     /// Capabilities of the file that is executed.
     pub file_caps: FileCaps,
     /// Rules that the object being looked at satisfies: used only where rules test objects beyond path and dir.
@@ -137,7 +145,7 @@ pub fn begin(call: &Call) -> Option<Context> {
         context.header.syscall = call.number;
         context.header.abi = call.abi;
         context.header.args =
-            if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.registers(), call.abi) };
+            if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.task.registers(), call.abi) };
         context.is_exec = (call.entry.class == class::EXEC) as u64;
     }
     Some(context)
@@ -254,6 +262,7 @@ impl TaskContext {
     #[inline(always)]
     pub fn reset(&mut self) {
         self.header.start = 0;
+        self.header.verdict = verdict::ALLOW;
         self.forget_objects();
     }
 

@@ -152,8 +152,6 @@ pub extern "C" fn tests_of_object(slot: u32, context: *mut TaskContext, inode: u
 unsafe extern "C" fn object_step(index: u32, tests: *mut ObjectTests) -> i64 {
     // SAFETY: the state of `tests_of_object`, checked by the verifier.
     let tests = unsafe { &mut *tests };
-    // SAFETY: the context passed to `tests_of_object`.
-    let context = unsafe { &mut *tests.context };
     let Some(test) = OBJECT_TESTS.get(tests.slot * MAX_OBJECT_TESTS + index) else { return 1 };
     let inode = tests.inode;
     let side = |what| {
@@ -164,6 +162,8 @@ unsafe extern "C" fn object_step(index: u32, tests: *mut ObjectTests) -> i64 {
     let operator = if wants_absence(test) { operator::EQUAL } else { test.operator };
     let holds = |left: i64| operator::holds(operator, left as u32, right);
     let met = inode != 0 && (holds(side(test.left)) || is_device(test.left) && holds(device_itself(inode, test.left)));
+    // SAFETY: the context passed to `tests_of_object`.
+    let context = unsafe { &mut *tests.context };
     if met {
         context.tests_met |= 1 << (index & 63);
     } else {

@@ -84,6 +84,9 @@ pub struct DaemonOptions {
     /// Configuration file; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Load rules that refuse what the first process must do
+    #[arg(long)]
+    pub force: bool,
 }
 
 impl DaemonOptions {

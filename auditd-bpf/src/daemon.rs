@@ -42,6 +42,7 @@ use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
 use crate::names::HostNames;
 use crate::rule_files::{self, RuleFileError};
 use crate::rules_watch::RulesWatch;
+use crate::safety::Vital;
 use crate::store::{Change, Store, What};
 use crate::user_messages::UserMessages;
 use requester::Requester;
@@ -123,13 +124,15 @@ pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     }
     let (store, changes) = Store::default().replaced(fitted(loadable, mode)?);
     let plan = store.plan().map_err(StartError::Rules)?;
+    let vital = (!options.force).then(Vital::of_host);
+    spared(vital.as_ref(), store.rules())?;
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
     // Before anything else is touched: another daemon may have it.
     let control = Server::start(&config.control_socket)?;
     let names = Arc::new(HostNames::default());
     let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
-    let mut daemon = Daemon::start(options, config, Loaded { store, plan, mode }, pipeline, control)?;
+    let mut daemon = Daemon::start(options, config, Loaded { store, plan, mode, vital }, pipeline, control)?;
     daemon.record_messages(&changes);
     let ended = daemon.run(&signals);
     let who = ended.as_ref().map_or_else(|_| Requester::own(), Requester::clone);
@@ -157,6 +160,12 @@ fn fitted((rules, plan): (RuleSet, Plan), mode: Mode) -> Result<RuleSet, StartEr
     Ok(rules)
 }
 
+/// Whether what must not be refused is not.
+fn spared(vital: Option<&Vital>, rules: &RuleSet) -> Result<(), StartError> {
+    let refused = vital.map(|vital| vital.refused_by(rules)).unwrap_or_default();
+    if refused.is_empty() { Ok(()) } else { Err(StartError::Rules(refused)) }
+}
+
 fn take_signals() -> Result<SignalFd, StartError> {
     let mut mask = SigSet::empty();
     for signal in SIGNALS {
@@ -174,6 +183,8 @@ struct Daemon {
     /// What of the store is in force.
     plan: Plan,
     mode: Mode,
+    /// What rules must not refuse; `None` for `--force`.
+    vital: Option<Vital>,
     control: Server,
     rules_watch: Option<RulesWatch>,
     /// Losses before `--reset-lost`.
@@ -198,6 +209,7 @@ struct Loaded {
     store: Store,
     plan: Plan,
     mode: Mode,
+    vital: Option<Vital>,
 }
 
 enum Asked {
@@ -214,7 +226,7 @@ impl Daemon {
         pipeline: Pipeline,
         control: Server,
     ) -> Result<Self, StartError> {
-        let Loaded { store, plan, mode } = loaded;
+        let Loaded { store, plan, mode, vital } = loaded;
         let settings = Settings {
             daemon_pid: std::process::id(),
             name_seed: random_seed()?,
@@ -240,6 +252,7 @@ impl Daemon {
             store,
             plan,
             mode,
+            vital,
             control,
             pipeline,
         };
@@ -264,6 +277,7 @@ impl Daemon {
     fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
         let plan = store.plan().map_err(StartError::Rules)?;
         mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
+        spared(self.vital.as_ref(), store.rules())?;
         let old = std::mem::replace(&mut self.plan, plan);
         self.identities = Identities::look_up(&self.plan, &MountTable::read());
         if let Err(error) = self.attach() {
@@ -277,6 +291,10 @@ impl Daemon {
 
     /// Puts `self.plan` in force. The rule book first: no event may come before its rule is known.
     fn attach(&mut self) -> Result<(), StartError> {
+        let unrefusable = self.engine.unrefusable(&self.plan);
+        if !unrefusable.is_empty() {
+            return Err(StartError::Rules(unrefusable));
+        }
         self.decoder.rules().insert(self.engine.next_generation(), rule_refs(&self.plan));
         let (_, missing) = self.engine.apply(&self.plan, &self.identities)?;
         for (arch, number) in missing.into_iter().filter(|call| named_explicitly(&self.plan, *call)) {

@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use rules::plan::PlannedRule;
-use rules::{Action, Command, Diagnostic, Dialect, Field, Host, Plan, Rule, RuleSet, Test, print, refusal};
+use rules::{Action, Command, Diagnostic, Field, Host, Plan, Rule, RuleSet, Test, refusal};
 use serde::Serialize;
-use tables::{Objects, Treatment};
+use tables::{Objects, Treatment, refusing_hooks};
 
 use crate::check::Checked;
 use crate::exit_code::ExitCode;
@@ -132,11 +132,28 @@ struct Refusable {
 }
 
 impl Refusable {
-    fn of(rule: &Rule) -> Self {
+    fn of(planned: &PlannedRule) -> Self {
+        let rule = &planned.rule;
         let obstacles: Vec<String> = refusal::obstacles(rule).iter().map(ToString::to_string).collect();
         let possible = obstacles.is_empty();
-        let hooks = if possible { refusal::hooks(rule) } else { BTreeSet::new() };
+        let hooks = if planned.refusal.is_some() {
+            calls(planned).flat_map(|(name, _)| refusing_hooks(name)).copied().collect()
+        } else if possible {
+            refusal::hooks(rule)
+        } else {
+            BTreeSet::new()
+        };
         Self { possible, hooks, obstacles }
+    }
+
+    /// What the row is about.
+    fn label(rule: &Rule) -> &'static str {
+        match rule.action {
+            Action::Deny | Action::Kill if rule.dry_run => "would deny",
+            Action::Deny => "denies",
+            Action::Kill => "kills",
+            _ => "could deny",
+        }
     }
 }
 
@@ -195,6 +212,8 @@ struct Explanation<'a> {
     decided: Moments,
     cost: CostClass,
     could_deny: Refusable,
+    #[serde(skip)]
+    label: &'static str,
     /// Calls of which it matches none, as no hook of any kernel sees their file.
     never_matches: BTreeSet<&'static str>,
     /// `null` where the kernel's types could not be read.
@@ -216,7 +235,8 @@ impl<'a> Explanation<'a> {
             hooks: &planned.hooks,
             decided: Moments::of(planned),
             cost: CostClass::of(planned),
-            could_deny: Refusable::of(&planned.rule),
+            could_deny: Refusable::of(planned),
+            label: Refusable::label(&planned.rule),
             never_matches: without_file(planned),
             kernel_lacks: kernel.map(|kernel| Lacking::of(planned, kernel)),
             mode,
@@ -236,7 +256,7 @@ impl<'a> Explanation<'a> {
         row(&mut out, "in the hook", self.decided.hook.iter().copied())?;
         row(&mut out, "at return", self.decided.result.iter().copied())?;
         row(&mut out, "cost", self.cost.to_string().split(' '))?;
-        row(&mut out, "could deny", self.could_deny.to_string().split(' '))?;
+        row(&mut out, self.label, self.could_deny.to_string().split(' '))?;
         if !self.never_matches.is_empty() {
             let told = format!("{}: no hook sees the file", listed(&self.never_matches));
             row(&mut out, "never matches", told.split(' '))?;
@@ -291,20 +311,16 @@ pub fn run(
     Ok(ExitCode::Failure)
 }
 
-/// The plan of all rules; where some cannot be planned, that of the others. A rule that refuses is planned as the one that
-/// only records, for it attaches to the same calls.
+/// The plan of all rules; where some cannot be planned, that of the others.
 fn plan_what_can_be(ruleset: &RuleSet) -> (Vec<PlannedRule>, Vec<Diagnostic>) {
     let refused = match Plan::compile(ruleset) {
         Ok(plan) => return (plan.rules, Vec::new()),
         Err(refused) => refused,
     };
     let planned = ruleset.rules().filter_map(|rule| {
-        let action = if rule.action.refuses() { Action::Always } else { rule.action };
         let mut alone = RuleSet::default();
-        alone.apply(Command::Append(Rule { action, ..rule.clone() }), &rule.written.line).ok()?;
-        let planned = Plan::compile(&alone).ok()?.rules.pop()?;
-        let text = String::from_utf8_lossy(&print::rule(rule, Dialect::V4)).into_owned();
-        Some(PlannedRule { rule: rule.clone(), text, ..planned })
+        alone.apply(Command::Append(rule.clone()), &rule.written.line).ok()?;
+        Plan::compile(&alone).ok()?.rules.pop()
     });
     (planned.collect(), refused)
 }
@@ -331,6 +347,8 @@ fn print<'a>(explanations: impl Iterator<Item = Explanation<'a>>, out: &mut dyn 
 fn without_file(planned: &PlannedRule) -> BTreeSet<&'static str> {
     let tests_file = planned.rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Dir(_)));
     let unseen = calls(planned).filter(|(_, objects)| tests_file && !objects.is_some_and(|objects| objects.files));
+    // What only refuses is shown files that nothing records.
+    let unseen = unseen.filter(|_| planned.refusal.is_none());
     unseen.map(|(name, _)| name).collect()
 }
 
@@ -430,7 +448,7 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
     by the call   arch perm
     in the hook   auid path perm
     cost          object: as `hook`, and a look-up of the file in each hook
-    could deny    yes, by file_open, path_mknod, path_unlink
+    could deny    yes, by file_open, file_truncate, path_mknod, path_truncate, path_unlink
     this kernel   can do all of it
 ";
         assert_eq!(out, expected);
@@ -479,15 +497,13 @@ R:1: -a always,exit -F arch=b64 -S unlink,openat -F path=/etc/passwd -F perm=wa 
     }
 
     #[test]
-    fn a_rule_that_refuses_is_explained_though_it_is_not_enforced() {
-        let (status, out, err) = explain("-a deny,exit -F arch=b64 -S unlink -F path=/a -F errno=EACCES -k k\n", &[]);
-        assert_eq!(status, ExitCode::Failure);
-        assert!(
-            out.starts_with("R:1: -a deny,exit -F arch=b64 -S unlink -F path=/a -F errno=EACCES -F key=k\n"),
-            "{out}"
-        );
-        assert!(out.contains("\n    could deny    yes, by path_unlink\n"), "{out}");
-        assert!(err.contains("R:1:4: error: deny is not enforced by this release"), "{err}");
+    fn what_a_rule_refuses_is_told_with_the_hooks() {
+        let rules =
+            "-a deny,exit -F arch=b64 -S unlink -F path=/a -F errno=EACCES -k k\n-w /a -p x --action kill --dry-run\n";
+        let (status, out, err) = explain(rules, &[]);
+        assert_eq!((status, &*err), (ExitCode::Success, ""));
+        assert!(out.contains("\n    denies        yes, by path_unlink\n"), "{out}");
+        assert!(out.contains("\n    would deny    yes, by bprm_check_security, file_mprotect, mmap_file\n"), "{out}");
     }
 
     #[test]

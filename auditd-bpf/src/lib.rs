@@ -54,6 +54,7 @@ pub mod names;
 pub mod report;
 pub mod rule_files;
 mod rules_watch;
+mod safety;
 pub mod search;
 pub mod status;
 pub mod store;

@@ -70,7 +70,7 @@ impl std::fmt::Display for Shortfall {
 #[must_use]
 pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     let whole = |why: &str| Some(Shortfall::Whole(why.to_owned()));
-    if mode != Mode::Lsm && planned.rule.action.refuses() && !planned.rule.dry_run {
+    if planned.rule.action.refuses() && (mode == Mode::Syscall || mode == Mode::Observe && !planned.rule.dry_run) {
         return whole("can refuse nothing");
     }
     if mode != Mode::Syscall {
@@ -196,6 +196,14 @@ mod tests {
             assert_eq!(told(rule, Mode::Syscall).as_deref(), Some(why), "{rule}");
             assert_eq!((told(rule, Mode::Lsm), told(rule, Mode::Observe)), (None, None), "{rule}");
         }
+    }
+
+    #[test]
+    fn only_hooks_refuse_and_other_places_tell_what_they_would() {
+        let (deny, dry) = ("-w /a -p w --action deny", "-w /a -p w --action kill --dry-run");
+        assert_eq!(told(deny, Mode::Observe).as_deref(), Some("can refuse nothing"));
+        assert_eq!(told(dry, Mode::Syscall).as_deref(), Some("can refuse nothing"));
+        assert_eq!((told(deny, Mode::Lsm), told(dry, Mode::Observe)), (None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, perm_class, refusing_hooks, syscalls};
+use tables::{Arch, Field, FilterList, Perm, perm_class, refuses_by_file, refusing_hooks, syscalls};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -35,6 +35,13 @@ pub enum Obstacle {
         /// What was meant.
         name: &'static str,
     },
+    /// A call whose hooks are shown no file, in a rule that tests files.
+    NoFile {
+        /// Its number.
+        number: u16,
+        /// Its name.
+        name: &'static str,
+    },
     /// The rule names every call.
     EveryCall,
 }
@@ -51,7 +58,10 @@ pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
     });
     let mut obstacles: Vec<_> = results.collect();
     match &rule.syscalls {
-        Syscalls::Set(numbers) => obstacles.extend(numbers.iter().filter_map(|number| of_call(rule, *number))),
+        Syscalls::Set(numbers) => {
+            let of = |number: &u16| of_call(rule, *number).or_else(|| without_file(rule, *number));
+            obstacles.extend(numbers.iter().filter_map(of));
+        }
         Syscalls::All | Syscalls::OfPerm if !narrows(rule) => obstacles.push(Obstacle::EveryCall),
         // Every call of every perm can be refused; a test in `tables` sees to it.
         Syscalls::All | Syscalls::OfPerm => {}
@@ -100,6 +110,13 @@ fn of_call(rule: &Rule, number: u16) -> Option<Obstacle> {
     Some(Obstacle::Call { number, name: free.map_or_else(|| number.to_string(), str::to_owned) })
 }
 
+fn without_file(rule: &Rule, number: u16) -> Option<Obstacle> {
+    let tests_file = rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Dir(_)));
+    let mut called = arches(rule).filter_map(|arch| syscalls::name(arch, number));
+    let name = called.find(|name| !refusing_hooks(name).iter().any(|hook| refuses_by_file(hook)))?;
+    tests_file.then_some(Obstacle::NoFile { number, name })
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,6 +126,7 @@ impl fmt::Display for Obstacle {
             Self::Ambiguous { number, name } => {
                 write!(out, "{name} is {number}, which means another call to 32-bit programs")
             }
+            Self::NoFile { name, .. } => write!(out, "no hook of {name} is shown a file"),
             Self::EveryCall => out.write_str("the rule names every system call, and not all can be refused"),
         }
     }
@@ -119,7 +137,9 @@ impl Obstacle {
         match self {
             Self::List(_) | Self::EveryCall => rule.written.head,
             Self::Result { test, .. } => rule.written.test(*test),
-            Self::Call { number, .. } | Self::Ambiguous { number, .. } => rule.written.syscall(*number),
+            Self::Call { number, .. } | Self::Ambiguous { number, .. } | Self::NoFile { number, .. } => {
+                rule.written.syscall(*number)
+            }
         }
     }
 
@@ -134,6 +154,7 @@ impl Obstacle {
                 format!("record it with a rule of its own, -a always,exit -S {name}, and deny the others")
             }
             Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
+            Self::NoFile { name, .. } => format!("deny {name} by a rule of its own, without path and dir"),
             Self::EveryCall => "name the calls with -S, or files and accesses with path, dir or perm".to_owned(),
         }
     }
@@ -192,6 +213,7 @@ mod tests {
             ("-a always,exit -F arch=b64 -S unlink -F exit=-EPERM", "exit is known only after the act"),
             ("-a always,exit -F arch=b64 -S unlink -F success=1", "success is known only after the act"),
             ("-a always,exit -S openat", "openat is 257, which means another call to 32-bit programs"),
+            ("-a always,exit -F arch=b64 -S unlink,setuid -F dir=/a", "no hook of setuid is shown a file"),
             ("-a always,exit -F uid=0", "the rule names every system call, and not all can be refused"),
             ("-a always,task -F uid=0", "the task list is not about acts, only exit is"),
             ("-a always,exit -F arch=b64 -S 1999", "no hook can refuse 1999 before it happens"),

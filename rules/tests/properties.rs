@@ -158,7 +158,9 @@ fn make_refusable(rule: &mut Rule) {
     for obstacle in refusal::obstacles(rule) {
         match (obstacle, &mut rule.syscalls) {
             (
-                refusal::Obstacle::Call { number, .. } | refusal::Obstacle::Ambiguous { number, .. },
+                refusal::Obstacle::Call { number, .. }
+                | refusal::Obstacle::Ambiguous { number, .. }
+                | refusal::Obstacle::NoFile { number, .. },
                 Syscalls::Set(set),
             ) => {
                 set.retain(|named| *named != number);

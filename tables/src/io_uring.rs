@@ -53,6 +53,12 @@ pub const AUDITED_OPS: &[u16] = &[
     62,
 ];
 
+/// Every operation.
+#[must_use]
+pub fn io_uring_ops() -> Vec<u16> {
+    ROWS.iter().filter_map(|row| u16::try_from(row.0).ok()).collect()
+}
+
 const ROWS: &[(u32, &str)] = &[
     (0, "nop"),
     (1, "readv"),

@@ -29,10 +29,12 @@ pub use errnos::{errno_name, errno_number, errnos};
 pub use fields::{Field, ValueKind};
 pub use file_systems::{file_system_magic, file_system_name};
 pub use file_types::{file_type_name, file_type_number};
-pub use io_uring::{AUDITED_OPS, io_uring_functions, io_uring_op_name, io_uring_op_number, io_uring_syscall};
+pub use io_uring::{
+    AUDITED_OPS, io_uring_functions, io_uring_op_name, io_uring_op_number, io_uring_ops, io_uring_syscall,
+};
 pub use lists::{Action, FilterList};
 pub use objects::{Objects, PathArgument, Treatment, all_objects, objects};
 pub use operators::Op;
 pub use perms::{AccessTest, Perm, access_test, perm_class, perm_listing};
 pub use record_types::{record_type_name, record_type_number, record_types};
-pub use refusals::refusing_hooks;
+pub use refusals::{MAPS, refuses_by_file, refusing_hooks};

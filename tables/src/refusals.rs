@@ -31,8 +31,8 @@ const SOCKETCALL: &[&str] = &[
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    // A new file is made before it is opened, so making it is refused by itself.
-    row(&["open", "openat", "openat2", "creat"], &["file_open", "path_mknod"]),
+    // A new file is made before it is opened, so making it is refused by itself; emptying one is no access by the flags.
+    row(&["open", "openat", "openat2", "creat"], &["file_open", "path_mknod", "path_truncate", "file_truncate"]),
     row(&["open_by_handle_at", "acct", "swapon", "swapoff"], &["file_open"]),
     row(&["truncate", "truncate64"], &["path_truncate"]),
     row(&["ftruncate", "ftruncate64"], &["file_truncate", "path_truncate"]),
@@ -121,6 +121,62 @@ pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
 }
 
+/// Hooks that are shown no file: no rule with `path`, `dir` or the like ever matches there.
+const WITHOUT_FILE: &[&str] = &[
+    "quotactl",
+    "task_alloc",
+    "task_kill",
+    "ptrace_access_check",
+    "ptrace_traceme",
+    "task_fix_setuid",
+    "task_fix_setgid",
+    "task_fix_setgroups",
+    "task_setpgid",
+    "task_setnice",
+    "task_setioprio",
+    "task_setrlimit",
+    "task_prlimit",
+    "task_setscheduler",
+    "task_movememory",
+    "task_prctl",
+    "capset",
+    "socket_create",
+    "socket_socketpair",
+    "socket_bind",
+    "socket_connect",
+    "socket_listen",
+    "socket_accept",
+    "socket_sendmsg",
+    "socket_recvmsg",
+    "socket_getsockname",
+    "socket_getpeername",
+    "socket_getsockopt",
+    "socket_setsockopt",
+    "socket_shutdown",
+    "kernel_load_data",
+    "bpf",
+    "perf_event_open",
+    "syslog",
+    "settime",
+    "key_permission",
+    "msg_queue_msgsnd",
+    "msg_queue_msgrcv",
+    "msg_queue_msgctl",
+    "shm_shmat",
+    "shm_shmctl",
+    "sem_semop",
+    "sem_semctl",
+];
+
+/// Whether a hook that can refuse is shown the files that the call acts on.
+#[must_use]
+pub fn refuses_by_file(hook: &str) -> bool {
+    !WITHOUT_FILE.contains(&hook)
+}
+
+/// Calls by which the code of a file comes to be run without an exec, as by a dynamic loader run by hand.
+pub const MAPS: &[&str] = &["mmap", "mmap2", "mprotect", "pkey_mprotect"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +199,16 @@ mod tests {
             for name in perm_class(Perm::ALL, arch).into_iter().filter_map(|number| syscalls::name(arch, number)) {
                 assert!(!refusing_hooks(name).is_empty(), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn hooks_without_a_file_are_hooks_that_refuse() {
+        for hook in WITHOUT_FILE {
+            assert!(ROWS.iter().any(|row| row.hooks.contains(hook)), "{hook}");
+        }
+        for map in MAPS {
+            assert!(refusing_hooks(map).iter().all(|hook| refuses_by_file(hook)), "{map}");
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     call::Call,
     kernel::{self, Memory, Object, Probed, Typed, field, member},
     record::{self, Met},
-    task,
+    syscall, task,
 };
 use auditd_bpf_common::{hooks, plan_rows::moment, wire::name_type};
 use aya_ebpf::{
@@ -22,18 +22,15 @@ pub fn lsm_file_open(ctx: LsmContext) -> i32 {
     let file: Object = ctx.arg(0);
     let access = record::open_access(field(file, &kernel::FILE_F_FLAGS));
     let (hook, moment) = (hooks::FILE_OPEN, moment::AFTER_CHECKS);
-    if let Some(call) = Call::current_open(hook, access, moment) {
-        let is_new = field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED != 0;
-        met(&call, hook, access, moment, member(file, &kernel::FILE_F_PATH), is_new);
-    }
-    0
+    let Some(call) = Call::current_open(hook, access, moment) else { return 0 };
+    let is_new = field::<u32>(file, &kernel::FILE_F_MODE) & FMODE_CREATED != 0;
+    met(&call, hook, access, moment, member(file, &kernel::FILE_F_PATH), is_new)
 }
 
 #[inline(always)]
-fn met(call: &Call, hook: u32, access: u32, moment: usize, path: Object, is_new: bool) {
+fn met(call: &Call, hook: u32, access: u32, moment: usize, path: Object, is_new: bool) -> i32 {
     if !is_new {
-        record::objects_of::<Typed, 1>(call, hook, access, moment, [Met::at(name_type::NORMAL, path)]);
-        return;
+        return record::objects_of::<Typed, 1>(call, hook, access, moment, [Met::at(name_type::NORMAL, path)]);
     }
     let dentry: Object = field(path, &kernel::PATH_DENTRY);
     let parent = Met::Whole {
@@ -42,7 +39,7 @@ fn met(call: &Call, hook: u32, access: u32, moment: usize, path: Object, is_new:
         mount: field(path, &kernel::PATH_MNT),
     };
     let created = Met::Below { role: name_type::CREATE, dentry };
-    record::objects_of::<Typed, 2>(call, hook, access, moment, [parent, created]);
+    record::objects_of::<Typed, 2>(call, hook, access, moment, [parent, created])
 }
 
 /// The same when the open has returned, where no hook can be had.
@@ -117,8 +114,28 @@ pub fn kprobe_may_open(ctx: ProbeContext) -> u32 {
 #[lsm(hook = "file_truncate")]
 pub fn lsm_file_truncate(ctx: LsmContext) -> i32 {
     let file: Object = ctx.arg(0);
-    record::objects(hooks::FILE_TRUNCATE, [Met::at(name_type::NORMAL, member(file, &kernel::FILE_F_PATH))]);
-    0
+    changed(hooks::FILE_TRUNCATE, [Met::at(name_type::NORMAL, member(file, &kernel::FILE_F_PATH))])
+}
+
+#[lsm(hook = "path_truncate")]
+pub fn lsm_path_truncate(ctx: LsmContext) -> i32 {
+    changed(hooks::PATH_TRUNCATE, [Met::at(name_type::NORMAL, ctx.arg(0))])
+}
+
+#[lsm(hook = "path_mknod")]
+pub fn lsm_path_mknod(ctx: LsmContext) -> i32 {
+    let directory = Met::at(name_type::PARENT, ctx.arg(0));
+    changed(hooks::PATH_MKNOD, [directory, Met::new(ctx.arg(1))])
+}
+
+/// What opens pass as well that make a file or empty it: writing, whatever else their flags say. Those of `openat2` are in memory
+/// that another thread may change.
+#[inline(always)]
+fn changed<const N: usize>(hook: u32, objects: [Met; N]) -> i32 {
+    const WRITING: u32 = 2;
+    let Some(call) = Call::current(hook) else { return 0 };
+    let access = if hook == hooks::PATH_MKNOD { syscall::access_by_flags(&call) | WRITING } else { WRITING };
+    record::objects_of::<Typed, N>(&call, hook, access, moment::ANY_RESULT, objects)
 }
 
 /// Hooks that are shown one path.
@@ -126,14 +143,12 @@ macro_rules! one_path {
     ($($program:ident, $hook:literal, $number:ident;)+) => {
         $(#[lsm(hook = $hook)]
         pub fn $program(ctx: LsmContext) -> i32 {
-            record::objects(hooks::$number, [Met::at(name_type::NORMAL, ctx.arg(0))]);
-            0
+            record::objects(hooks::$number, [Met::at(name_type::NORMAL, ctx.arg(0))])
         })+
     };
 }
 
 one_path! {
-    lsm_path_truncate, "path_truncate", PATH_TRUNCATE;
     lsm_path_chmod, "path_chmod", PATH_CHMOD;
     lsm_path_chown, "path_chown", PATH_CHOWN;
     lsm_inode_getattr, "inode_getattr", INODE_GETATTR;
@@ -145,8 +160,7 @@ macro_rules! directory_and_name {
         $(#[lsm(hook = $hook)]
         pub fn $program(ctx: LsmContext) -> i32 {
             let directory = Met::at(name_type::PARENT, ctx.arg(0));
-            record::objects(hooks::$number, [directory, $name(ctx.arg(1))]);
-            0
+            record::objects(hooks::$number, [directory, $name(ctx.arg(1))])
         })+
     };
 }
@@ -155,7 +169,6 @@ directory_and_name! {
     lsm_path_unlink, "path_unlink", PATH_UNLINK, Met::gone;
     lsm_path_rmdir, "path_rmdir", PATH_RMDIR, Met::gone;
     lsm_path_mkdir, "path_mkdir", PATH_MKDIR, Met::new;
-    lsm_path_mknod, "path_mknod", PATH_MKNOD, Met::new;
     lsm_path_symlink, "path_symlink", PATH_SYMLINK, Met::new;
 }
 
@@ -165,8 +178,7 @@ pub fn lsm_path_link(ctx: LsmContext) -> i32 {
     let mount = field(directory, &kernel::PATH_MNT);
     let old = Met::Whole { role: name_type::NORMAL, dentry: ctx.arg(0), mount };
     let new = Met::Becomes { role: name_type::CREATE, dentry: ctx.arg(2), inode_of: ctx.arg(0) };
-    record::objects(hooks::PATH_LINK, [old, Met::at(name_type::PARENT, directory), new]);
-    0
+    record::objects(hooks::PATH_LINK, [old, Met::at(name_type::PARENT, directory), new])
 }
 
 #[lsm(hook = "path_rename")]
@@ -177,6 +189,5 @@ pub fn lsm_path_rename(ctx: LsmContext) -> i32 {
     let new_dentry: Object = ctx.arg(3);
     let new = Met::Becomes { role: name_type::CREATE, dentry: new_dentry, inode_of: ctx.arg(1) };
     let replaced = if record::inode_address::<Typed>(new_dentry) == 0 { Met::Nothing } else { Met::gone(new_dentry) };
-    record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, replaced, new]);
-    0
+    record::objects(hooks::PATH_RENAME, [old_directory, old, new_directory, replaced, new])
 }

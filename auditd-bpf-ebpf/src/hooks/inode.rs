@@ -8,8 +8,7 @@ macro_rules! one_dentry {
     ($($program:ident, $hook:literal, $argument:literal, $number:ident;)+) => {
         $(#[lsm(hook = $hook)]
         pub fn $program(ctx: LsmContext) -> i32 {
-            record::objects(hooks::$number, [Met::without_mount(ctx.arg($argument))]);
-            0
+            record::objects(hooks::$number, [Met::without_mount(ctx.arg($argument))])
         })+
     };
 }

@@ -24,37 +24,48 @@ use aya_ebpf::{
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 
-/// Functions that fill in a `struct path`: at their end, or at their start and their return.
-macro_rules! fill_in_a_path {
-    ($($end:ident, $start:ident, $return:ident, $function:literal, $argument:literal, $number:ident, $role:ident;)+) => {
-        $(#[fexit]
-        pub fn $end(ctx: FExitContext) -> u32 {
-            if ctx.ret::<i32>().is_ok_and(|result| result == 0)
-                && let Some(call) = Call::current(hooks::$number)
-            {
-                found::<Typed>(&call, hooks::$number, Met::at(name_type::$role, ctx.arg($argument)));
-            }
-            0
-        }
-
-        #[kprobe(function = $function)]
-        pub fn $start(ctx: ProbeContext) -> u32 {
-            begins(hooks::$number, ctx.arg($argument));
-            0
-        }
-
-        #[kretprobe(function = $function)]
-        pub fn $return(ctx: RetProbeContext) -> u32 {
-            returns(hooks::$number, name_type::$role, ctx.ret());
-            0
-        })+
-    };
+#[fexit]
+pub fn fexit_path_lookupat(ctx: FExitContext) -> u32 {
+    if ctx.ret::<i32>().is_ok_and(|result| result == 0)
+        && let Some(call) = Call::current(hooks::PATH_LOOKUP)
+    {
+        found::<Typed>(&call, hooks::PATH_LOOKUP, Met::at(name_type::NORMAL, ctx.arg(2)));
+    }
+    0
 }
 
-fill_in_a_path! {
-    fexit_path_lookupat, kprobe_path_lookupat, kretprobe_path_lookupat, "path_lookupat", 2, PATH_LOOKUP, NORMAL;
-    fexit___filename_parentat, kprobe___filename_parentat, kretprobe___filename_parentat, "__filename_parentat", 3,
-        PARENT_LOOKUP, PARENT;
+#[kprobe(function = "path_lookupat")]
+pub fn kprobe_path_lookupat(ctx: ProbeContext) -> u32 {
+    begins(hooks::PATH_LOOKUP, ctx.arg(2));
+    0
+}
+
+#[kretprobe(function = "path_lookupat")]
+pub fn kretprobe_path_lookupat(ctx: RetProbeContext) -> u32 {
+    returns(hooks::PATH_LOOKUP, name_type::NORMAL, ctx.ret());
+    0
+}
+
+#[fexit]
+pub fn fexit___filename_parentat(ctx: FExitContext) -> u32 {
+    if ctx.ret::<i32>().is_ok_and(|result| result == 0)
+        && let Some(call) = Call::current(hooks::PARENT_LOOKUP)
+    {
+        found::<Typed>(&call, hooks::PARENT_LOOKUP, Met::at(name_type::PARENT, ctx.arg(3)));
+    }
+    0
+}
+
+#[kprobe(function = "__filename_parentat")]
+pub fn kprobe___filename_parentat(ctx: ProbeContext) -> u32 {
+    begins(hooks::PARENT_LOOKUP, ctx.arg(3));
+    0
+}
+
+#[kretprobe(function = "__filename_parentat")]
+pub fn kretprobe___filename_parentat(ctx: RetProbeContext) -> u32 {
+    returns(hooks::PARENT_LOOKUP, name_type::PARENT, ctx.ret());
+    0
 }
 
 #[inline(always)]
@@ -101,5 +112,5 @@ fn access(call: &Call) -> u32 {
     if call.abi == OPERATION {
         return record::open_access(0);
     }
-    record::open_access(syscall::open_flags(call.entry, &kernel::arguments(call.registers(), call.abi)))
+    record::open_access(syscall::open_flags(call.entry, &kernel::arguments(call.task.registers(), call.abi)))
 }

@@ -6,5 +6,6 @@ mod inode;
 mod look_up;
 mod mount;
 mod parts;
+mod refusing;
 pub mod socket;
 mod task;

@@ -13,8 +13,7 @@ use aya_ebpf::{
 
 #[lsm(hook = "sb_mount")]
 pub fn lsm_sb_mount(ctx: LsmContext) -> i32 {
-    record::objects(hooks::SB_MOUNT, [Met::at(name_type::NORMAL, ctx.arg(1))]);
-    0
+    record::objects(hooks::SB_MOUNT, [Met::at(name_type::NORMAL, ctx.arg(1))])
 }
 
 /// Before any check.

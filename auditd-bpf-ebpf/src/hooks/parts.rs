@@ -5,7 +5,7 @@
 use crate::{
     emit,
     kernel::{self, Object, field},
-    record,
+    record, refuse,
     task::{Context, TaskContext},
 };
 use auditd_bpf_common::{
@@ -49,11 +49,10 @@ fn caps_of(cred: Object) -> TaskCaps {
 
 #[lsm(hook = "capset")]
 pub fn lsm_capset(ctx: LsmContext) -> i32 {
-    if let Some(context) = record::part(hooks::CAPSET) {
-        let caps = caps_of(ctx.arg(0));
-        append(context, part::CAPSET, &[caps.inheritable, caps.permitted, caps.effective, caps.ambient]);
-    }
-    0
+    let Some(context) = record::part(hooks::CAPSET) else { return 0 };
+    let caps = caps_of(ctx.arg(0));
+    append(context, part::CAPSET, &[caps.inheritable, caps.permitted, caps.effective, caps.ambient]);
+    refuse::plain(Some(context), hooks::CAPSET)
 }
 
 /// Reads what a file that is executed gives.
@@ -120,13 +119,13 @@ fn root_of(cred: Object) -> u32 {
 #[lsm(hook = "settime")]
 pub fn lsm_settime(ctx: LsmContext) -> i32 {
     let wanted = ctx.arg::<Object>(0) as u64;
-    if wanted != 0
-        && let Some(context) = record::part(hooks::SETTIME)
-    {
-        let (seconds, nanoseconds) = (kernel::probe_at::<i64>(wanted), kernel::probe_at::<i64>(wanted + 8));
-        append(context, part::CLOCK, &[seconds, nanoseconds, kernel::tai() as i64]);
+    if wanted == 0 {
+        return refuse::only(hooks::SETTIME);
     }
-    0
+    let Some(context) = record::part(hooks::SETTIME) else { return 0 };
+    let (seconds, nanoseconds) = (kernel::probe_at::<i64>(wanted), kernel::probe_at::<i64>(wanted + 8));
+    append(context, part::CLOCK, &[seconds, nanoseconds, kernel::tai() as i64]);
+    refuse::plain(Some(context), hooks::SETTIME)
 }
 
 #[fentry]

@@ -3,7 +3,7 @@
 use crate::{
     emit,
     kernel::{self, Object, field},
-    record,
+    record, refuse,
 };
 use auditd_bpf_common::{hooks, limits::SOCKADDR_BYTES, wire::section};
 use aya_ebpf::{
@@ -16,14 +16,12 @@ pub const AF_UNIX: i64 = 1;
 
 #[lsm(hook = "socket_connect")]
 pub fn lsm_socket_connect(ctx: LsmContext) -> i32 {
-    address(hooks::SOCKET_CONNECT, ctx.arg(1), ctx.arg(2));
-    0
+    address(hooks::SOCKET_CONNECT, ctx.arg(1), ctx.arg(2))
 }
 
 #[lsm(hook = "socket_bind")]
 pub fn lsm_socket_bind(ctx: LsmContext) -> i32 {
-    address(hooks::SOCKET_BIND, ctx.arg(1), ctx.arg(2));
-    0
+    address(hooks::SOCKET_BIND, ctx.arg(1), ctx.arg(2))
 }
 
 /// The kernel has copied the address, if there is one.
@@ -31,10 +29,10 @@ pub fn lsm_socket_bind(ctx: LsmContext) -> i32 {
 pub fn lsm_socket_sendmsg(ctx: LsmContext) -> i32 {
     let message: Object = ctx.arg(1);
     let name: u64 = field(message, &kernel::MSGHDR_NAME);
-    if name != 0 {
-        address(hooks::SOCKET_SENDMSG, name, field(message, &kernel::MSGHDR_NAMELEN));
+    if name == 0 {
+        return refuse::only(hooks::SOCKET_SENDMSG);
     }
-    0
+    address(hooks::SOCKET_SENDMSG, name, field(message, &kernel::MSGHDR_NAMELEN))
 }
 
 /// Addresses that calls return: of whom they accept, receive from, or ask about.
@@ -54,12 +52,13 @@ pub fn kprobe_move_addr_to_user(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-pub fn address(hook: u32, address: u64, length: u32) {
+pub fn address(hook: u32, address: u64, length: u32) -> i32 {
     let family = kernel::probe_at::<u16>(address);
-    let context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
-    if let Some(context) = context {
+    let mut context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
+    if let Some(context) = &mut context {
         let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
         context.address_family = u64::from(family) + 1;
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
     }
+    refuse::plain(context, hook)
 }

@@ -3,7 +3,8 @@
 use crate::{
     emit,
     kernel::{self, Memory, Object, Probed, Typed},
-    record, task,
+    record, refuse,
+    task::{self, TaskContext},
 };
 use auditd_bpf_common::{
     hooks,
@@ -16,14 +17,12 @@ use aya_ebpf::{
 
 #[lsm(hook = "ptrace_access_check")]
 pub fn lsm_ptrace_access_check(ctx: LsmContext) -> i32 {
-    target::<Typed>(hooks::PTRACE_ACCESS_CHECK, ctx.arg(0));
-    0
+    target::<Typed>(hooks::PTRACE_ACCESS_CHECK, ctx.arg(0))
 }
 
 #[lsm(hook = "task_kill")]
 pub fn lsm_task_kill(ctx: LsmContext) -> i32 {
-    target::<Typed>(hooks::TASK_KILL, ctx.arg(0));
-    0
+    target::<Typed>(hooks::TASK_KILL, ctx.arg(0))
 }
 
 /// Functions that are shown a task upon which the caller may perhaps not act.
@@ -54,12 +53,23 @@ before_checks! {
 #[lsm(hook = "task_alloc")]
 pub fn lsm_task_alloc(ctx: LsmContext) -> i32 {
     task::begun(ctx.arg(0));
-    0
+    refuse::only(hooks::TASK_CREATED)
 }
 
 #[inline(always)]
-fn target<M: Memory>(hook: u32, target: Object) {
-    let Some(context) = record::plain(hook) else { return };
+fn target<M: Memory>(hook: u32, target: Object) -> i32 {
+    let Some(context) = record::plain(hook) else { return 0 };
+    // A function before the checks has told of it: then the hook only refuses.
+    let is_told = context.header.hook == hooks::KILL_PERMISSION && hook == hooks::TASK_KILL
+        || context.header.hook == hooks::PTRACE_ATTACH && hook == hooks::PTRACE_ACCESS_CHECK;
+    if !is_told {
+        append_target::<M>(context, target);
+    }
+    refuse::plain(Some(context), hook)
+}
+
+#[inline(always)]
+fn append_target<M: Memory>(context: &mut TaskContext, target: Object) {
     let cred: Object = M::load(target, &kernel::TASK_CRED);
     let mut value = TargetTask {
         pid: M::load(target, &kernel::TASK_TGID),

@@ -17,6 +17,8 @@ pub struct DecodeCounters {
     pub unknown_sections: u64,
     /// Events whose hook this release does not know, named without it.
     pub unknown_hooks: u64,
+    /// Events with a verdict that this release does not know, shown as let through.
+    pub unknown_verdicts: u64,
     /// Events whose rule was not known any more; their rule's text says so.
     pub unknown_rules: u64,
     /// What became of events in several samples.
@@ -30,12 +32,13 @@ impl DecodeCounters {
     }
 
     /// Every counter that should stay 0, by name: for `auditctl -s`.
-    pub fn faults(&self) -> [(&'static str, u64); 7] {
+    pub fn faults(&self) -> [(&'static str, u64); 8] {
         [
             ("malformed_sample", self.malformed_samples),
             ("malformed_section", self.malformed_sections),
             ("unknown_section", self.unknown_sections),
             ("unknown_hook", self.unknown_hooks),
+            ("unknown_verdict", self.unknown_verdicts),
             ("unknown_rule", self.unknown_rules),
             ("missing_chunk", self.assembly.missing_chunks),
             ("assembler_full", self.assembly.assembler_full),

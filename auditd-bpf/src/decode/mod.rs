@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::plan_rows::OPERATION;
-use auditd_bpf_common::wire::{EventHeader, incomplete, kind};
+use auditd_bpf_common::wire::{EventHeader, incomplete, kind, verdict};
 use output::Serials;
 use output::event::{Args, Body, Event, Ids, NameType, PathItem, SyscallEvent, Verdict, Word};
 use tables::{Arch, syscalls};
@@ -138,8 +138,7 @@ impl Decoder {
         let parts = ended.map(|ended| parts(ended, &seen, tai_offset));
         SyscallEvent {
             rule: self.rules.get(header.generation, header.rule),
-            // The programs refuse nothing yet, and the wire has no verdict.
-            verdict: Verdict::Allow,
+            verdict: self.verdict(header.verdict),
             arch: arch.audit_arch(),
             syscall,
             uring_op: operation,
@@ -165,6 +164,19 @@ impl Decoder {
             targets,
             incomplete: words(header.incomplete | incomplete),
             ..SyscallEvent::default()
+        }
+    }
+
+    fn verdict(&mut self, number: u32) -> Verdict {
+        match number {
+            verdict::ALLOW => Verdict::Allow,
+            verdict::DENY => Verdict::Deny,
+            verdict::KILL => Verdict::Kill,
+            verdict::WOULD_DENY => Verdict::WouldDeny,
+            _ => {
+                self.counters.unknown_verdicts += 1;
+                Verdict::Allow
+            }
         }
     }
 

@@ -156,6 +156,8 @@ fn header(r: &mut Reader<'_>) -> Option<EventHeader> {
         payload_len: r.u32()?,
         has_result: r.u32()?,
         personality: r.u32()?,
+        verdict: r.u32()?,
+        _pad: r.u32()?,
     })
 }
 

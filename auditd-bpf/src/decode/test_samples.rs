@@ -37,6 +37,8 @@ pub(super) fn event_header() -> EventHeader {
         payload_len: 0,
         has_result: 1,
         personality: 8,
+        verdict: 0,
+        _pad: 0,
     };
     header.comm[..3].copy_from_slice(b"cat");
     header.tty[..4].copy_from_slice(b"pts0");
@@ -57,7 +59,7 @@ pub(super) fn sample(header: &EventHeader, payload: &[u8]) -> Vec<u8> {
         };
     }
     numbers!(kind schema start time tid pid ppid generation rule abi syscall hook exit auid session);
-    numbers!(exe_dev incomplete exe_ino chunk has_result personality);
+    numbers!(exe_dev incomplete exe_ino chunk has_result personality verdict);
     arrays!(args uids gids comm tty);
     put(offset_of!(EventHeader, payload_len), &(payload.len() as u32).to_ne_bytes());
     bytes.extend(payload);

@@ -191,6 +191,12 @@ impl KernelTypes {
         self.functions.get(at).map(|function| function.1)
     }
 
+    /// Number of a function's parameters; none once the fields are [forgotten](Self::forget_fields).
+    #[must_use]
+    pub fn parameters(&self, function: &str) -> Option<usize> {
+        self.kind(self.prototype(function)?).map(|(_, parameters, _)| parameters)
+    }
+
     /// Forgets all but the functions: the fields are asked for once, and the kernel's types are some 6 MiB.
     pub fn forget_fields(&mut self) {
         (self.data, self.types, self.structs) = Default::default();

@@ -1,13 +1,13 @@
 //! The running kernel side: tables in force, programs attached where the rules need them, and nowhere else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use auditd_bpf_common::{counters, hooks, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
-use rules::{Plan, plan};
-use tables::{Arch, syscalls};
+use rules::{Code, Diagnostic, Plan, Syscalls, plan};
+use tables::{Arch, refusing_hooks, syscalls};
 
 use super::btf::KernelTypes;
 use super::object::{Attached, Object, ObjectError, Settings, caller};
@@ -170,6 +170,28 @@ impl Engine {
         Ok((generation, missing))
     }
 
+    /// What of the rules that refuse this kernel has no hook for: one diagnostic for each call.
+    #[must_use]
+    pub fn unrefusable(&self, plan: &Plan) -> Vec<Diagnostic> {
+        let has_none = |hooks: &&[&'static str]| !hooks.iter().any(|hook| self.own_hook(hook).is_some());
+        let refusing = plan.rules.iter().filter(|planned| planned.refusal.is_some());
+        let calls = refusing.flat_map(|planned| {
+            let names =
+                planned.syscalls.iter().filter_map(|(arch, number)| Some((syscalls::name(*arch, *number)?, number)));
+            // A watch names whatever a kernel may have.
+            let named = names.filter(|_| matches!(planned.rule.syscalls, Syscalls::Set(_)));
+            let unrefusable: BTreeMap<_, _> = named.filter(|call| has_none(&refusing_hooks(call.0))).collect();
+            unrefusable.into_iter().map(move |(name, number)| (planned, name, *number))
+        });
+        let told = calls.map(|(planned, name, number)| {
+            let (rule, written) = (&planned.rule, &planned.rule.written);
+            let message = format!("{} of {name}: this kernel has none of its hooks", rule.action.name());
+            let error = Diagnostic::error(&written.line, written.syscall(number), Code::CannotDeny, message);
+            error.hint(format!("they are {}; record it with always", refusing_hooks(name).join(" ")))
+        });
+        told.collect()
+    }
+
     /// The generation that the next plan gets.
     #[must_use]
     pub fn next_generation(&self) -> u32 {
@@ -283,7 +305,8 @@ impl Engine {
         }
         let types = self.object.types();
         let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
-        if self.call_ends == CallEnds::PerCall && !plan.opens_without_path() {
+        places.extend(plan.refusing.iter().filter_map(|hook| self.own_hook(hook)));
+        if self.call_ends == CallEnds::PerCall && !plan.opens_without_path() && !plan.refuses_in(FILE_OPEN) {
             let both = [Place::Lsm(FILE_OPEN), Place::Function(MAY_OPEN)];
             if both.iter().all(|place| places.contains(place)) {
                 places.retain(|place| !both.contains(place));
@@ -291,7 +314,7 @@ impl Engine {
             }
         }
         for (function, hook) in hooks::IN_PLACE_OF {
-            if places.contains(&Place::Function(function)) {
+            if places.contains(&Place::Function(function)) && !plan.refuses_in(hook) {
                 places.retain(|place| *place != Place::Lsm(hook) && *place != Place::Caller(hook));
             }
         }
@@ -333,13 +356,21 @@ impl Engine {
 
     /// Where a hook is on this kernel; `None` where it has none of that name: then another hook of the same call serves.
     fn hook(&self, hook: &'static str) -> Option<Place> {
+        if self.mode == Mode::Syscall {
+            return None;
+        }
         let types = self.object.types();
-        let place = match self.mode {
+        self.own_hook(hook).or_else(|| types.has_function(hook).then_some(Place::Function(hook)))
+    }
+
+    /// The same of one that is no function by itself.
+    fn own_hook(&self, hook: &'static str) -> Option<Place> {
+        let types = self.object.types();
+        match self.mode {
             Mode::Lsm => types.has_function(&format!("bpf_lsm_{hook}")).then_some(Place::Lsm(hook)),
             Mode::Observe => caller(types, hook).map(|_| Place::Caller(hook)),
-            Mode::Syscall => return None,
-        };
-        place.or_else(|| types.has_function(hook).then_some(Place::Function(hook)))
+            Mode::Syscall => None,
+        }
     }
 
     fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {

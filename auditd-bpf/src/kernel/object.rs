@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names};
+use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
@@ -24,6 +24,9 @@ const LSM_NAMES: &[usize] = &include!(concat!(env!("OUT_DIR"), "/lsm-names.in"))
 
 /// Where the kernel offers its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A hook whose arguments differ between kernels.
+const SETATTR: &str = "inode_setattr";
 
 /// What programs are run for that are attached to nothing.
 const TEST_RUN: &str = "a test run";
@@ -105,6 +108,8 @@ pub struct Object {
     /// The kernel's types as aya reads them: some 20 MiB, so only while programs are attached.
     btf: Option<Btf>,
     types: KernelTypes,
+    /// The program of the hook `inode_setattr`, which before 6.9 was shown the dentry first.
+    setattr: &'static str,
     stages: Vec<Stage>,
     tail_calls: TailCalls,
 }
@@ -157,6 +162,11 @@ impl Object {
             .iter()
             .map(|(global, path)| Ok((*global, types.offset(path)?)))
             .collect::<Result<Vec<(&str, u32)>, BtfError>>()?;
+        let hook = types.parameters(&format!("bpf_lsm_{SETATTR}"));
+        let parameters = hook.or_else(|| types.parameters(&format!("security_{SETATTR}")));
+        let mapped = parameters.is_some_and(|count| count > 2);
+        let refuses = refuses(settings.mode);
+        let setattr = if mapped { names::LSM_SETATTR_MAPPED } else { names::LSM_SETATTR };
         let wakeup = u64::from(settings.ring_bytes / 4);
         let mut loader = EbpfLoader::new();
         // Task storage, which aya does not know.
@@ -168,9 +178,10 @@ impl Object {
             .override_global(names::DAEMON_PID, &settings.daemon_pid, true)
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
+            .override_global(names::REFUSES, &refuses, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
         let ebpf = loader.load(object).map_err(|error| ObjectError::Object(Box::new(error)))?;
-        Ok(Self { ebpf, btf: None, types, stages: Vec::new(), tail_calls: TailCalls::Untried })
+        Ok(Self { ebpf, btf: None, types, setattr, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
     /// The kernel's types.
@@ -290,7 +301,11 @@ impl Object {
     /// If the kernel refuses it, or has no such function.
     pub fn attach_traced(&mut self, hook: &str) -> Result<Attached, ObjectError> {
         let function = caller(&self.types, hook).unwrap_or_default();
-        self.attach_fentry(&format!("lsm_{hook}"), &function)
+        self.attach_fentry(&self.program_of(hook), &function)
+    }
+
+    fn program_of(&self, hook: &str) -> String {
+        if hook == SETATTR { self.setattr.to_owned() } else { format!("lsm_{hook}") }
     }
 
     /// Attaches a program to the start of a function, which may be one of many that it is attached to.
@@ -374,7 +389,7 @@ impl Object {
     /// # Errors
     /// If the kernel refuses it.
     pub fn attach_lsm(&mut self, hook: &str) -> Result<Attached, ObjectError> {
-        attached!(self, Lsm, &format!("lsm_{hook}"), hook, |lsm| {
+        attached!(self, Lsm, &self.program_of(hook), hook, |lsm| {
             lsm.load(hook, loaded(&mut self.btf)?).and_then(|()| lsm.attach())
         })
     }
@@ -397,6 +412,15 @@ pub fn caller(types: &KernelTypes, hook: &str) -> Option<String> {
     let short = hook.strip_suffix("_security").unwrap_or(hook);
     let names = [format!("security_{hook}"), format!("security_{short}"), format!("security_{hook}64")];
     names.into_iter().find(|name| types.has_function(name))
+}
+
+/// What programs of hooks may do about an act that a rule refuses, a [`refuses`](auditd_bpf_common::plan_rows::refuses).
+const fn refuses(mode: Mode) -> u32 {
+    match mode {
+        Mode::Lsm => refuses::RETURNS,
+        Mode::Observe => refuses::DECIDES,
+        Mode::Syscall => refuses::NOTHING,
+    }
 }
 
 /// The object with its LSM programs as programs at the start of functions: of what kind a program is stands in the name of its

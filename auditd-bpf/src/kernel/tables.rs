@@ -12,7 +12,7 @@ use auditd_bpf_common::{
     names,
     plan_rows::{
         self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
-        SyscallEntry, class, field, moment,
+        SyscallEntry, class, field, moment, refusal,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -55,6 +55,7 @@ pub struct Tables {
     rows: Array<MapData, Row>,
     intervals: Array<MapData, Interval>,
     rule_fields: Array<MapData, u32>,
+    rule_refusals: Array<MapData, u32>,
     subject_tests: Array<MapData, SingleTest>,
     object_tests: Array<MapData, SingleTest>,
     objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
@@ -109,6 +110,7 @@ impl Tables {
             rows: object.take(names::ROWS)?,
             intervals: object.take(names::INTERVALS)?,
             rule_fields: object.take(names::RULE_FIELDS)?,
+            rule_refusals: object.take(names::RULE_REFUSALS)?,
             subject_tests: object.take(names::SUBJECT_TESTS)?,
             object_tests: object.take(names::OBJECT_TESTS)?,
             objects: object.take(names::OBJECTS)?,
@@ -143,6 +145,7 @@ impl Tables {
             inode_row: self.row(slot, &plan.inodes)?,
             task_row: self.row(slot, &plan.tasks)?,
             fs_type_count: plan.fs_types.len() as u32,
+            before_row: self.row(slot, &plan.before)?,
             never: plan.never,
             ..EMPTY_HEADER
         };
@@ -155,6 +158,10 @@ impl Tables {
         self.fill_intervals(slot, plan, &mut header)?;
         for (index, fields) in (slot * MAX_RULES as u32..).zip(&plan.fields) {
             self.rule_fields.set(index, fields, 0).map_err(write(names::RULE_FIELDS))?;
+        }
+        for (index, planned) in (slot * MAX_RULES as u32..).zip(&plan.rules) {
+            let word = planned.refusal.map_or(0, |refusal| refusal::word(refusal.verdict, refusal.errno));
+            self.rule_refusals.set(index, word, 0).map_err(write(names::RULE_REFUSALS))?;
         }
         self.fill_single_tests(slot, &plan.single_tests)?;
         self.fill_identities(slot, identities)?;
@@ -327,7 +334,7 @@ const EMPTY_HEADER: Header = Header {
     inode_row: ROW_NONE,
     task_row: ROW_NONE,
     fs_type_count: 0,
-    _pad: 0,
+    before_row: ROW_NONE,
     fs_types: [[0; 2]; MAX_FS_TYPES],
     bloom: [0; BLOOM_WORDS],
     perm_rows: [ROW_NONE; 8],
@@ -367,14 +374,19 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
 
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
-    let hooks = call.hooks.iter().filter_map(|name| hooks::number(name)).fold(0_u64, |bits, number| bits | 1 << number);
-    let Some(objects) = call.objects else { return SyscallEntry { hooks, ..NO_ARGUMENTS } };
+    let [records, _] = hook_bits(&call.hooks);
+    let refuses = hook_bits(&call.refusing);
+    let hooks = records | refuses[0];
+    let class = if call.maps { class::MAP } else { class::PLAIN };
+    let Some(objects) = call.objects else { return SyscallEntry { hooks, records, refuses, class, ..NO_ARGUMENTS } };
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
     SyscallEntry {
         hooks,
+        records,
+        refuses,
         class: match objects.treatment {
-            Treatment::Plain => class::PLAIN,
+            Treatment::Plain => class,
             Treatment::Open => class::OPEN,
             Treatment::OpenHow => class::OPENAT2,
             Treatment::Exec => class::EXEC,
@@ -393,14 +405,25 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     }
 }
 
+/// A bit for each hook.
+fn hook_bits(names: &[&str]) -> [u64; 2] {
+    let mut bits = [0; 2];
+    for number in names.iter().filter_map(|name| hooks::number(name)) {
+        bits[number as usize / 64 % 2] |= 1 << (number % 64);
+    }
+    bits
+}
+
 /// The same of an operation of io_uring, which has no arguments.
 fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
-    let SyscallEntry { hooks, class, .. } = entry(call);
-    SyscallEntry { hooks, class, ..NO_ARGUMENTS }
+    let SyscallEntry { hooks, records, refuses, class, .. } = entry(call);
+    SyscallEntry { hooks, records, refuses, class, ..NO_ARGUMENTS }
 }
 
 const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
     hooks: 0,
+    records: 0,
+    refuses: [0; 2],
     row: ROW_NONE,
     alone_rows: [ROW_NONE; moment::COUNT],
     class: class::PLAIN,

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
-use tables::{Action, Field, FilterList, Objects, Op, Perm, Treatment};
+use auditd_bpf_common::wire::verdict;
+use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, objects, refusing_hooks};
 
-use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, refusal, success_holds};
+use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -75,7 +76,10 @@ fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnost
 
 fn planned(index: usize, rule: Rule) -> PlannedRule {
     let is_exit = rule.list == FilterList::Exit;
-    let syscalls = if is_exit { syscalls::named_by(&rule) } else { Vec::new() };
+    let mut syscalls = if is_exit { syscalls::named_by(&rule) } else { Vec::new() };
+    if rule.action.refuses() {
+        syscalls.extend(syscalls::maps_of(&rule, &syscalls));
+    }
     let operations = syscalls::operations_of(&rule, &syscalls);
     let matches_success = matches_success(&rule);
     let of_calls = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
@@ -88,11 +92,29 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
         hooks,
         matches_success,
+        refusal: refusal_of(&rule),
         all_calls: is_exit && syscalls::names_all(&rule),
         operations,
         syscalls,
         rule,
     }
+}
+
+fn refusal_of(rule: &Rule) -> Option<Refusal> {
+    /// What is returned unless the rule says otherwise.
+    const EPERM: u16 = 1;
+    let verdict = match rule.action {
+        Action::Deny | Action::Kill if rule.dry_run => verdict::WOULD_DENY,
+        Action::Deny => verdict::DENY,
+        Action::Kill => verdict::KILL,
+        _ => return None,
+    };
+    Some(Refusal { verdict, errno: rule.errno.unwrap_or(EPERM) })
+}
+
+/// Whether a rule asks for nothing that only the result of the call tells.
+fn is_before(rule: &Rule) -> bool {
+    !rule.tests.iter().any(|test| matches!(test.field(), Some(Field::Exit | Field::Success)))
 }
 
 /// Whether a hook of a call is of use to a rule. One that runs after the permission checks is of none to a rule about their
@@ -118,22 +140,12 @@ fn refusals(rule: &Rule) -> Vec<Diagnostic> {
     let written = &rule.written;
     let refuse = |span, message: String| Diagnostic::error(&written.line, span, Code::Unsupported, message);
     let mut refusals = Vec::new();
-    if rule.action.refuses() {
-        let message = format!("{} is not enforced by this release", rule.action.name());
-        refusals.push(refuse(written.head, message).hint(refusable(rule)));
-    }
     for (index, test) in rule.tests.iter().enumerate() {
         if let Some(problem) = unsupported_test(test) {
             refusals.push(refuse(written.test(index), problem));
         }
     }
     refusals
-}
-
-/// Checking has seen to it that hooks stand before the act.
-fn refusable(rule: &Rule) -> String {
-    let hooks: Vec<_> = refusal::hooks(rule).into_iter().collect();
-    format!("the rule is right, and could be enforced by {}; until then, record with always", hooks.join(" "))
 }
 
 fn unsupported_test(test: &Test) -> Option<String> {
@@ -162,13 +174,14 @@ fn matches_success(rule: &Rule) -> bool {
 
 fn assemble(rules: Vec<PlannedRule>) -> Plan {
     let mut plan = Plan {
-        syscalls: planned_calls(&rules, |planned| &planned.syscalls, |call| syscalls::objects_of(*call)),
+        syscalls: planned_calls(&rules, |planned| &planned.syscalls, |call| syscalls::name_of(*call)),
         operations: planned_calls(
             &rules,
             |planned| &planned.operations,
-            |number| syscalls::objects_of_operation(*number),
+            |number| tables::io_uring_syscall((*number).into()),
         ),
         hooks: BTreeSet::new(),
+        refusing: BTreeSet::new(),
         intervals: intervals::compile(&rules),
         single_tests: single_tests::compile(&rules),
         fields: rules.iter().map(fields_of).collect(),
@@ -181,6 +194,7 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         perms: [NO_RULES; 8],
         no_object: NO_RULES,
         success: NO_RULES,
+        before: NO_RULES,
         never: NO_RULES,
         paths: BTreeMap::new(),
         trees: BTreeMap::new(),
@@ -194,6 +208,9 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         if planned.matches_success {
             insert(&mut plan.success, index);
         }
+        if is_before(&planned.rule) {
+            insert(&mut plan.before, index);
+        }
         if planned.rule.action == Action::Never {
             insert(&mut plan.never, index);
         }
@@ -203,6 +220,10 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
     }
     let calls = plan.syscalls.values().chain(plan.operations.values());
     plan.hooks = calls.flat_map(|call| call.hooks.iter().copied()).collect();
+    let calls = plan.syscalls.values().chain(plan.operations.values());
+    let refusing = calls.flat_map(|call| call.refusing.iter().copied());
+    // Those that record as well are placed once.
+    plan.refusing = refusing.filter(|hook| !plan.hooks.contains(hook)).collect();
     plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
     plan.rules = rules;
     plan
@@ -271,19 +292,25 @@ fn add_access(plan: &mut Plan, index: usize, rule: &Rule) {
     }
 }
 
-/// What is done for each call that a rule names: `named_by` a rule, acting on `objects_of` it.
+/// What is done for each call that a rule names: `named_by` a rule, and called so, or as the call that does the same.
 fn planned_calls<C: Copy + Ord>(
     rules: &[PlannedRule],
     named_by: impl Fn(&PlannedRule) -> &[C],
-    objects_of: impl Fn(&C) -> Option<&'static Objects>,
+    name_of: impl Fn(&C) -> Option<&'static str>,
 ) -> BTreeMap<C, PlannedCall> {
     let mut calls: BTreeMap<C, PlannedCall> = BTreeMap::new();
     for (index, planned) in rules.iter().enumerate() {
         for call in named_by(planned) {
-            let objects = objects_of(call);
-            let entry =
-                calls.entry(*call).or_insert_with(|| PlannedCall { rules: NO_RULES, hooks: Vec::new(), objects });
+            let name = name_of(call);
+            let objects = name.and_then(objects);
+            let maps = name.is_some_and(|name| MAPS.contains(&name));
+            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: Vec::new(), objects, maps };
+            let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
+            if planned.refusal.is_some() {
+                let new = name.map_or(&[][..], refusing_hooks).iter().filter(|hook| !entry.refusing.contains(hook));
+                entry.refusing = entry.refusing.iter().chain(new).copied().collect();
+            }
             let Some(objects) = objects else { continue };
             for hook in objects.hooks.iter().chain(objects.parts) {
                 let is_useful = is_useful(hook, objects, &planned.rule, planned.matches_success);

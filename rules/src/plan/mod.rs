@@ -31,6 +31,8 @@ pub struct Plan {
     pub operations: BTreeMap<u16, PlannedCall>,
     /// Hooks to place, by kernel name.
     pub hooks: BTreeSet<&'static str>,
+    /// Hooks that only refuse, by kernel name; a kernel may lack some.
+    pub refusing: BTreeSet<&'static str>,
     /// For each ordered field in use (a `plan_rows::field` number): rows by ascending start, the first at 0.
     pub intervals: BTreeMap<u32, Vec<(u32, Row)>>,
     /// Tests that are decided one by one.
@@ -56,6 +58,8 @@ pub struct Plan {
     pub no_object: Row,
     /// Rules that can match a call that succeeds.
     pub success: Row,
+    /// Rules that can be decided before the act: they test nothing that only the result tells.
+    pub before: Row,
     /// Rules that suppress.
     pub never: Row,
     /// Files that rules test with `path`.
@@ -87,6 +91,17 @@ pub struct PlannedRule {
     pub all_calls: bool,
     /// Whether it can match a call that succeeds.
     pub matches_success: bool,
+    /// What it does to the acts that it matches, if it refuses them.
+    pub refusal: Option<Refusal>,
+}
+
+/// What a rule does to an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Refuse, refuse and kill, or only tell; one of [`verdict`](auditd_bpf_common::wire::verdict).
+    pub verdict: u32,
+    /// What the call returns.
+    pub errno: u16,
 }
 
 /// What the kernel side does for one call.
@@ -96,8 +111,12 @@ pub struct PlannedCall {
     pub rules: Row,
     /// Hooks whose objects belong to it.
     pub hooks: Vec<&'static str>,
+    /// Hooks where a rule may refuse it, by kernel name.
+    pub refusing: Vec<&'static str>,
     /// What it acts on, if any hook sees that.
     pub objects: Option<&'static Objects>,
+    /// Whether it maps files into memory, and perm is about what for.
+    pub maps: bool,
 }
 
 /// Rules that test one executable.
@@ -123,6 +142,14 @@ impl Plan {
     pub fn opens_without_path(&self) -> bool {
         let opens = self.syscalls.values().filter(|call| call.hooks.contains(&"file_open"));
         opens.filter_map(|call| call.objects).any(|objects| objects.paths.is_empty())
+    }
+}
+
+impl Plan {
+    /// Whether a rule may refuse a call in a hook.
+    #[must_use]
+    pub fn refuses_in(&self, hook: &str) -> bool {
+        self.syscalls.values().chain(self.operations.values()).any(|call| call.refusing.contains(&hook))
     }
 }
 

@@ -9,9 +9,27 @@ use tables::{
 
 use crate::{Rule, Syscalls, Test};
 
+/// A call's name.
+pub(super) fn name_of((arch, number): (Arch, u16)) -> Option<&'static str> {
+    syscalls::name(arch, number)
+}
+
 /// What a call acts on.
-pub(super) fn objects_of((arch, number): (Arch, u16)) -> Option<&'static Objects> {
-    syscalls::name(arch, number).and_then(objects)
+pub(super) fn objects_of(call: (Arch, u16)) -> Option<&'static Objects> {
+    name_of(call).and_then(objects)
+}
+
+/// What a rule that refuses to execute a file names besides: the calls by which its code is run without an exec.
+pub(super) fn maps_of(rule: &Rule, calls: &[(Arch, u16)]) -> Vec<(Arch, u16)> {
+    let executes = |test: &Test| matches!(test, Test::Perm(perm) if perm.contains(Perm::EXEC));
+    if !rule.tests.iter().any(executes) || !tests_files(rule) {
+        return Vec::new();
+    }
+    let execs = |arch: Arch| ["execve", "execveat"].map(|name| syscalls::number(arch, name));
+    let arches = [Arch::B64, Arch::B32].into_iter();
+    let executing = arches.filter(|arch| execs(*arch).iter().flatten().any(|number| calls.contains(&(*arch, *number))));
+    let maps = |arch: Arch| tables::MAPS.iter().filter_map(move |name| Some((arch, syscalls::number(arch, name)?)));
+    executing.flat_map(maps).filter(|call| !calls.contains(call)).collect()
 }
 
 /// What an operation of io_uring acts on: what the call that does the same does.
@@ -25,14 +43,22 @@ pub(super) fn operations_of(rule: &Rule, calls: &[(Arch, u16)]) -> Vec<u16> {
     match (rule.list, &rule.syscalls) {
         (FilterList::IoUring, Syscalls::Set(numbers)) => numbers.to_vec(),
         (FilterList::IoUring, Syscalls::All | Syscalls::OfPerm) => tables::AUDITED_OPS.to_vec(),
+        // Nor does a rule that refuses an act refuse it by one way alone.
+        (FilterList::Exit, _) if rule.action.refuses() => operations_like(calls, &tables::io_uring_ops()),
         (FilterList::Exit, Syscalls::All | Syscalls::OfPerm) if tests_files(rule) => {
-            let call = |op| syscalls::number(Arch::B64, tables::io_uring_syscall(op)?);
-            let is_named = |op: &u16| call(u32::from(*op)).is_some_and(|number| calls.contains(&(Arch::B64, number)));
-            let acts_on_files = |op: &u16| objects_of_operation(*op).is_some_and(|objects| objects.files);
-            tables::AUDITED_OPS.iter().copied().filter(is_named).filter(acts_on_files).collect()
+            let mut operations = operations_like(calls, tables::AUDITED_OPS);
+            operations.retain(|op| objects_of_operation(*op).is_some_and(|objects| objects.files));
+            operations
         }
         _ => Vec::new(),
     }
+}
+
+/// Of some operations of io_uring, those that do what some calls do.
+fn operations_like(calls: &[(Arch, u16)], operations: &[u16]) -> Vec<u16> {
+    let call = |op| syscalls::number(Arch::B64, tables::io_uring_syscall(op)?);
+    let is_named = |op: &u16| call(u32::from(*op)).is_some_and(|number| calls.contains(&(Arch::B64, number)));
+    operations.iter().copied().filter(is_named).collect()
 }
 
 /// Every call, of every ABI, that can satisfy the rule by its number: named with `-S`, in the class of its perm, and where

@@ -1,3 +1,4 @@
+use auditd_bpf_common::wire::verdict;
 use proptest::prelude::*;
 use tables::{Arch, Field, Op, syscalls};
 
@@ -66,7 +67,6 @@ fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
     for (rule, part) in [
         ("-a always,exit -F arch=b64 -S open -F subj_type=a_t", "subj_type=a_t"),
         ("-a always,exit -F arch=b64 -S open -F obj_user=a_u", "obj_user=a_u"),
-        ("-a deny,exit -F arch=b64 -S unlink -F path=/a", "deny,exit"),
     ] {
         let errors = compile(&format!("-w /etc/passwd -p w\n{rule}\n")).expect_err(rule);
         assert_eq!(errors.len(), 1, "{errors:?}");
@@ -75,6 +75,40 @@ fn what_cannot_be_done_is_pointed_at_and_nothing_is_compiled() {
         let width = caret.map_or(0, |line| line.matches(['^', '~']).count());
         assert_eq!(width, part.len(), "{}", errors[0]);
     }
+}
+
+#[test]
+fn rules_that_refuse_name_their_hooks_and_every_way_to_the_act() {
+    let plan = plan("-a deny,exit -F arch=b64 -S unlink,openat -F dir=/a -F errno=EACCES\n-w /b -p w\n");
+    let refusal = plan.rules[0].refusal.expect("it refuses");
+    assert_eq!((refusal.verdict, refusal.errno), (verdict::DENY, 13));
+    assert!(plan.rules[1].refusal.is_none());
+    let call = |name| &plan.syscalls[&(Arch::B64, syscalls::number(Arch::B64, name).expect("a call"))];
+    assert_eq!(call("unlink").refusing, ["path_unlink"]);
+    assert_eq!(call("openat").refusing, ["file_open", "path_mknod", "path_truncate", "file_truncate"]);
+    assert!(call("rename").refusing.is_empty(), "only the watch names it");
+    // Through an io_uring as well.
+    assert_eq!(plan.rules[0].operations, [18]);
+    assert!(plan.refuses_in("file_open") && !plan.refuses_in("path_rename"));
+}
+
+#[test]
+fn refusing_to_execute_a_file_is_refusing_to_map_it() {
+    let names_maps = |text| names(&plan(text), Arch::B64).contains(&"mmap");
+    assert!(names_maps("-w /a -p x --action deny\n"));
+    assert!(!names_maps("-w /a -p x\n") && !names_maps("-w /a -p w --action deny\n"));
+    assert!(!names_maps("-a deny,exit -F perm=x -F uid=7\n"), "else he could run nothing");
+    assert_eq!(
+        plan("-w /a -p x --action deny\n").refusing.into_iter().collect::<Vec<_>>(),
+        ["file_mprotect", "mmap_file"]
+    );
+}
+
+#[test]
+fn a_dry_run_only_tells_and_results_are_known_too_late() {
+    let plan = plan("-w /a -p w --action kill --dry-run\n-a never,exit -F arch=b64 -S unlink -F success=0\n");
+    assert_eq!(plan.rules[0].refusal.map(|refusal| refusal.verdict), Some(verdict::WOULD_DENY));
+    assert!(contains(&plan.before, 0) && !contains(&plan.before, 1));
 }
 
 #[test]

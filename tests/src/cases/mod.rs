@@ -3,6 +3,7 @@
 mod change;
 mod control;
 mod crash;
+mod deny;
 mod disk;
 mod exec;
 mod failure;
@@ -47,6 +48,7 @@ const fn families(load: &'static [Case]) -> [&'static [Case]; 12] {
 /// For kernels that are supported.
 pub const SUPPORTED: &[Suite] = &[
     RULES,
+    Suite::Shared("deny", deny::FAMILIES),
     Suite::Alone(control::CASES),
     Suite::Alone(reload::CASES),
     Suite::Alone(messages::CASES),
