@@ -41,6 +41,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// `watch_rules`: read the rules again when they change on disk. Default false.
     pub watch_rules: bool,
+    /// `enforce`: whether `deny` and `kill` refuse, or only tell what they would refuse. Default true.
+    pub enforce: bool,
     /// `auditd_conf`: whether `/etc/audit/auditd.conf` says what the log is, beside the `[[output]]` tables. Default false; true
     /// where there is no `auditd-bpf.toml`, but an `auditd.conf`.
     pub auditd_conf: bool,
@@ -85,6 +87,7 @@ impl Default for Config {
             node: host_name(),
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
+            enforce: true,
             auditd_conf: false,
             dialect: DialectName::default(),
             metrics: None,

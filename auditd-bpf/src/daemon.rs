@@ -122,10 +122,10 @@ pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     if let Some(why) = report.why() {
         tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
-    let (store, changes) = Store::default().replaced(fitted(loadable, mode)?);
+    let (store, changes) = Store::default().enforcing(config.enforce).0.replaced(fitted(loadable, mode)?);
     let plan = store.plan().map_err(StartError::Rules)?;
     let vital = (!options.force).then(Vital::of_host);
-    spared(vital.as_ref(), store.rules())?;
+    spared(vital.as_ref(), &store)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
     let signals = take_signals()?;
     // Before anything else is touched: another daemon may have it.
@@ -161,8 +161,9 @@ fn fitted((rules, plan): (RuleSet, Plan), mode: Mode) -> Result<RuleSet, StartEr
 }
 
 /// Whether what must not be refused is not.
-fn spared(vital: Option<&Vital>, rules: &RuleSet) -> Result<(), StartError> {
-    let refused = vital.map(|vital| vital.refused_by(rules)).unwrap_or_default();
+fn spared(vital: Option<&Vital>, store: &Store) -> Result<(), StartError> {
+    let vital = vital.filter(|_| store.settings().enforce);
+    let refused = vital.map(|vital| vital.refused_by(store.rules())).unwrap_or_default();
     if refused.is_empty() { Ok(()) } else { Err(StartError::Rules(refused)) }
 }
 
@@ -277,7 +278,7 @@ impl Daemon {
     fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
         let plan = store.plan().map_err(StartError::Rules)?;
         mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
-        spared(self.vital.as_ref(), store.rules())?;
+        spared(self.vital.as_ref(), &store)?;
         let old = std::mem::replace(&mut self.plan, plan);
         self.identities = Identities::look_up(&self.plan, &MountTable::read());
         if let Err(error) = self.attach() {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub backlog_wait_time: u32,
     /// `--loginuid-immutable`
     pub loginuid_immutable: bool,
+    /// `--enforce`: whether `deny` and `kill` refuse.
+    pub enforce: bool,
 }
 
 /// 60 seconds, in ticks of a kernel with 250 a second, as Debian's.
@@ -45,6 +47,7 @@ impl Default for Settings {
             backlog_limit: 64,
             backlog_wait_time: BACKLOG_WAIT_TIME,
             loginuid_immutable: false,
+            enforce: true,
         }
     }
 }
@@ -142,13 +145,28 @@ impl Store {
         self.settings.enabled == LOCKED
     }
 
+    /// The same, where `deny` and `kill` refuse or only tell.
+    #[must_use]
+    pub fn enforcing(&self, enforce: bool) -> (Self, Vec<Change>) {
+        let mut settings = self.settings;
+        let what = settings.set(&Control::Enforce(enforce)).filter(|_| settings != self.settings);
+        (
+            Self { rules: self.rules.clone(), settings },
+            what.map(|what| Change { what, done: true }).into_iter().collect(),
+        )
+    }
+
     /// The rules that are to decide: none with `-e 0`.
     ///
     /// # Errors
     /// What the kernel side cannot do, also if the rules are out of force now.
     pub fn plan(&self) -> Result<Plan, Vec<Diagnostic>> {
         let plan = Plan::compile(&self.rules)?;
-        if self.settings.enabled == 0 { Plan::compile(&RuleSet::default()) } else { Ok(plan) }
+        match self.settings {
+            Settings { enabled: 0, .. } => Plan::compile(&RuleSet::default()),
+            Settings { enforce: false, .. } => Ok(plan.rehearsed()),
+            _ => Ok(plan),
+        }
     }
 
     /// These rules in place of all, on top of the settings. `-e` comes last, as augenrules has it.
@@ -230,6 +248,10 @@ impl Settings {
             Control::LoginuidImmutable => {
                 let old = std::mem::replace(&mut self.loginuid_immutable, true);
                 return Some(What::Set { name: "loginuid_immutable", new: 1, old: u64::from(old) });
+            }
+            Control::Enforce(new) => {
+                let old = std::mem::replace(&mut self.enforce, *new);
+                return Some(What::Set { name: "enforce", new: u64::from(*new), old: u64::from(old) });
             }
             _ => return None,
         };
@@ -458,7 +480,8 @@ impl<'a> Runner<'a> {
             let kind = if locked { ErrorKind::Immutable } else { ErrorKind::Invalid };
             return Err(self.fail(line, kind, message, locked.then(|| IMMUTABLE.to_owned())));
         }
-        self.outcome.affects_kernel |= settings.enabled != self.outcome.store.settings.enabled;
+        let before = self.outcome.store.settings;
+        self.outcome.affects_kernel |= (settings.enabled, settings.enforce) != (before.enabled, before.enforce);
         self.outcome.store.settings = settings;
         self.changed(what, true);
         if *control == Control::LoginuidImmutable {
@@ -480,7 +503,7 @@ impl<'a> Runner<'a> {
     }
 
     fn status(&self) -> Status {
-        let Settings { enabled, failure, rate_limit, backlog_limit, backlog_wait_time, loginuid_immutable } =
+        let Settings { enabled, failure, rate_limit, backlog_limit, backlog_wait_time, loginuid_immutable, enforce } =
             self.outcome.store.settings;
         let Facts { pid, lost, backlog, .. } = self.facts;
         Status {
@@ -494,6 +517,7 @@ impl<'a> Runner<'a> {
             backlog_wait_time,
             backlog_wait_time_actual: 0,
             loginuid_immutable,
+            enforce,
         }
     }
 }

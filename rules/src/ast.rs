@@ -67,6 +67,7 @@ pub enum Flag {
     DeleteAll,
     DryRun,
     Enabled,
+    Enforce,
     Failure,
     Field,
     Help,
@@ -162,6 +163,7 @@ pub const OPTIONS: &[OptionRow] = &[
     ),
     long(Flag::LoginuidImmutable, "loginuid-immutable", Takes::Nothing, "a login uid once set cannot change"),
     long(Flag::Signal, "signal", Takes::Word, "signal the daemon: stop reload rotate resume state"),
+    long(Flag::Enforce, "enforce", Takes::Word, "0: deny and kill only record, 1: they refuse (not in stock audit)"),
     long(Flag::Action, "action", Takes::Word, "action of a watch: deny or kill (not in stock audit)"),
     long(Flag::DryRun, "dry-run", Takes::Nothing, "a deny or kill that only records (not in stock audit)"),
 ];

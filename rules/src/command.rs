@@ -48,6 +48,8 @@ pub enum Control {
     BacklogWaitTime(u32),
     /// `--loginuid-immutable`
     LoginuidImmutable,
+    /// `--enforce`: whether `deny` and `kill` refuse, or only tell (ours).
+    Enforce(bool),
     /// `-i`: errors after this line do not count.
     IgnoreErrors,
     /// `-c`: lines after an error are still loaded.

@@ -151,7 +151,7 @@ const OBJECTS: &[Objects] = &[
     open(&["openat"], &[below(0, 1)], 2, Treatment::Open),
     Objects { data: Some((2, 24)), ..open(&["openat2"], &[below(0, 1)], 2, Treatment::OpenHow) },
     file(&["creat", "acct", "swapon", "swapoff"], OPEN, &[at(0)]),
-    file(&["open_by_handle_at"], OPEN, &[]),
+    Objects { flags: Some(2), treatment: Treatment::Open, ..file(&["open_by_handle_at"], OPEN, &[]) },
     file(&["truncate", "truncate64"], &["path_truncate"], &[at(0)]),
     file(&["ftruncate", "ftruncate64"], &["path_truncate", "file_truncate"], &[]),
     file(&["unlink"], &["path_unlink", PARENT], &[at(0)]),

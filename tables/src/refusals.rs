@@ -174,6 +174,9 @@ pub fn refuses_by_file(hook: &str) -> bool {
     !WITHOUT_FILE.contains(&hook)
 }
 
+/// Opens a file without a name: no perm of the kernel's audit has it, but one that refuses to open is to refuse it as well.
+pub const BY_HANDLE: &str = "open_by_handle_at";
+
 /// Calls by which the code of a file comes to be run without an exec, as by a dynamic loader run by hand.
 pub const MAPS: &[&str] = &["mmap", "mmap2", "mprotect", "pkey_mprotect"];
 

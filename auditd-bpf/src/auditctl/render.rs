@@ -16,9 +16,13 @@ pub(super) fn said(said: &Said, out: &mut dyn Write, err: &mut dyn Write) -> io:
             } else {
                 settings(status, &status.enabled.to_string(), &status.failure.to_string(), out)?;
             }
-            writeln!(out, "loginuid_immutable {} unlocked", u8::from(status.loginuid_immutable))
+            writeln!(out, "loginuid_immutable {} unlocked", u8::from(status.loginuid_immutable))?;
+            not_enforced(status, out)
         }
-        Said::Set { status } => settings(status, &status.enabled.to_string(), &status.failure.to_string(), out),
+        Said::Set { status } => {
+            settings(status, &status.enabled.to_string(), &status.failure.to_string(), out)?;
+            not_enforced(status, out)
+        }
         // Nothing at all where there are rules and none has the key.
         Said::Rules { total: 0, .. } => writeln!(out, "No rules"),
         Said::Rules { rules, .. } => rules.iter().try_for_each(|rule| {
@@ -51,6 +55,11 @@ fn settings(status: &Status, enabled: &str, failure: &str, out: &mut dyn Write) 
     )
 }
 
+/// What stock auditctl does not know is shown where it is not as everybody expects.
+fn not_enforced(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+    if status.enforce { Ok(()) } else { writeln!(out, "enforce 0") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +82,7 @@ mod tests {
         backlog_wait_time: 15_000,
         backlog_wait_time_actual: 0,
         loginuid_immutable: false,
+        enforce: true,
     };
 
     #[test]
@@ -85,6 +95,9 @@ mod tests {
         assert!(out.starts_with("enabled enabled+immutable\nfailure printk\npid 812\n"), "{out}");
         let (out, _) = shown(&Said::Set { status: STATUS });
         assert_eq!(out, expected.replace("loginuid_immutable 0 unlocked\n", ""));
+        let rehearsed = Status { enforce: false, ..STATUS };
+        let (out, _) = shown(&Said::Status { status: rehearsed, interpret: false });
+        assert_eq!(out, format!("{expected}enforce 0\n"));
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub enum ErrorKind {
 }
 
 /// What `auditctl -s` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// `-e`
     pub enabled: u32,
@@ -196,6 +196,13 @@ pub struct Status {
     pub backlog_wait_time_actual: u64,
     /// `--loginuid-immutable`
     pub loginuid_immutable: bool,
+    /// `--enforce`: whether `deny` and `kill` refuse. Daemons that do not say it do.
+    #[serde(default = "enforced")]
+    pub enforce: bool,
+}
+
+const fn enforced() -> bool {
+    true
 }
 
 impl Response {

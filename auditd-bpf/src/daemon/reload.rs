@@ -9,7 +9,7 @@ use rules::RuleSet;
 use super::Daemon;
 use super::requester::Requester;
 use crate::config::Config;
-use crate::store::{Change, IMMUTABLE, What};
+use crate::store::{Change, IMMUTABLE, Store, What};
 
 impl Daemon {
     /// SIGHUP: configuration, plugins and rules again. If anything is wrong, that is told, and all stays as it was.
@@ -22,7 +22,7 @@ impl Daemon {
     pub(super) fn reload_rules(&mut self) {
         let who = Requester::own();
         let rules = self.check_lock(&who).and_then(|()| self.read_rules(&self.config.rules));
-        let reloaded = rules.and_then(|rules| self.replace_rules(rules, &who));
+        let reloaded = rules.and_then(|rules| self.replace_rules((self.store.clone(), Vec::new()), rules, &who));
         self.record_reload(reloaded, &who);
     }
 
@@ -54,7 +54,7 @@ impl Daemon {
         let rules = self.read_rules(&config.rules)?;
         let outputs = self.pipeline.reconfigure(&config.outputs, &config.node).map_err(|error| error.to_string())?;
         tell_outputs(&outputs);
-        if let Err(reason) = self.replace_rules(rules, who) {
+        if let Err(reason) = self.replace_rules(self.store.enforcing(config.enforce), rules, who) {
             if let Err(error) = self.pipeline.reconfigure(&self.config.outputs, &self.config.node) {
                 tracing::error!("the outputs of before cannot be opened again: {error}");
             }
@@ -70,8 +70,11 @@ impl Daemon {
         rules.map_err(|error| error.to_string())
     }
 
-    fn replace_rules(&mut self, rules: RuleSet, who: &Requester) -> Result<(), String> {
-        let (store, changes) = self.store.replaced(rules);
+    /// `base`: the settings that the rules come on top of, and what changed in them.
+    fn replace_rules(&mut self, base: (Store, Vec<Change>), rules: RuleSet, who: &Requester) -> Result<(), String> {
+        let (base, mut changes) = base;
+        let (store, more) = base.replaced(rules);
+        changes.extend(more);
         self.put_in_force(store).map_err(|error| error.to_string())?;
         // Events under the rules before come before the record of the change.
         self.drain();

@@ -1,3 +1,4 @@
+use auditd_bpf_common::wire::verdict;
 use rules::NoHost;
 
 use super::*;
@@ -151,6 +152,29 @@ fn disabled_rules_are_kept_and_do_not_decide() {
     let outcome = disabled.run(&run(None, "-e 1"), &NoHost, FACTS);
     assert!(outcome.affects_kernel);
     assert_eq!(outcome.store.plan().unwrap().rules.len(), 1);
+}
+
+#[test]
+fn rules_that_refuse_are_enforced_or_rehearsed() {
+    let verdicts = |store: &Store| -> Vec<u32> {
+        store.plan().unwrap().rules.iter().filter_map(|rule| rule.refusal).map(|refusal| refusal.verdict).collect()
+    };
+    let enforced = store("-w /a -p w --action deny\n-w /b -p w --action kill\n-w /c -p w");
+    assert_eq!(verdicts(&enforced), [verdict::DENY, verdict::KILL]);
+    let outcome = enforced.run(&run(None, "--enforce 0"), &NoHost, FACTS);
+    assert!(outcome.affects_kernel);
+    assert_eq!(changes(&outcome), ["enforce=0 old=1"]);
+    assert_eq!(verdicts(&outcome.store), [verdict::WOULD_DENY; 2]);
+    assert_eq!(listed(&outcome.store), listed(&enforced), "the rules are the same");
+    let outcome = outcome.store.run(&run(None, "--enforce 1"), &NoHost, FACTS);
+    assert_eq!(verdicts(&outcome.store), [verdict::DENY, verdict::KILL]);
+    let outcome = enforced.run(&run(None, "--enforce 2"), &NoHost, FACTS);
+    assert_eq!(errors(&outcome)[0].1, ErrorKind::Invalid);
+    // As the configuration says at the start.
+    assert_eq!(verdicts(&enforced.enforcing(false).0), [verdict::WOULD_DENY; 2]);
+    assert!(enforced.enforcing(true).1.is_empty());
+    let locked = store("-w /a -p w --action deny\n-e 2").run(&run(None, "--enforce 0"), &NoHost, FACTS);
+    assert_eq!((errors(&locked)[0].1, verdicts(&locked.store)), (ErrorKind::Immutable, vec![verdict::DENY]));
 }
 
 #[test]

@@ -130,6 +130,10 @@ fn setting(part: &Part) -> Result<Option<Control>, String> {
 fn setting_with_word(flag: Flag, word: &Word) -> Result<Option<Control>, String> {
     let control = match flag {
         Flag::Enabled => Control::Enabled(zero_to_two(word).ok_or_else(|| bad("Enable must be 0, 1, or 2", word))?),
+        Flag::Enforce => {
+            let value = number(word).filter(|value| *value <= 1).ok_or_else(|| bad("Enforce must be 0 or 1", word))?;
+            Control::Enforce(value == 1)
+        }
         Flag::Failure => Control::Failure(zero_to_two(word).ok_or_else(|| bad("Failure must be 0, 1, or 2", word))?),
         Flag::RateLimit => Control::RateLimit(number(word).ok_or_else(|| bad("Rate must be a numeric value", word))?),
         Flag::BacklogLimit => {

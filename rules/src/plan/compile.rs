@@ -78,7 +78,7 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
     let is_exit = rule.list == FilterList::Exit;
     let mut syscalls = if is_exit { syscalls::named_by(&rule) } else { Vec::new() };
     if rule.action.refuses() {
-        syscalls.extend(syscalls::maps_of(&rule, &syscalls));
+        syscalls.extend(syscalls::other_ways_of(&rule, &syscalls));
     }
     let operations = syscalls::operations_of(&rule, &syscalls);
     let matches_success = matches_success(&rule);

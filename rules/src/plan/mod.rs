@@ -13,6 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::plan_rows::Row;
+use auditd_bpf_common::wire::verdict;
 use tables::{Arch, Objects};
 
 use crate::{Diagnostic, Rule, RuleSet};
@@ -102,6 +103,17 @@ pub struct Refusal {
     pub verdict: u32,
     /// What the call returns.
     pub errno: u16,
+}
+
+impl Plan {
+    /// The same, but that nothing is refused: what would be is told.
+    #[must_use]
+    pub fn rehearsed(mut self) -> Self {
+        for refusal in self.rules.iter_mut().filter_map(|rule| rule.refusal.as_mut()) {
+            refusal.verdict = verdict::WOULD_DENY;
+        }
+        self
+    }
 }
 
 /// What the kernel side does for one call.

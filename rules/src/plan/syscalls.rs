@@ -19,17 +19,24 @@ pub(super) fn objects_of(call: (Arch, u16)) -> Option<&'static Objects> {
     name_of(call).and_then(objects)
 }
 
-/// What a rule that refuses to execute a file names besides: the calls by which its code is run without an exec.
-pub(super) fn maps_of(rule: &Rule, calls: &[(Arch, u16)]) -> Vec<(Arch, u16)> {
-    let executes = |test: &Test| matches!(test, Test::Perm(perm) if perm.contains(Perm::EXEC));
-    if !rule.tests.iter().any(executes) || !tests_files(rule) {
+/// What a rule that refuses an access to files names besides the calls of its perm: those by which the same is had, of code
+/// without an exec and of content without a name.
+pub(super) fn other_ways_of(rule: &Rule, calls: &[(Arch, u16)]) -> Vec<(Arch, u16)> {
+    let perm = |perm: Perm| rule.tests.iter().any(|test| matches!(test, Test::Perm(tested) if tested.contains(perm)));
+    if !tests_files(rule) {
         return Vec::new();
     }
-    let execs = |arch: Arch| ["execve", "execveat"].map(|name| syscalls::number(arch, name));
-    let arches = [Arch::B64, Arch::B32].into_iter();
-    let executing = arches.filter(|arch| execs(*arch).iter().flatten().any(|number| calls.contains(&(*arch, *number))));
-    let maps = |arch: Arch| tables::MAPS.iter().filter_map(move |name| Some((arch, syscalls::number(arch, name)?)));
-    executing.flat_map(maps).filter(|call| !calls.contains(call)).collect()
+    let executes = perm(Perm::EXEC).then_some((&["execve", "execveat"][..], tables::MAPS));
+    let opens = (perm(Perm::READ) || perm(Perm::WRITE))
+        .then_some((&["open", "openat", "openat2"][..], &[tables::BY_HANDLE][..]));
+    let ways = executes.into_iter().chain(opens);
+    let of_arch = |arch: Arch| {
+        let number = move |name: &&str| Some((arch, syscalls::number(arch, name)?));
+        let ways =
+            ways.clone().filter(move |(named, _)| named.iter().filter_map(number).any(|call| calls.contains(&call)));
+        ways.flat_map(move |(_, others)| others.iter().filter_map(number))
+    };
+    [Arch::B64, Arch::B32].into_iter().flat_map(of_arch).filter(|call| !calls.contains(call)).collect()
 }
 
 /// What an operation of io_uring acts on: what the call that does the same does.

@@ -105,6 +105,17 @@ fn refusing_to_execute_a_file_is_refusing_to_map_it() {
 }
 
 #[test]
+fn refusing_to_open_a_file_is_refusing_to_open_it_by_handle() {
+    let by_handle = |text| names(&plan(text), Arch::B64).contains(&"open_by_handle_at");
+    for rule in ["-w /a -p r --action deny\n", "-w /a -p w --action deny\n", "-a kill,exit -F dir=/a -F perm=rx\n"] {
+        assert!(by_handle(rule), "{rule}");
+    }
+    for rule in ["-w /a -p r\n", "-w /a -p a --action deny\n", "-a deny,exit -F arch=b64 -S openat -F path=/a\n"] {
+        assert!(!by_handle(rule), "{rule}");
+    }
+}
+
+#[test]
 fn a_dry_run_only_tells_and_results_are_known_too_late() {
     let plan = plan("-w /a -p w --action kill --dry-run\n-a never,exit -F arch=b64 -S unlink -F success=0\n");
     assert_eq!(plan.rules[0].refusal.map(|refusal| refusal.verdict), Some(verdict::WOULD_DENY));

@@ -26,6 +26,7 @@ pub const CASES: &[Alone] = &[
     Alone::new("control_answers_like_auditctl", answers),
     Alone::new("control_rule_files", rule_files),
     Alone::new("control_disabled_rules_wait", disabled),
+    Alone::new("control_enforces_or_rehearses", enforce),
     Alone::new("control_locked_rules_stay", locked),
     Alone::new("control_reloads_miss_and_double_nothing", reloads_under_load),
     Alone::new("control_reloads_leave_nothing_behind", reloads_leak_nothing),
@@ -242,6 +243,28 @@ fn disabled(place: &Place) -> Result<()> {
     session.settle()?;
     let events = count(session.records(), place.name);
     ensure!(events == 3, "{events} events, with rules in force for 3 of 5 openings");
+    session.stop()
+}
+
+/// `--enforce 0`: what would be refused is told, until `--enforce 1`.
+fn enforce(place: &Place) -> Result<()> {
+    let mut session = start(place, "-w {dir}/f -p r --action deny -k {key}")?;
+    let refused = || -> Result<()> {
+        ensure!(File::open(place.path("f")).is_err_and(|error| error.raw_os_error() == Some(1)), "it is not refused");
+        Ok(())
+    };
+    child::run(refused)?;
+    ensure!(!prints("-s")?.contains("enforce"), "auditctl -s says more than auditctl's");
+    ensure!(prints("--enforce 0")?.ends_with("\nenforce 0\n"), "auditctl --enforce 0 does not tell");
+    child::run(|| read(&place.path("f")))?;
+    prints("--enforce 1")?;
+    child::run(refused)?;
+    session.settle()?;
+    let verdicts: Vec<_> = session.records().iter().filter(|event| event.has_key(place.name)).collect();
+    let verdicts: Vec<_> = verdicts.iter().map(|event| event.get("verdict").clone()).collect();
+    ensure!(verdicts == ["deny", "would-deny", "deny"], "verdicts: {verdicts:?}");
+    let settings = changes(session.records(), "set").len();
+    ensure!(settings == 2, "{settings} records of settings");
     session.stop()
 }
 

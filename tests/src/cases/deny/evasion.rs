@@ -1,0 +1,254 @@
+//! Ways around a rule that refuses: other names for a file, other views of the tree, other calls for the same act.
+
+use std::env;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, chroot, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use serde_json::json;
+
+use super::{refused, two_directories, verdict};
+use crate::harness::Case;
+use crate::place::Place;
+use crate::session::Test;
+use crate::sys::{self, Arg, Operation, c_path, through_ring};
+
+/// A case for each way: its name, what the rule is about, the hook that refuses, and the way.
+macro_rules! ways {
+    ($($name:literal, $what:literal, $hook:literal, $prepare:ident, $way:ident;)+) => {
+        pub const CASES: &[Case] = &[$(
+            Case::new(
+                concat!("deny_despite_", $name),
+                concat!("-a deny,exit -F ", $what, " -F auid={auid} -k {key}"),
+                |test| held(test, $hook, $way),
+            )
+            .prepared($prepare)
+        ),+];
+    };
+}
+
+ways! {
+    "a_hard_link", "path={dir}/d/f -F perm=rw", "file_open", linked, by_hard_link;
+    "a_symbolic_link", "path={dir}/d/f -F perm=rw", "file_open", linked, by_symbolic_link;
+    "a_bind_mount", "dir={dir}/d -F perm=rw", "file_open", two_directories, by_bind_mount;
+    "a_chroot", "dir={dir}/d -F perm=rw", "file_open", two_directories, by_chroot;
+    "a_relative_path", "dir={dir}/d -F perm=rw", "file_open", two_directories, by_relative_path;
+    "a_descriptor_in_proc", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_descriptor;
+    "a_handle", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_handle;
+    "openat2", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_openat2;
+    "a_ring", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_ring;
+    "a_file_put_in_its_place", "path={dir}/d/f -F perm=r", "file_open", two_directories, by_replacement;
+    "a_nameless_file", "dir={dir}/d -F perm=w", "path_link", two_directories, by_nameless_file;
+    "a_way_of_70_directories", "dir={dir}/d -F perm=rw", "file_open", deep, by_deep_name;
+    "names_of_255_bytes", "dir={dir}/d -F perm=rw", "file_open", long, by_long_names;
+    "a_loader_run_by_hand", "path={dir}/d/program -F perm=x", "mmap_file", two_directories, by_mapping;
+    "a_deleted_program", "path={dir}/d/program -F perm=x", "bprm_check_security", two_directories, by_deleted_program;
+    "truncation_by_descriptor", "path={dir}/d/f -F perm=w", "file_open", two_directories, by_truncating_open;
+}
+
+/// The way ends in EPERM and a record, behind those of what was let through on the way, and what it was about is as before.
+fn held(test: &mut Test<'_>, hook: &str, way: fn(&Path) -> Result<io::Result<()>>) -> Result<()> {
+    let (place, file) = (test.place.dir.clone(), test.path("d/f"));
+    let before = fs::read(&file)?;
+    test.child(|| refused(way(&place)?, Errno::EPERM))?;
+    let events = test.events()?;
+    let (event, before_it) = events.split_last().context("no event")?;
+    event.is(&verdict(hook, Errno::EPERM))?;
+    before_it.iter().try_for_each(|event| event.is(&json!({"verdict": "allow", "success": true})))?;
+    ensure!(fs::read(&file)? == before || hook == "file_open", "it was written");
+    // The file next door is free to all.
+    test.child(|| File::open(place.join("free/f")).map(drop).context("next door"))?;
+    test.silence("next door")
+}
+
+fn reading(path: &Path) -> io::Result<()> {
+    File::open(path).map(drop)
+}
+
+fn linked(place: &Place) -> Result<()> {
+    two_directories(place)?;
+    fs::hard_link(place.path("d/f"), place.path("alias"))?;
+    Ok(symlink("d/f", place.path("link"))?)
+}
+
+fn by_hard_link(place: &Path) -> Result<io::Result<()>> {
+    Ok(reading(&place.join("alias")))
+}
+
+fn by_symbolic_link(place: &Path) -> Result<io::Result<()>> {
+    Ok(reading(&place.join("link")))
+}
+
+/// In a mount namespace of its own.
+fn by_bind_mount(place: &Path) -> Result<io::Result<()>> {
+    let point = place.join("free/sub");
+    own_mounts()?;
+    mount(Some(&place.join("d")), &point, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot bind")?;
+    Ok(reading(&point.join("f")))
+}
+
+fn by_chroot(place: &Path) -> Result<io::Result<()>> {
+    chroot(place)?;
+    env::set_current_dir("/")?;
+    Ok(reading(Path::new("/d/f")))
+}
+
+fn by_relative_path(place: &Path) -> Result<io::Result<()>> {
+    env::set_current_dir(place.join("free"))?;
+    Ok(reading(Path::new("../d/./sub/../f")))
+}
+
+fn by_descriptor(place: &Path) -> Result<io::Result<()>> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH).open(place.join("d/f"))?;
+    Ok(reading(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))))
+}
+
+fn by_handle(place: &Path) -> Result<io::Result<()>> {
+    /// `struct file_handle`: the size of what follows, a type, and what follows.
+    const HEAD: usize = 8;
+    const SIZE: u32 = 128;
+    let mut handle = vec![0; HEAD + SIZE as usize];
+    handle[..4].copy_from_slice(&SIZE.to_ne_bytes());
+    let (name, mut mount_id) = (c_path(&place.join("d/f"))?, [0; 4]);
+    let here = Arg::Number(i64::from(libc::AT_FDCWD));
+    let arguments = &mut [here, Arg::Text(&name), Arg::Room(&mut handle), Arg::Room(&mut mount_id), Arg::Number(0)];
+    sys::call(libc::SYS_name_to_handle_at, arguments).context("there are no handles here")?;
+    let mount = File::open(place)?;
+    let mount = Arg::Number(i64::from(mount.as_raw_fd()));
+    let mut arguments = [mount, Arg::Bytes(&handle), Arg::Number(i64::from(libc::O_RDONLY))];
+    Ok(sys::call(libc::SYS_open_by_handle_at, &mut arguments).map(drop))
+}
+
+fn by_openat2(place: &Path) -> Result<io::Result<()>> {
+    // `struct open_how`: flags, mode, resolve.
+    let (name, how) = (c_path(&place.join("d/f"))?, [0; 24]);
+    let here = Arg::Number(i64::from(libc::AT_FDCWD));
+    let mut arguments = [here, Arg::Text(&name), Arg::Bytes(&how), Arg::Number(24)];
+    Ok(sys::call(libc::SYS_openat2, &mut arguments).map(drop))
+}
+
+fn by_ring(place: &Path) -> Result<io::Result<()>> {
+    let name = c_path(&place.join("d/f"))?;
+    match through_ring(&[Operation::Open(&name, libc::O_RDONLY)])?[..] {
+        [result] if result < 0 => Ok(Err(io::Error::from_raw_os_error(-result))),
+        _ => Ok(Ok(())),
+    }
+}
+
+/// The rule names a path: whatever comes to lie there is meant.
+fn by_replacement(place: &Path) -> Result<io::Result<()>> {
+    fs::write(place.join("other"), "other")?;
+    fs::rename(place.join("other"), place.join("d/f"))?;
+    Ok(reading(&place.join("d/f")))
+}
+
+fn by_nameless_file(place: &Path) -> Result<io::Result<()>> {
+    let file = File::options().write(true).custom_flags(libc::O_TMPFILE).open(place)?;
+    let name = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let (new, follow) = (place.join("d/new"), AtFlags::AT_SYMLINK_FOLLOW);
+    let linked = nix::unistd::linkat(AT_FDCWD, &name, AT_FDCWD, &new, follow);
+    ensure!(!new.exists(), "it has a name");
+    Ok(linked.map_err(Into::into))
+}
+
+/// Goes down by steps, as the whole name is too long for some.
+fn below(place: &Place, names: impl Iterator<Item = String>) -> Result<()> {
+    two_directories(place)?;
+    let deepest = names.fold(place.path("d"), |path, name| path.join(name));
+    fs::create_dir_all(&deepest)?;
+    Ok(fs::write(deepest.join("f"), "secret")?)
+}
+
+fn numbered(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| number.to_string())
+}
+
+fn lengthy() -> impl Iterator<Item = String> {
+    (0..14).map(|_| "n".repeat(255))
+}
+
+fn deep(place: &Place) -> Result<()> {
+    below(place, numbered(70))
+}
+
+fn long(place: &Place) -> Result<()> {
+    below(place, lengthy())
+}
+
+fn by_deep_name(place: &Path) -> Result<io::Result<()>> {
+    Ok(reading(&numbered(70).fold(place.join("d"), |path, name| path.join(name)).join("f")))
+}
+
+fn by_long_names(place: &Path) -> Result<io::Result<()>> {
+    Ok(reading(&lengthy().fold(place.join("d"), |path, name| path.join(name)).join("f")))
+}
+
+/// What a dynamic loader does with the program that it is given: reads it, and maps its code.
+fn by_mapping(place: &Path) -> Result<io::Result<()>> {
+    let program = File::open(place.join("d/program"))?;
+    let length = std::num::NonZeroUsize::new(4096).context("not zero")?;
+    let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_EXEC, MapFlags::MAP_PRIVATE);
+    // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing, and nothing reads it.
+    let mapped = unsafe { mmap(None, length, protection, flags, &program, 0) };
+    Ok(mapped.map(drop).map_err(Into::into))
+}
+
+fn by_deleted_program(place: &Path) -> Result<io::Result<()>> {
+    let path = place.join("d/program");
+    let program = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path)?;
+    fs::remove_file(&path)?;
+    let (name, argument) = (c"", c"true");
+    let list = [argument.as_ptr().addr(), 0].map(usize::to_ne_bytes).concat();
+    let mut arguments = [
+        Arg::Number(i64::from(program.as_raw_fd())),
+        Arg::Text(name),
+        Arg::Bytes(&list),
+        Arg::Number(0),
+        Arg::Number(i64::from(libc::AT_EMPTY_PATH)),
+    ];
+    match sys::call(libc::SYS_execveat, &mut arguments) {
+        Err(error) => Ok(Err(error)),
+        Ok(_) => bail!("an exec returned"),
+    }
+}
+
+fn by_truncating_open(place: &Path) -> Result<io::Result<()>> {
+    let opened = File::options().write(true).truncate(true).open(place.join("d/f")).map(drop);
+    ensure!(fs::metadata(place.join("d/f"))?.len() != 0, "it was emptied");
+    Ok(opened)
+}
+
+/// Another view of the tree: an overlay opens the file below by itself.
+pub const OVERLAY: &[Case] =
+    &[Case::new("deny_despite_an_overlay", "-a deny,exit -F dir={dir}/d -F perm=rw -F auid={auid} -k {key}", |test| {
+        held(test, "file_open", by_overlay)
+    })
+    .prepared(two_directories)];
+
+fn by_overlay(place: &Path) -> Result<io::Result<()>> {
+    let (room, merged) = (place.join("room"), place.join("room/merged"));
+    fs::create_dir(&room)?;
+    own_mounts()?;
+    mount(Some("none"), &room, Some("tmpfs"), MsFlags::empty(), None::<&str>).context("tmpfs")?;
+    for name in ["upper", "work", "merged"] {
+        fs::create_dir(room.join(name))?;
+    }
+    let (lower, room) = (place.join("d"), room.display());
+    let options = format!("lowerdir={},upperdir={room}/upper,workdir={room}/work", lower.display());
+    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str())).context("overlay")?;
+    Ok(reading(&merged.join("f")))
+}
+
+fn own_mounts() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).context("private")
+}
