@@ -324,6 +324,10 @@ impl Daemon {
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
                 self.report_losses();
+                // Whoever looks for losses is alive: systemd's watchdog waits for this (sd_watchdog_enabled(3)).
+                if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]) {
+                    tracing::debug!("cannot tell systemd that the daemon is alive: {error}");
+                }
                 if let Some(metrics) = &self.metrics {
                     metrics.publish(self.status());
                 }

@@ -59,4 +59,16 @@ scratch=$(disk scratch)
 [ -z "$scratch" ] || mount -t ext4 "$scratch" /scratch
 echo "OUT_DISK=$(disk out)" >>/guest/conf
 
+# A system of its own, whose service guest.service runs /guest/run.
+root=$(disk root)
+if [ "$root" ]; then
+    mount -t ext4 "$root" /mnt
+    rm -rf /mnt/guest
+    cp -a /guest /mnt/guest
+    for dir in dev proc sys run; do
+        mount -o move /$dir /mnt/$dir
+    done
+    exec switch_root /mnt /sbin/init </mnt/dev/console >/mnt/dev/console 2>&1
+fi
+
 exec /guest/run </dev/null

@@ -8,7 +8,9 @@ mod build;
 mod cmd;
 mod compliance;
 mod ebpf;
+mod life_cycle;
 mod man;
+mod package;
 mod results;
 mod run;
 mod setup;
@@ -49,6 +51,10 @@ enum Task {
     Compliance(compliance::Args),
     /// Write the man pages, to target/man
     Man,
+    /// Build .deb and .rpm packages, with an SBOM and digests, to target/packages
+    Package(package::Args),
+    /// Install, upgrade, remove and change the packages in a Debian guest with systemd
+    TestPackages(life_cycle::Args),
     /// Boot a stock Debian kernel in QEMU, run a command in it as root, return its output and exit status
     Vm(Box<vm::Args>),
 }
@@ -74,6 +80,8 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Bench(args) => bench::main(&workspace, args),
         Task::Compliance(args) => compliance::main(&workspace, args),
         Task::Man => man::main(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Package(args) => package::main(&workspace, args),
+        Task::TestPackages(args) => life_cycle::main(&workspace, args),
         Task::Vm(args) => vm::main(&workspace, args),
     }
 }

@@ -28,6 +28,11 @@ const DEBIAN_BUILD_TOOLS: [(&str, &str); 3] = [("g++", "g++"), ("make", "make"),
 const LAUREL_VERSION: &str = "0.8.2";
 /// What building LAUREL takes: it generates bindings to libacl.
 const LAUREL_PACKAGES: [&str; 2] = ["libacl1-dev", "libclang-dev"];
+/// What makes packages, and lists what they are made of: only `cargo xtask package` needs it.
+const PACKAGE_TOOLS: [(&str, &str); 3] =
+    [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1"), ("cargo-cyclonedx", "0.5.9")];
+/// What looks at packages.
+const PACKAGE_JUDGES: [(&str, &str); 3] = [("lintian", "lintian"), ("rpmlint", "rpmlint"), ("rpm", "rpm")];
 const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
 /// Programs that guests need, and the Debian packages that have them.
 const GUEST_TOOLS: [(&str, &str); 8] = [
@@ -277,6 +282,31 @@ pub fn laurel(workspace: &Workspace) -> Result<()> {
     // Should it stay, it only takes space.
     let _ = fs::remove_dir_all(&build_dir);
     Ok(())
+}
+
+/// cargo-deb, cargo-generate-rpm and cargo-cyclonedx, built the first time, and the linters of packages.
+pub fn package_tools(workspace: &Workspace) -> Result<()> {
+    install_programs(&PACKAGE_JUDGES, "packages")?;
+    let tools = workspace.tools();
+    let notes = fs::read_to_string(tools.join(".crates2.json")).unwrap_or_default();
+    let build_dir = workspace.target.join("tools-build");
+    for (name, version) in PACKAGE_TOOLS {
+        if tools.join("bin").join(name).is_file() && notes.contains(&format!("{name} {version} ")) {
+            continue;
+        }
+        let mut command = workspace.cargo("install");
+        command.args([name, "--version", version, "--locked", "--debug", "--force", "--root"]);
+        command.arg(&tools).env("CARGO_TARGET_DIR", &build_dir);
+        cmd::step(&format!("{name} (once, one to three minutes)"), || cmd::run_shown(&mut command))?;
+    }
+    // Should it stay, it only takes space.
+    let _ = fs::remove_dir_all(&build_dir);
+    Ok(())
+}
+
+/// What makes the Debian that packages are tested in.
+pub fn life_cycle_tools() -> Result<()> {
+    install_programs(&[("mmdebstrap", "mmdebstrap")], "tests of packages")
 }
 
 /// Chromium, and DuckDB in a Python environment of its own, which the tests of logs are judged by.

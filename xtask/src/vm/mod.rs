@@ -164,6 +164,7 @@ pub struct Guest {
     memory: String,
     cpus: u32,
     scratch_mb: Option<u64>,
+    root: Option<PathBuf>,
     timeout: Duration,
     clock: Clock,
     out: Option<PathBuf>,
@@ -181,6 +182,7 @@ impl Guest {
             memory: "1G".to_owned(),
             cpus: 2,
             scratch_mb: None,
+            root: None,
             timeout: Duration::from_secs(300),
             clock: Clock::Wall,
             out: None,
@@ -227,6 +229,13 @@ impl Guest {
     #[must_use]
     pub fn scratch(mut self, mb: u64) -> Self {
         self.scratch_mb = Some(mb);
+        self
+    }
+
+    /// Boots the system on an ext4 image, which is changed; its service guest.service runs the command, by /guest/run.
+    #[must_use]
+    pub fn root(mut self, image: impl Into<PathBuf>) -> Self {
+        self.root = Some(image.into());
         self
     }
 
@@ -281,7 +290,8 @@ impl Guest {
         let (scratch, out) = (self.scratch_disk()?, self.out_disk()?);
         let disks = [("scratch", &scratch), ("out", &out)];
         let disks = disks.into_iter().filter_map(|(name, image)| Some(Disk { name, image: path_of(image.as_ref()?) }));
-        let disks: Vec<_> = disks.collect();
+        let root = self.root.iter().map(|image| Disk { name: "root", image: image.clone() });
+        let disks: Vec<_> = disks.chain(root).collect();
         let console = self.unnamed_file(0)?;
         let machine = Machine {
             kernel: &self.kernel.vmlinux(),

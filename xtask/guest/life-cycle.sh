@@ -1,0 +1,249 @@
+#!/bin/sh
+# Life of the packages on a Debian system with systemd: `cargo xtask test-packages` boots it once for each phase. One line a case,
+# as guest-tests prints them; /guest has the packages, /srv/auditd Debian's auditd.
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+log=/var/log/audit/audit.json.gz
+failed=0
+
+# Runs the function of that name; what it prints shows only if it fails, but for lines that begin with "figure: ".
+case_() {
+    if said=$("$1" 2>&1); then
+        echo "ok $1"
+        echo "$said" | sed -n 's/^figure: /  /p'
+    else
+        echo "FAILED $1"
+        echo "$said" | tail -n 30 | sed 's/^/  /'
+        failed=$((failed + 1))
+    fi
+}
+
+is() { # what is, what should be
+    [ "$1" = "$2" ] || { echo "is: $1; should be: $2"; return 1; }
+}
+
+state() { systemctl is-active "$1" || true; }
+
+# Until a command succeeds, at most a minute.
+until_() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || { echo "not within a minute: $*"; return 1; }
+        sleep 0.1
+    done
+}
+
+records() { auditd-bpf search -k "$1" --format json 2>/dev/null | wc -l; }
+more_than() { [ "$(records "$1")" -gt "$2" ]; }
+
+# An edit of a watched file is in the log.
+edit_is_recorded() { # file, key
+    before=$(records "$2")
+    start=$(date +%s%N)
+    echo edited >>"$1" || return 1
+    until_ more_than "$2" "$before" || return 1
+    echo "figure: recorded and found by search after $((($(date +%s%N) - start) / 1000000)) ms"
+}
+
+fresh_install_enables_and_starts() {
+    out=$(dpkg -i /guest/auditd-bpf.deb 2>&1) || { echo "$out"; return 1; }
+    echo "$out"
+    case $out in *lsm=*) echo "a hint that this host does not need"; return 1 ;; esac
+    is "$(systemctl is-enabled auditd-bpf)" enabled && is "$(state auditd-bpf)" active || { journalctl -u auditd-bpf --no-pager; return 1; }
+}
+
+rules_are_loaded_while_it_runs() {
+    touch /etc/watched
+    # One call: what a rule costs to load is the verifier's time, which is long under emulation.
+    for rule in '/etc/watched -k life' '/mnt/late/file -k late'; do
+        echo "-a always,exit -F arch=b64 -S openat -F path=$rule"
+    done >/etc/audit/rules.d/life.rules
+    systemctl start auditd-bpf-rules || { journalctl -u auditd-bpf-rules --no-pager; return 1; }
+    edit_is_recorded /etc/watched life
+}
+
+mistake_in_rules_fails_the_oneshot_and_changes_nothing() {
+    echo '-w relative -p wa' >/etc/audit/rules.d/wrong.rules
+    systemctl start auditd-bpf-rules && { echo "it did not fail"; return 1; }
+    rm /etc/audit/rules.d/wrong.rules
+    edit_is_recorded /etc/watched life
+}
+
+# The daemon's mount namespace is its own: what is mounted after its start must be there too.
+file_on_a_later_mount_is_watched() {
+    mkdir -p /mnt/late && mount -t tmpfs late /mnt/late && touch /mnt/late/file || return 1
+    tries=0
+    until [ "$(records late)" -gt 0 ]; do
+        echo edited >>/mnt/late/file
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || { journalctl -u auditd-bpf --no-pager | tail; return 1; }
+        sleep 0.2
+    done
+}
+
+sandbox_refuses_nothing_that_is_needed() {
+    journalctl -u auditd-bpf --no-pager -o cat >/tmp/journal
+    if grep -Ei 'ordinary priority|not permitted|denied|are not received|cannot ' /tmp/journal; then return 1; fi
+    echo "figure: $(systemd-analyze security auditd-bpf.service --no-pager | tail -n 1)"
+    echo "figure: memory $(systemctl show -P MemoryCurrent auditd-bpf), started in $(systemd-analyze blame --no-pager | awk '$NF == "auditd-bpf.service" {$NF = ""; print}')"
+}
+
+messages_of_programs_are_received() {
+    auditd-bpf ctl -m life-cycle || return 1
+    until_ sh -c "auditd-bpf search -m USER --format json | grep life-cycle"
+}
+
+# Its time is when it last said that it is alive.
+watchdog_is_fed() {
+    first=$(systemctl show -P WatchdogTimestampMonotonic auditd-bpf)
+    until_ sh -c "[ \"\$(systemctl show -P WatchdogTimestampMonotonic auditd-bpf)\" != $first ]"
+}
+
+stopped_by_a_mistake_in_the_configuration_it_is_not_tried_again() {
+    echo 'nonsense = 1' >/etc/audit/auditd-bpf.toml
+    systemctl restart auditd-bpf && { echo "it started"; return 1; }
+    is "$(systemctl show -P ExecMainStatus auditd-bpf)" 6 && is "$(state auditd-bpf)" failed || return 1
+    rm /etc/audit/auditd-bpf.toml
+    systemctl reset-failed auditd-bpf; systemctl start auditd-bpf
+}
+
+upgrade_keeps_what_the_admin_changed() {
+    echo AUDITD_BPF_LOG=debug >>/etc/default/auditd-bpf
+    pid=$(systemctl show -P MainPID auditd-bpf)
+    dpkg-deb -R /guest/auditd-bpf.deb /tmp/next && sed -i 's/^\(Version: .*\)-1$/\1-2/' /tmp/next/DEBIAN/control || return 1
+    echo '# A new release.' >>/tmp/next/etc/default/auditd-bpf
+    dpkg-deb -b /tmp/next /tmp/next.deb && dpkg --force-confdef --force-confold -i /tmp/next.deb || return 1
+    grep -q '^AUDITD_BPF_LOG=debug' /etc/default/auditd-bpf || return 1
+    is "$(state auditd-bpf)" active || return 1
+    [ "$(systemctl show -P MainPID auditd-bpf)" != "$pid" ] || { echo "the old one still runs"; return 1; }
+    edit_is_recorded /etc/watched life
+}
+
+disabled_stays_disabled_after_an_upgrade() {
+    systemctl disable auditd-bpf && dpkg -i /tmp/next.deb || return 1
+    is "$(systemctl is-enabled auditd-bpf)" disabled || return 1
+    systemctl enable auditd-bpf && systemctl start auditd-bpf
+}
+
+reboot_keeps_it() {
+    is "$(state auditd-bpf)" active || { journalctl -b -u auditd-bpf --no-pager; return 1; }
+    [ "$(records life)" -ge 3 ] || { echo "older records are gone"; return 1; }
+    auditd-bpf verify /var/log/audit || return 1
+    edit_is_recorded /etc/watched life
+}
+
+removal_stops_it_and_leaves_logs() {
+    dpkg -r auditd-bpf || return 1
+    is "$(state auditd-bpf)" inactive || return 1
+    pgrep -x auditd-bpf && return 1
+    zcat $log | grep -q '"life"' && [ -e /etc/default/auditd-bpf ] && [ -e /etc/audit/rules.d/life.rules ]
+}
+
+reinstallation_goes_on_in_the_same_log() {
+    before=$(zcat $log | wc -l)
+    dpkg -i /guest/auditd-bpf.deb || return 1
+    is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life || return 1
+    [ "$(zcat $log | wc -l)" -gt "$before" ]
+}
+
+purge_removes_logs_and_configuration() {
+    dpkg -P auditd-bpf || return 1
+    for left in /var/log/audit/audit*.json.gz* /etc/default/auditd-bpf /var/spool/auditd-bpf /etc/systemd/system/multi-user.target.wants/auditd-bpf.service; do
+        [ ! -e "$left" ] && [ ! -L "$left" ] || { echo "left: $left"; return 1; }
+    done
+    [ -e /etc/audit/rules.d/life.rules ] || { echo "rules of the admin are gone"; return 1; }
+}
+
+sums() { (cd /etc/audit && find . -type f | sort | xargs sha256sum); }
+# Through a command substitution that is not there, so that a missing program fails.
+original() { auditctl -v | grep -v auditd-bpf; }
+
+beside_auditd_nothing_of_it_changes() {
+    dpkg -i /srv/auditd/auditd_*.deb || return 1
+    augenrules --load
+    is "$(state auditd)" active || return 1
+    sums >/tmp/sums
+    auditctl -l >/tmp/kernel-rules
+    stat -c '%a %U %G' /var/log/audit /etc/audit >/tmp/modes
+    dpkg -i /guest/auditd-bpf.deb || return 1
+    is "$(state auditd)" active && is "$(state auditd-bpf)" active || return 1
+    original && sums | diff /tmp/sums - && auditctl -l | diff /tmp/kernel-rules - || return 1
+    stat -c '%a %U %G' /var/log/audit /etc/audit | diff /tmp/modes - || return 1
+    edit_is_recorded /etc/watched life || return 1
+    until_ grep -q 'key="life"' /var/log/audit/audit.log
+}
+
+compat_takes_the_place_of_a_running_auditd() {
+    sums >/tmp/sums
+    lines=$(wc -l </var/log/audit/audit.log)
+    apt-get install -y /guest/auditd-bpf-compat.deb || return 1
+    pgrep -x auditd && { echo "auditd still runs"; return 1; }
+    is "$(state auditd)" active && is "$(state auditd-bpf)" active || { systemctl status auditd auditd-bpf --no-pager; return 1; }
+    is "$(systemctl show -P Id auditd)" auditd-bpf.service || return 1
+    auditctl -v | grep auditd-bpf && sums | diff /tmp/sums - || return 1
+    auditctl -l | grep life || return 1
+    echo edited >>/etc/watched
+    # auditd.conf holds: the records go on in auditd's log, in its format.
+    until_ sh -c "tail -n +$((lines + 1)) /var/log/audit/audit.log | grep 'key=\"life\"'" || return 1
+    [ "$(ausearch -k life --format csv 2>/dev/null | wc -l)" -gt 2 ]
+}
+
+service_has_auditds_actions() {
+    service auditd rotate || return 1
+    until_ sh -c 'ls /var/log/audit/audit-*.log' || return 1
+    service auditd reload && service auditd state && service auditd restart && is "$(state auditd)" active
+}
+
+auditd_comes_back() {
+    sums >/tmp/sums
+    apt-get install -y /srv/auditd/auditd_*.deb || return 1
+    is "$(state auditd)" active && is "$(systemctl show -P Id auditd)" auditd.service && original || return 1
+    sums | diff /tmp/sums - || return 1
+    augenrules --load; auditctl -l | grep life || return 1
+    is "$(state auditd-bpf)" active || return 1
+    grep -q 'key="life"' /var/log/audit/audit.log
+}
+
+without_bpf_in_the_lsm_list_it_degrades_and_says_so() {
+    systemctl stop auditd-bpf 2>/dev/null
+    dpkg -P auditd-bpf-compat auditd-bpf >/dev/null 2>&1
+    out=$(dpkg -i /guest/auditd-bpf.deb 2>&1) || { echo "$out"; return 1; }
+    case $out in *'mode observe'*lsm=*bpf*) ;; *) echo "no hint: $out"; return 1 ;; esac
+    echo "$out" | sed -n '/^auditd-bpf: mode/,$s/^/figure: /p' | head -n 4
+    is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life
+}
+
+# Emulation is slow, and slower yet beside others: what is a hang on real machines is none here.
+mkdir -p /run/systemd/system/auditd-bpf.service.d
+printf '[Service]\nTimeoutStartSec=900\nWatchdogSec=900\n' >/run/systemd/system/auditd-bpf.service.d/slow.conf
+systemctl daemon-reload
+
+case $1 in
+    install)
+        case_ fresh_install_enables_and_starts
+        case_ rules_are_loaded_while_it_runs
+        case_ mistake_in_rules_fails_the_oneshot_and_changes_nothing
+        case_ file_on_a_later_mount_is_watched
+        case_ messages_of_programs_are_received
+        case_ watchdog_is_fed
+        case_ stopped_by_a_mistake_in_the_configuration_it_is_not_tried_again
+        case_ upgrade_keeps_what_the_admin_changed
+        case_ disabled_stays_disabled_after_an_upgrade
+        case_ sandbox_refuses_nothing_that_is_needed
+        ;;
+    reboot)
+        case_ reboot_keeps_it
+        case_ removal_stops_it_and_leaves_logs
+        case_ reinstallation_goes_on_in_the_same_log
+        case_ purge_removes_logs_and_configuration
+        case_ beside_auditd_nothing_of_it_changes
+        case_ compat_takes_the_place_of_a_running_auditd
+        case_ service_has_auditds_actions
+        case_ auditd_comes_back
+        ;;
+    degraded)
+        case_ without_bpf_in_the_lsm_list_it_degrades_and_says_so
+        ;;
+esac
+sync
+[ $failed -eq 0 ]

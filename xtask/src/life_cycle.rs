@@ -1,0 +1,148 @@
+//! `cargo xtask test-packages`: what becomes of the packages on a Debian system with systemd, from installation to purge.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cmd;
+use crate::package;
+use crate::setup;
+use crate::vm::{End, Guest, Kernel};
+use crate::workspace::Workspace;
+
+const SUITE: &str = "bookworm";
+/// What the system has besides what is essential; the libraries are auditd's, which is installed from its package.
+const PACKAGES: &str = "systemd,systemd-sysv,init-system-helpers,kmod,udev,procps,busybox-static,libauparse0,libcap-ng0,\
+                        libgssapi-krb5-2,libwrap0,mawk";
+const SCRIPT: &str = include_str!("../guest/life-cycle.sh");
+/// Its program is the runner of all guests.
+const UNIT: &str = "[Unit]\nDescription=Life cycle of packages\nAfter=basic.target auditd-bpf.service auditd.service\n\n\
+                    [Service]\nType=oneshot\nExecStart=/guest/run\nTimeoutStartSec=infinity\n";
+const IMAGE_BYTES: u64 = 2 << 30;
+const PHASES: [Phase; 3] = [
+    Phase { name: "install", lsm: None },
+    Phase { name: "reboot", lsm: None },
+    Phase { name: "degraded", lsm: Some("lockdown,capability,landlock,yama") },
+];
+
+/// What is done between two boots.
+struct Phase {
+    name: &'static str,
+    /// Instead of the kernel's own security modules and bpf.
+    lsm: Option<&'static str>,
+}
+
+/// Options of `cargo xtask test-packages`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel: 6.1, 6.12, 7.3 or a longer version prefix
+    #[arg(long, default_value = "6.12")]
+    kernel: String,
+    /// Use the packages that are there instead of building them first
+    #[arg(long)]
+    no_build: bool,
+    /// Give up a boot after so many seconds
+    #[arg(long, value_name = "S", default_value_t = 3000)]
+    timeout: u64,
+}
+
+/// `cargo xtask test-packages`.
+pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    setup::guest_tools()?;
+    setup::life_cycle_tools()?;
+    if !args.no_build {
+        setup::package_tools(workspace)?;
+        package::build(workspace)?;
+    }
+    let work = tempfile::tempdir_in(workspace.guest()).context("cannot create a directory for the image")?;
+    let image = work.path().join("root.img");
+    format(&debian(workspace)?, &image)?;
+    let script = work.path().join("life-cycle.sh");
+    fs::write(&script, SCRIPT).context("cannot write the script")?;
+    let kernel = Kernel::find(workspace, &args.kernel)?;
+    let mut failed = Vec::new();
+    for phase in &PHASES {
+        println!("{} on {}:", phase.name, kernel.name);
+        let mut guest = Guest::new(kernel.clone()).root(&image).timeout(Duration::from_secs(args.timeout));
+        guest = guest.add(&script, "/guest/life-cycle.sh");
+        for name in ["auditd-bpf", "auditd-bpf-compat"] {
+            guest = guest.add(package_named(workspace, name)?, format!("/guest/{name}.deb"));
+        }
+        if let Some(lsm) = phase.lsm {
+            guest = guest.lsm(lsm);
+        }
+        // Not sh: busybox, which runs it, would be the shell, and its own dpkg the package manager.
+        match guest.run(&["/usr/bin/dash", "/guest/life-cycle.sh", phase.name], io::stdout(), io::stderr())? {
+            End::Exited(0) => {}
+            End::Exited(_) => failed.push(phase.name),
+            End::TimedOut => bail!("{}: timed out after {} s", phase.name, args.timeout),
+            End::Died(why) => bail!("{}: the machine went down: {why}", phase.name),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+/// The .deb of that name.
+fn package_named(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    let directory = package::directory(workspace);
+    let prefix = format!("{name}_");
+    let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix));
+    let found = entries.flatten().map(|entry| entry.path()).find(is_it);
+    found.with_context(|| format!("no package {name} in {}: `cargo xtask package`", directory.display()))
+}
+
+/// A small Debian with systemd, as a directory; made the first time. Debian's auditd lies in it as a package.
+fn debian(workspace: &Workspace) -> Result<PathBuf> {
+    let tree = workspace.guest().join(format!("debian-{SUITE}"));
+    if tree.join("guest").exists() {
+        return Ok(tree);
+    }
+    if tree.exists() {
+        cmd::run(setup::as_root("rm").arg("-rf").arg(&tree))?;
+    }
+    let fetch_auditd = "mkdir -p \"$1/srv/auditd\" && cd \"$1/srv/auditd\" && \
+                        APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get download auditd";
+    let unit = "printf '%b' \"$GUEST_UNIT\" > \"$1/etc/systemd/system/guest.service\" && \
+                mkdir -p \"$1/etc/systemd/system/multi-user.target.wants\" && \
+                ln -s ../guest.service \"$1/etc/systemd/system/multi-user.target.wants/guest.service\"";
+    let mut make = setup::as_root("env");
+    make.arg(format!("GUEST_UNIT={}", UNIT.replace('\n', "\\n")));
+    make.args(["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--include", PACKAGES]);
+    // Nobody logs in, and what waits for devices or the network only takes time.
+    let masked = "for unit in serial-getty@ttyS0.service getty@tty1.service systemd-udev-settle.service \
+                  apt-daily.timer apt-daily-upgrade.timer; do ln -s /dev/null \"$1/etc/systemd/system/$unit\"; done";
+    for hook in [fetch_auditd, unit, masked, "mkdir \"$1/guest\""] {
+        make.arg(format!("--customize-hook={hook}"));
+    }
+    make.arg(SUITE).arg(&tree).arg(mirror()?);
+    cmd::step("a Debian with systemd (once, about 2 minutes)", || cmd::run(&mut make))?;
+    Ok(tree)
+}
+
+/// The machine's own mirror, as a line of sources.list.
+fn mirror() -> Result<String> {
+    let mut command = Command::new("apt-get");
+    let mirrors =
+        cmd::output(command.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]))?;
+    let uri = mirrors.lines().filter_map(|line| line.split_once(' ')).find(|(_, suite)| *suite == SUITE);
+    let (uri, _) = uri.with_context(|| format!("this machine's apt is not configured with a mirror of {SUITE}"))?;
+    Ok(format!("deb {uri} {SUITE} main"))
+}
+
+fn format(tree: &Path, image: &Path) -> Result<()> {
+    let file = fs::File::create(image).with_context(|| format!("cannot create {}", image.display()))?;
+    file.set_len(IMAGE_BYTES).context("cannot size the image")?;
+    let mut mkfs = setup::as_root(cmd::require("mkfs.ext4")?);
+    cmd::output(mkfs.args(["-q", "-F", "-d"]).arg(tree).arg(image))?;
+    ensure!(image.is_file(), "mkfs.ext4 made no {}", image.display());
+    Ok(())
+}
