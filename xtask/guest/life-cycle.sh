@@ -12,7 +12,7 @@ case_() {
         echo "$said" | sed -n 's/^figure: /  /p'
     else
         echo "FAILED $1"
-        echo "$said" | tail -n 30 | sed 's/^/  /'
+        echo "$said" | tail -n 40 | sed 's/^/  /'
         failed=$((failed + 1))
     fi
 }
@@ -45,6 +45,15 @@ edit_is_recorded() { # file, key
     echo "figure: recorded and found by search after $((($(date +%s%N) - start) / 1000000)) ms"
 }
 
+# One call: what a rule costs to load is the verifier's time, which is long under emulation.
+write_rules() {
+    mkdir -p /etc/audit/rules.d
+    touch /etc/watched
+    for rule in '/etc/watched -k life' '/mnt/late/file -k late'; do
+        echo "-a always,exit -F arch=b64 -S openat -F path=$rule"
+    done >/etc/audit/rules.d/life.rules
+}
+
 fresh_install_enables_and_starts() {
     out=$(dpkg -i /guest/auditd-bpf.deb 2>&1) || { echo "$out"; return 1; }
     echo "$out"
@@ -53,11 +62,7 @@ fresh_install_enables_and_starts() {
 }
 
 rules_are_loaded_while_it_runs() {
-    touch /etc/watched
-    # One call: what a rule costs to load is the verifier's time, which is long under emulation.
-    for rule in '/etc/watched -k life' '/mnt/late/file -k late'; do
-        echo "-a always,exit -F arch=b64 -S openat -F path=$rule"
-    done >/etc/audit/rules.d/life.rules
+    write_rules
     systemctl start auditd-bpf-rules || { journalctl -u auditd-bpf-rules --no-pager; return 1; }
     edit_is_recorded /etc/watched life
 }
@@ -85,7 +90,14 @@ sandbox_refuses_nothing_that_is_needed() {
     journalctl -u auditd-bpf --no-pager -o cat >/tmp/journal
     if grep -Ei 'ordinary priority|not permitted|denied|are not received|cannot ' /tmp/journal; then return 1; fi
     echo "figure: $(systemd-analyze security auditd-bpf.service --no-pager | tail -n 1)"
-    echo "figure: memory $(systemctl show -P MemoryCurrent auditd-bpf), started in $(systemd-analyze blame --no-pager | awk '$NF == "auditd-bpf.service" {$NF = ""; print}')"
+    echo "figure: memory $(systemctl show -P MemoryCurrent auditd-bpf) bytes"
+}
+
+examples_and_completions_have_no_mistake() {
+    for rules in /usr/share/doc/auditd-bpf/examples/rules/*; do
+        auditd-bpf check "$rules" || return 1
+    done
+    bash -n /usr/share/bash-completion/completions/auditd-bpf
 }
 
 messages_of_programs_are_received() {
@@ -141,7 +153,7 @@ removal_stops_it_and_leaves_logs() {
 
 reinstallation_goes_on_in_the_same_log() {
     before=$(zcat $log | wc -l)
-    dpkg -i /guest/auditd-bpf.deb || return 1
+    dpkg --force-confold -i /guest/auditd-bpf.deb || return 1
     is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life || return 1
     [ "$(zcat $log | wc -l)" -gt "$before" ]
 }
@@ -178,7 +190,7 @@ compat_takes_the_place_of_a_running_auditd() {
     lines=$(wc -l </var/log/audit/audit.log)
     apt-get install -y /guest/auditd-bpf-compat.deb || return 1
     pgrep -x auditd && { echo "auditd still runs"; return 1; }
-    is "$(state auditd)" active && is "$(state auditd-bpf)" active || { systemctl status auditd auditd-bpf --no-pager; return 1; }
+    is "$(state auditd)" active && is "$(state auditd-bpf)" active || { journalctl -b --no-pager | tail -n 40; return 1; }
     is "$(systemctl show -P Id auditd)" auditd-bpf.service || return 1
     auditctl -v | grep auditd-bpf && sums | diff /tmp/sums - || return 1
     auditctl -l | grep life || return 1
@@ -200,8 +212,8 @@ auditd_comes_back() {
     is "$(state auditd)" active && is "$(systemctl show -P Id auditd)" auditd.service && original || return 1
     sums | diff /tmp/sums - || return 1
     augenrules --load; auditctl -l | grep life || return 1
-    is "$(state auditd-bpf)" active || return 1
-    grep -q 'key="life"' /var/log/audit/audit.log
+    grep -q 'key="life"' /var/log/audit/audit.log || return 1
+    systemctl start auditd-bpf && is "$(state auditd)" active
 }
 
 without_bpf_in_the_lsm_list_it_degrades_and_says_so() {
@@ -218,12 +230,44 @@ mkdir -p /run/systemd/system/auditd-bpf.service.d
 printf '[Service]\nTimeoutStartSec=900\nWatchdogSec=900\n' >/run/systemd/system/auditd-bpf.service.d/slow.conf
 systemctl daemon-reload
 
+# Debian's rpm knows no Debian packages, hence --nodeps.
+rpm_installs_and_starts_it() {
+    systemctl stop auditd-bpf
+    dpkg -P auditd-bpf || return 1
+    out=$(rpm -i --nodeps /guest/auditd-bpf.rpm 2>&1) || { echo "$out"; return 1; }
+    case $out in *lsm=*) ;; *) echo "no hint: $out"; return 1 ;; esac
+    is "$(systemctl is-enabled auditd-bpf)" enabled && is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life
+}
+
+rpm_upgrade_keeps_what_the_admin_changed() {
+    echo AUDITD_BPF_LOG=debug >>/etc/sysconfig/auditd-bpf
+    pid=$(systemctl show -P MainPID auditd-bpf)
+    rpm -U --force --nodeps /guest/auditd-bpf.rpm || return 1
+    grep -q '^AUDITD_BPF_LOG=debug' /etc/sysconfig/auditd-bpf && is "$(state auditd-bpf)" active || return 1
+    [ "$(systemctl show -P MainPID auditd-bpf)" != "$pid" ] || { echo "the old one still runs"; return 1; }
+}
+
+rpm_has_auditds_names() {
+    rpm -i --nodeps /guest/auditd-bpf-compat.rpm || return 1
+    is "$(systemctl show -P Id auditd)" auditd-bpf.service && is "$(state auditd)" active || return 1
+    auditctl -v | grep auditd-bpf && auditctl -l | grep life && ausearch -k life --format csv || return 1
+    /usr/libexec/initscripts/legacy-actions/auditd/rotate || return 1
+    rpm -e auditd-bpf-compat && [ ! -L /usr/lib/systemd/system/auditd.service ]
+}
+
+rpm_erases_it_and_leaves_logs() {
+    rpm -e auditd-bpf || return 1
+    is "$(state auditd-bpf)" inactive && ls /var/log/audit/audit*.json.gz || return 1
+    [ ! -e /usr/bin/auditd-bpf ] && [ -e /etc/sysconfig/auditd-bpf.rpmsave ]
+}
+
 case $1 in
     install)
         case_ fresh_install_enables_and_starts
         case_ rules_are_loaded_while_it_runs
         case_ mistake_in_rules_fails_the_oneshot_and_changes_nothing
         case_ file_on_a_later_mount_is_watched
+        case_ examples_and_completions_have_no_mistake
         case_ messages_of_programs_are_received
         case_ watchdog_is_fed
         case_ stopped_by_a_mistake_in_the_configuration_it_is_not_tried_again
@@ -236,13 +280,21 @@ case $1 in
         case_ removal_stops_it_and_leaves_logs
         case_ reinstallation_goes_on_in_the_same_log
         case_ purge_removes_logs_and_configuration
+        ;;
+    compat)
+        write_rules
         case_ beside_auditd_nothing_of_it_changes
         case_ compat_takes_the_place_of_a_running_auditd
         case_ service_has_auditds_actions
         case_ auditd_comes_back
         ;;
     degraded)
+        write_rules
         case_ without_bpf_in_the_lsm_list_it_degrades_and_says_so
+        case_ rpm_installs_and_starts_it
+        case_ rpm_upgrade_keeps_what_the_admin_changed
+        case_ rpm_has_auditds_names
+        case_ rpm_erases_it_and_leaves_logs
         ;;
 esac
 sync

@@ -17,15 +17,16 @@ use crate::workspace::Workspace;
 const SUITE: &str = "bookworm";
 /// What the system has besides what is essential; the libraries are auditd's, which is installed from its package.
 const PACKAGES: &str = "systemd,systemd-sysv,init-system-helpers,kmod,udev,procps,busybox-static,libauparse0,libcap-ng0,\
-                        libgssapi-krb5-2,libwrap0,mawk";
+                        libgssapi-krb5-2,libwrap0,mawk,rpm";
 const SCRIPT: &str = include_str!("../guest/life-cycle.sh");
 /// Its program is the runner of all guests.
 const UNIT: &str = "[Unit]\nDescription=Life cycle of packages\nAfter=basic.target auditd-bpf.service auditd.service\n\n\
                     [Service]\nType=oneshot\nExecStart=/guest/run\nTimeoutStartSec=infinity\n";
 const IMAGE_BYTES: u64 = 2 << 30;
-const PHASES: [Phase; 3] = [
+const PHASES: [Phase; 4] = [
     Phase { name: "install", lsm: None },
     Phase { name: "reboot", lsm: None },
+    Phase { name: "compat", lsm: None },
     Phase { name: "degraded", lsm: Some("lockdown,capability,landlock,yama") },
 ];
 
@@ -45,6 +46,9 @@ pub struct Args {
     /// Use the packages that are there instead of building them first
     #[arg(long)]
     no_build: bool,
+    /// Only this phase, on a new system: install, compat or degraded
+    #[arg(long, value_parser = ["install", "compat", "degraded"])]
+    phase: Option<String>,
     /// Give up a boot after so many seconds
     #[arg(long, value_name = "S", default_value_t = 3000)]
     timeout: u64,
@@ -65,12 +69,14 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     fs::write(&script, SCRIPT).context("cannot write the script")?;
     let kernel = Kernel::find(workspace, &args.kernel)?;
     let mut failed = Vec::new();
-    for phase in &PHASES {
+    for phase in PHASES.iter().filter(|phase| args.phase.as_ref().is_none_or(|only| only == phase.name)) {
         println!("{} on {}:", phase.name, kernel.name);
         let mut guest = Guest::new(kernel.clone()).root(&image).timeout(Duration::from_secs(args.timeout));
         guest = guest.add(&script, "/guest/life-cycle.sh");
         for name in ["auditd-bpf", "auditd-bpf-compat"] {
-            guest = guest.add(package_named(workspace, name)?, format!("/guest/{name}.deb"));
+            guest = guest.add(package_file(workspace, &format!("{name}_"), "deb")?, format!("/guest/{name}.deb"));
+            let rpm = package_file(workspace, &format!("{name}-{}", env!("CARGO_PKG_VERSION")), "rpm")?;
+            guest = guest.add(rpm, format!("/guest/{name}.rpm"));
         }
         if let Some(lsm) = phase.lsm {
             guest = guest.lsm(lsm);
@@ -90,27 +96,29 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The .deb of that name.
-fn package_named(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+/// The package whose file name begins and ends so.
+fn package_file(workspace: &Workspace, prefix: &str, kind: &str) -> Result<PathBuf> {
     let directory = package::directory(workspace);
-    let prefix = format!("{name}_");
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
-    let is_it = |path: &PathBuf| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix));
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with(prefix) && path.extension().is_some_and(|extension| extension == kind)
+    };
     let found = entries.flatten().map(|entry| entry.path()).find(is_it);
-    found.with_context(|| format!("no package {name} in {}: `cargo xtask package`", directory.display()))
+    found.with_context(|| format!("no {prefix}*.{kind} in {}: `cargo xtask package`", directory.display()))
 }
 
 /// A small Debian with systemd, as a directory; made the first time. Debian's auditd lies in it as a package.
 fn debian(workspace: &Workspace) -> Result<PathBuf> {
     let tree = workspace.guest().join(format!("debian-{SUITE}"));
-    if tree.join("guest").exists() {
+    if ["guest", "usr/bin/rpm"].iter().all(|last| tree.join(last).exists()) {
         return Ok(tree);
     }
     if tree.exists() {
         cmd::run(setup::as_root("rm").arg("-rf").arg(&tree))?;
     }
     let fetch_auditd = "mkdir -p \"$1/srv/auditd\" && cd \"$1/srv/auditd\" && \
-                        APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get download auditd";
+                        APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get -qq -o APT::Sandbox::User=root download auditd";
     let unit = "printf '%b' \"$GUEST_UNIT\" > \"$1/etc/systemd/system/guest.service\" && \
                 mkdir -p \"$1/etc/systemd/system/multi-user.target.wants\" && \
                 ln -s ../guest.service \"$1/etc/systemd/system/multi-user.target.wants/guest.service\"";
