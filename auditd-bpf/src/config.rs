@@ -354,6 +354,7 @@ mod tests {
                 "syslog:unix:/dev/log",
                 "syslog:tls://loghost.example.org:6514",
                 "nats:nats://bus.example.org:4222/audit",
+                "kafka:kafka1.example.org:9093,kafka2.example.org:9093/audit",
                 "plugins:/etc/audit/plugins.d",
                 "stdout"
             ]
@@ -376,7 +377,7 @@ mod tests {
             ("[metrics]\nlisten = '10.0.0.1:9090'", "a.toml:2:10: `10.0.0.1:9090` is no loopback address"),
             ("dialect = '5'", "a.toml:1:11: unknown variant `5`"),
             ("node = 'ä' 'b'", "a.toml:1:12: "),
-            ("[[output]]\ntype = 'kafka'", "a.toml:2:1: type: unknown variant `kafka`"),
+            ("[[output]]\ntype = 'pigeon'", "a.toml:2:1: type: unknown variant `pigeon`"),
             (
                 "node='x'\n[[output]]\ntype = 'file'\npath = '/a'\ncompresion = 'gzip'",
                 "a.toml:5:1: unknown field `compresion`",

@@ -50,8 +50,8 @@ const GUEST_TOOLS: [(&str, &str); 8] = [
 const JUDGES: [(&str, &str); 2] = [("chromium", "chromium"), ("python3", "python3")];
 /// Has no program of its own: `python3 -m venv` fails without it on Debian.
 const PYTHON_VENV: &str = "python3-venv";
-/// The database that reads our JSON logs.
-const DUCKDB_VERSION: &str = "2.0.1";
+/// From PyPI: the database that reads our JSON logs, and librdkafka, with a mock of a cluster, for the Kafka output.
+const PYTHON_JUDGES: [&str; 2] = ["duckdb==2.0.1", "confluent-kafka==2.16.1"];
 
 /// Options of `cargo xtask setup`.
 #[derive(clap::Args)]
@@ -309,11 +309,13 @@ pub fn life_cycle_tools() -> Result<()> {
     install_programs(&[("mmdebstrap", "mmdebstrap")], "tests of packages")
 }
 
-/// Chromium, and DuckDB in a Python environment of its own, which the tests of logs are judged by.
+/// Chromium, and what PyPI has in a Python environment of its own, which the tests of outputs and logs are judged by.
 pub fn judges(workspace: &Workspace) -> Result<()> {
     install_programs(&JUDGES, "tests")?;
     let environment = workspace.tools().join("python");
-    if environment.join(format!("duckdb-{DUCKDB_VERSION}")).exists() {
+    // Written last: without it the environment is incomplete, with another content out of date.
+    let (mark, content) = (environment.join("installed"), PYTHON_JUDGES.join("\n"));
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == content) {
         return Ok(());
     }
     let venv = || cmd::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
@@ -326,10 +328,9 @@ pub fn judges(workspace: &Workspace) -> Result<()> {
     }
     let mut pip = Command::new(environment.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]);
-    pip.arg(format!("duckdb=={DUCKDB_VERSION}"));
-    cmd::step("DuckDB from PyPI (once)", || cmd::run(&mut pip))?;
-    let mark = environment.join(format!("duckdb-{DUCKDB_VERSION}"));
-    fs::write(&mark, "").with_context(|| format!("cannot write {}", mark.display()))
+    pip.args(PYTHON_JUDGES);
+    cmd::step(&format!("{} from PyPI (once)", PYTHON_JUDGES.join(", ")), || cmd::run(&mut pip))?;
+    fs::write(&mark, content).with_context(|| format!("cannot write {}", mark.display()))
 }
 
 fn install_programs(programs: &[(&str, &str)], purpose: &str) -> Result<()> {

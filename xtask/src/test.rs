@@ -163,7 +163,7 @@ fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         eprintln!("warning: no LAUREL, its test will skip: {error:#}");
     }
     if let Err(error) = setup::judges(workspace) {
-        eprintln!("warning: no Chromium or no DuckDB, their tests will skip: {error:#}");
+        eprintln!("warning: no Chromium or nothing from PyPI, tests with them will skip: {error:#}");
     }
     let mut child = command.spawn().with_context(|| format!("cannot run {}", cmd::shown(&command)))?;
     let output = child.stdout.take().context("cargo test has no output")?;

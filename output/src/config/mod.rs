@@ -18,6 +18,7 @@
 mod actions;
 mod file;
 mod filter;
+mod kafka;
 mod nats;
 mod network;
 mod plugins;
@@ -32,6 +33,7 @@ use crate::format::{Content, Format, NativeStyle, Node};
 pub use actions::{FailureAction, FailureActions, Space, Watermark};
 pub use file::{Access, FileConfig, Fsync, Retention, Rotation};
 pub use filter::{Facility, FilterConfig, Severities, Severity};
+pub use kafka::{KafkaConfig, KafkaLogin, SaslMechanism};
 pub use nats::NatsConfig;
 pub use network::{Acknowledge, SpoolConfig, TlsConfig, WhenFull};
 pub use plugins::PluginsConfig;
@@ -48,6 +50,8 @@ pub enum OutputConfig {
     Syslog(SyslogConfig),
     /// A stream of NATS.
     Nats(NatsConfig),
+    /// A topic of Kafka.
+    Kafka(KafkaConfig),
     /// Programs and sockets that auditd's plugins.d names.
     Plugins(PluginsConfig),
     /// Standard output.
@@ -61,6 +65,7 @@ impl OutputConfig {
             Self::File(file) => format!("file:{}", file.path.display()),
             Self::Syslog(syslog) => format!("syslog:{}", syslog.target),
             Self::Nats(nats) => format!("nats:{}/{}", nats.server, nats.subject),
+            Self::Kafka(kafka) => format!("kafka:{}/{}", kafka.brokers.join(","), kafka.topic),
             Self::Plugins(plugins) => format!("plugins:{}", plugins.path.display()),
             Self::Stdout(_) => "stdout".to_owned(),
         }
@@ -73,6 +78,7 @@ impl OutputConfig {
             Self::File(file) => file.format,
             Self::Syslog(syslog) => syslog.format,
             Self::Nats(nats) => nats.format,
+            Self::Kafka(kafka) => kafka.format,
             Self::Plugins(plugins) => plugins.format,
             Self::Stdout(stdout) => stdout.format,
         }
@@ -83,6 +89,7 @@ impl OutputConfig {
             Self::File(file) => file.limits,
             Self::Syslog(syslog) => syslog.limits,
             Self::Nats(nats) => nats.limits,
+            Self::Kafka(kafka) => kafka.limits,
             Self::Plugins(plugins) => plugins.limits,
             Self::Stdout(stdout) => stdout.limits,
         }
@@ -93,6 +100,7 @@ impl OutputConfig {
             Self::File(file) => &file.filter,
             Self::Syslog(syslog) => &syslog.filter,
             Self::Nats(nats) => &nats.filter,
+            Self::Kafka(kafka) => &kafka.filter,
             Self::Plugins(plugins) => &plugins.filter,
             Self::Stdout(stdout) => &stdout.filter,
         }
@@ -102,7 +110,9 @@ impl OutputConfig {
     pub(crate) fn severities(&self) -> Severities {
         match self {
             Self::Syslog(syslog) => syslog.severities,
-            Self::File(_) | Self::Nats(_) | Self::Plugins(_) | Self::Stdout(_) => Severities::default(),
+            Self::File(_) | Self::Nats(_) | Self::Kafka(_) | Self::Plugins(_) | Self::Stdout(_) => {
+                Severities::default()
+            }
         }
     }
 }
@@ -283,7 +293,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(error("type='kafka'").contains("expected one of `file`, `syslog`, `nats`, `plugins`, `stdout`"));
+        assert!(
+            error("type='pigeon'").contains("expected one of `file`, `syslog`, `nats`, `kafka`, `plugins`, `stdout`")
+        );
         assert!(error("path='/a'").contains("missing field `type`"));
         assert!(error("type='file'").contains("missing field `path`"));
         assert!(error("type='file'\npath='/a'\ncompresion='gzip'").contains("unknown field `compresion`"));

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "kafka")]
+use super::kafka;
 use super::plugin::{self, Installed};
 use super::{Sink, file, nats, stdout, syslog};
 use crate::config::OutputConfig;
@@ -56,6 +58,7 @@ impl Blueprint {
         match (&self.config, &self.plugin) {
             (OutputConfig::File(file), _) => Place::File(&file.path),
             (OutputConfig::Nats(nats), _) => Place::Spool(&nats.spool.path),
+            (OutputConfig::Kafka(kafka), _) => Place::Spool(&kafka.spool.path),
             (OutputConfig::Syslog(syslog), _) => match &syslog.spool {
                 Some(spool) => Place::Spool(&spool.path),
                 None => Place::Name(&self.name),
@@ -74,6 +77,12 @@ impl Blueprint {
             }
             (OutputConfig::Syslog(syslog), _) => syslog::open(syslog, &self.node, meter)?,
             (OutputConfig::Nats(nats), _) => nats::open(nats, &self.name, meter)?,
+            #[cfg(feature = "kafka")]
+            (OutputConfig::Kafka(kafka), _) => kafka::open(kafka, &self.name, &self.node, meter)?,
+            #[cfg(not(feature = "kafka"))]
+            (OutputConfig::Kafka(_), _) => {
+                return Err(OutputError::NotBuilt { sink: self.name.clone(), feature: "kafka" });
+            }
             (OutputConfig::Plugins(config), Some(plugin)) => return Ok(plugin.open(config, meter)),
             (OutputConfig::Plugins(_), None) => return Ok(None),
             (OutputConfig::Stdout(stdout), _) => Box::new(stdout::StdoutSink::open(stdout, meter)?),

@@ -3,7 +3,10 @@
 pub(crate) mod backoff;
 mod blueprint;
 mod file;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod member;
+mod message;
 mod nats;
 pub(crate) mod network;
 mod plugin;

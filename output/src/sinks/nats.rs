@@ -12,13 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Sink;
+use super::message::{self, Message};
 use super::network::{Connection, Server};
-use super::spooled::{Delivery, Encode, Pace, SpooledSink};
+use super::spooled::{Delivery, Pace, SpooledSink};
 use crate::config::NatsConfig;
 use crate::counters::Meter;
 use crate::error::OutputError;
-use crate::format::Format;
-use crate::record::Record;
 use crate::spool::Spooled;
 
 /// Messages that may be on their way.
@@ -53,24 +52,6 @@ fn inbox() -> String {
     format!("{INBOX}.{}.{:016x}", std::process::id(), RandomState::new().hash_one(()))
 }
 
-/// A record as what stands in the spool: its id, a newline, and the text.
-struct Message {
-    format: Format,
-    max_bytes: usize,
-}
-
-impl Encode for Message {
-    fn encode(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
-        let node: String = record.node.chars().filter(char::is_ascii_graphic).collect();
-        // What names a record for good.
-        let mut payload = format!("{node}:{}:{}\n", record.event.time, record.event.serial).into_bytes();
-        let head = payload.len();
-        self.format.write_lines(record, &mut payload);
-        payload.pop();
-        if payload.len() - head > self.max_bytes { Vec::new() } else { vec![payload] }
-    }
-}
-
 struct NatsDelivery {
     server: Server,
     options: Value,
@@ -98,9 +79,8 @@ impl Delivery for NatsDelivery {
         };
         let mut commands = Vec::new();
         for (number, record) in batch.iter().enumerate() {
-            let mut parts = record.payload.splitn(2, |byte| *byte == b'\n');
-            let id = String::from_utf8_lossy(parts.next().unwrap_or_default());
-            let text = parts.next().unwrap_or_default();
+            let (id, text) = message::parts(&record.payload);
+            let id = String::from_utf8_lossy(id);
             let headers = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
             let (subject, reply) = (&self.subject, format!("{}.{number}", client.inbox));
             let length = headers.len() + text.len();

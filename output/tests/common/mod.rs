@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test is a program of its own and needs only some of it")]
 
+pub mod certificates;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};

@@ -4,7 +4,6 @@
 //!
 //! `AUDIT_RECORDS` (default 20000) and `AUDIT_OUTAGE_S` (default 3) make the tests longer.
 
-mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod feed;
@@ -13,7 +12,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::wait_until;
+use common::{certificates, wait_until};
 use feed::Feed;
 use server::{Kind, Server, Transport};
 

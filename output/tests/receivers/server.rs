@@ -40,7 +40,7 @@ impl Server {
     pub fn start(kind: Kind, transport: Transport) -> Option<Self> {
         let tree = peers()?;
         let directory = tempfile::tempdir().unwrap();
-        certificates::write(directory.path());
+        certificates::write(directory.path(), "loghost.example");
         let port = free_port();
         let mut server = Self { kind, transport, tree, directory, port, child: None };
         fs::write(server.file("conf"), server.config()).unwrap();

@@ -14,6 +14,8 @@ use crate::error::OutputError;
 use self::tls::Client;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsError;
+#[cfg(feature = "kafka")]
+pub(super) use self::tls::client_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A server that takes nothing for so long is connected to anew.

@@ -52,18 +52,7 @@ impl Client {
     pub(super) fn new(config: &TlsConfig, host: &str) -> Result<Self, TlsError> {
         let name = config.name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let builder = builder.with_root_certificates(authorities(&config.ca)?);
-        let config = match (&config.cert, &config.key) {
-            (Some(cert), Some(key)) => {
-                let key = PrivateKeyDer::from_pem_file(key).map_err(pem_error("the private key", key))?;
-                let chain = certificates("the client certificate", cert)?;
-                builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
-            }
-            _ => builder.with_no_client_auth(),
-        };
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config: client_config(config)?, name })
     }
 
     /// Has the server prove who it is.
@@ -75,6 +64,21 @@ impl Client {
         }
         Ok(session)
     }
+}
+
+/// What the library is told of whom to trust and who we are.
+pub(in crate::sinks) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(authorities(&config.ca)?);
+    Ok(Arc::new(match (&config.cert, &config.key) {
+        (Some(cert), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_file(key).map_err(pem_error("the private key", key))?;
+            let chain = certificates("the client certificate", cert)?;
+            builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
+        }
+        _ => builder.with_no_client_auth(),
+    }))
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {

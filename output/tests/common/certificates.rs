@@ -8,13 +8,13 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// Writes `ca.pem`, `other-ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`.
-pub fn write(directory: &Path) {
+/// Writes `ca.pem`, `other-ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`; the server's is for `host`.
+pub fn write(directory: &Path, host: &str) {
     let authority = authority("Test authority");
     fs::write(directory.join("ca.pem"), authority.pem()).unwrap();
     fs::write(directory.join("other-ca.pem"), self::authority("Another authority").pem()).unwrap();
     for (name, host, purpose) in [
-        ("server", "loghost.example", ExtendedKeyUsagePurpose::ServerAuth),
+        ("server", host, ExtendedKeyUsagePurpose::ServerAuth),
         ("client", "web1.example", ExtendedKeyUsagePurpose::ClientAuth),
     ] {
         let key = KeyPair::generate().unwrap();

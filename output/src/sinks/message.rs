@@ -1,0 +1,30 @@
+//! A record as a message that has an id, by which servers or those who read from them tell what comes twice.
+
+use super::spooled::Encode;
+use crate::format::Format;
+use crate::record::Record;
+
+/// Makes of a record what stands in the spool: its id, a newline, and the text.
+pub(super) struct Message {
+    pub(super) format: Format,
+    /// Longest text that may be sent.
+    pub(super) max_bytes: usize,
+}
+
+impl Encode for Message {
+    fn encode(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
+        let node: String = record.node.chars().filter(char::is_ascii_graphic).collect();
+        // What names a record for good.
+        let mut payload = format!("{node}:{}:{}\n", record.event.time, record.event.serial).into_bytes();
+        let head = payload.len();
+        self.format.write_lines(record, &mut payload);
+        payload.pop();
+        if payload.len() - head > self.max_bytes { Vec::new() } else { vec![payload] }
+    }
+}
+
+/// Id and text of what [`Message`] made.
+pub(super) fn parts(payload: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'\n', payload).unwrap_or(payload.len());
+    (&payload[..end], payload.get(end + 1..).unwrap_or_default())
+}
