@@ -4,7 +4,7 @@ mod audit_tools;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use audit_tools::AuditTool;
 
@@ -37,30 +37,42 @@ struct Searcher {
 
 fn ausearch() -> Option<Searcher> {
     let AuditTool { program, libraries } = audit_tools::find("ausearch")?;
-    Some(Searcher { program, arguments: &["--raw"], libraries })
+    Some(Searcher { program, arguments: &[], libraries })
 }
 
 fn ours() -> Searcher {
-    Searcher { program: env!("CARGO_BIN_EXE_auditd-bpf").into(), arguments: &["search", "--raw"], libraries: None }
+    Searcher { program: env!("CARGO_BIN_EXE_auditd-bpf").into(), arguments: &["search"], libraries: None }
 }
 
 impl Searcher {
     /// Serials of the events found, ascending, and the exit status.
     fn find(&self, query: &[&str]) -> (Vec<u64>, Option<i32>) {
         let mut command = Command::new(&self.program);
-        command.args(self.arguments).args(query).env("TZ", "UTC").env("LC_ALL", "C");
+        command.args(self.arguments).arg("--raw").args(query);
+        let output = self.run(command, LOG);
+        let serial = |line: &str| line.split_once("msg=audit(")?.1.split_once(')')?.0.split_once(':')?.1.parse().ok();
+        let mut serials: Vec<u64> = String::from_utf8_lossy(&output.stdout).lines().filter_map(serial).collect();
+        serials.dedup();
+        (serials, output.status.code())
+    }
+
+    /// What `-i` shows of a log.
+    fn shown(&self, log: &str) -> String {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments).arg("-i");
+        String::from_utf8(self.run(command, log).stdout).unwrap()
+    }
+
+    fn run(&self, mut command: Command, log: &str) -> Output {
+        command.env("TZ", "UTC").env("LC_ALL", "C");
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         // It may have seen enough before the end.
-        let _ = child.stdin.take().expect("piped").write_all(LOG.as_bytes());
-        let output = child.wait_with_output().expect("it ends");
-        let serial = |line: &str| line.split_once("msg=audit(")?.1.split_once(')')?.0.split_once(':')?.1.parse().ok();
-        let mut serials: Vec<u64> = String::from_utf8_lossy(&output.stdout).lines().filter_map(serial).collect();
-        serials.dedup();
-        (serials, output.status.code())
+        let _ = child.stdin.take().expect("piped").write_all(log.as_bytes());
+        child.wait_with_output().expect("it ends")
     }
 }
 
@@ -83,6 +95,38 @@ const QUERIES: &[&[&str]] = &[
     &["-k", "shadow", "-ui", "1000", "-x", "cat", "-sv", "no", "-f", "/etc/shadow"],
 ];
 
+/// What `-i` shows names for, besides what stands in [`LOG`].
+const NUMBERS: &str = r#"type=USER_LOGIN msg=audit(1795503843.004:103): pid=501 uid=0 auid=0 ses=5 subj=unconfined msg='op=login acct="joe" id=0 exe="/usr/sbin/sshd" hostname=192.0.2.7 addr=192.0.2.7 terminal=/dev/pts/1 res=failed'
+type=SYSCALL msg=audit(1795503844.005:104): arch=c000003e syscall=257 success=no exit=-13 a0=ffffff9c a1=7ffd00001000 a2=80241 a3=1b6 items=0 ppid=800 pid=812 auid=0 uid=0 gid=0 euid=0 suid=33 fsuid=77777 egid=0 sgid=0 fsgid=88888 tty=pts0 ses=3 comm="cat" exe="/usr/bin/cat" subj=unconfined key=6574630170657273
+type=BPRM_FCAPS msg=audit(1795503844.005:104): fver=2 fp=0000000000000400 fi=0 fe=1 old_pp=0 old_pi=0 old_pe=3 old_pa=0 pp=000001ffffffffff pi=0 pe=000001ffffffffff pa=1 frootid=0
+type=CAPSET msg=audit(1795503844.005:104): pid=7 cap_pi=0 cap_pp=1ff cap_pe=c0 cap_pa=0
+type=MMAP msg=audit(1795503844.005:104): fd=3 flags=0x22
+type=IPC msg=audit(1795503844.007:106): ouid=0 ogid=0 mode=0600 obj=unconfined
+type=IPC_SET_PERM msg=audit(1795503844.007:106): qbytes=0 ouid=0 ogid=0 mode=0600
+type=MQ_OPEN msg=audit(1795503844.007:106): oflag=0x42 mode=0600 mq_flags=0x0 mq_maxmsg=10 mq_msgsize=8192 mq_curmsgs=0
+type=MQ_NOTIFY msg=audit(1795503844.007:106): mqdes=3 sigev_signo=10
+type=SOCKETCALL msg=audit(1795503844.007:106): nargs=3 a0=2 a1=1 a2=0
+type=KERN_MODULE msg=audit(1795503844.008:107): name="dummy"
+type=ANOM_PROMISCUOUS msg=audit(1795503844.010:109): dev=eth0 prom=256 old_prom=0 auid=0 uid=0 gid=0 ses=1
+type=SYSCALL msg=audit(1795503844.012:111): arch=c000003e syscall=62 success=yes exit=0 a0=81 a1=f a2=0 a3=0 items=1 ppid=800 pid=812 auid=0 uid=0 gid=0 euid=0 suid=33 fsuid=77777 egid=0 sgid=0 fsgid=88888 tty=pts0 ses=3 comm="cat" exe="/usr/bin/cat" subj=unconfined key=(null)
+type=OBJ_PID msg=audit(1795503844.012:111): opid=183 oauid=0 ouid=0 oses=1 obj=unconfined ocomm="work"
+type=PATH msg=audit(1795503844.012:111): item=0 name=(null) inode=7 dev=08:01 mode=041777 ouid=0 ogid=42 rdev=00:00 nametype=UNKNOWN cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0
+type=SYSCALL msg=audit(1795503844.014:113): arch=c000003e syscall=9 success=yes exit=140000000 a0=0 a1=1000 a2=5 a3=22 items=0 ppid=800 pid=812 auid=0 uid=0 gid=0 euid=0 suid=33 fsuid=77777 egid=0 sgid=0 fsgid=88888 tty=pts0 ses=3 comm="cat" exe="/usr/bin/cat" subj=unconfined key=(null)
+type=SYSCALL msg=audit(1795503844.015:114): arch=40000003 syscall=5 success=yes exit=3 a0=ff a1=8000 a2=0 a3=0 items=0 ppid=800 pid=812 auid=0 uid=0 gid=0 euid=0 suid=33 fsuid=77777 egid=0 sgid=0 fsgid=88888 tty=pts0 ses=3 comm="cat" exe="/usr/bin/cat" subj=unconfined key=(null)
+"#;
+
+#[test]
+fn names_for_numbers_are_ausearchs() {
+    let Some(ausearch) = ausearch() else { return };
+    for log in [LOG, NUMBERS] {
+        let [ours, ausearch] = [&ours(), &ausearch].map(|searcher| searcher.shown(log));
+        for (ours, ausearch) in ours.lines().zip(ausearch.lines()) {
+            assert_eq!(ours, ausearch);
+        }
+        assert_eq!(ours.lines().count(), ausearch.lines().count());
+    }
+}
+
 #[test]
 fn every_query_finds_what_ausearch_finds() {
     let Some(ausearch) = ausearch() else { return };
@@ -104,7 +148,7 @@ fn checkpoints_are_ausearchs() {
         let mut command = Command::new(&searcher.program);
         command
             .args(searcher.arguments)
-            .args(["-m", "ALL", "-if"])
+            .args(["--raw", "-m", "ALL", "-if"])
             .arg(&log)
             .arg("--checkpoint")
             .arg(&checkpoint)

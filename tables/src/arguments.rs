@@ -23,6 +23,58 @@ pub enum ArgumentKind {
     SocketType,
     /// What a mapping may be used for.
     Protection,
+    /// `MAP_*`.
+    Mapping,
+    /// `RESOLVE_*` of openat2(2), whose record has them.
+    Resolve,
+}
+
+impl ArgumentKind {
+    /// A value as auditctl and ausearch show it; `None` where that is a number.
+    #[must_use]
+    pub fn shown(self, value: u32) -> Option<String> {
+        match self {
+            Self::OpenFlags => {
+                let read_only = (value & 3 == 0).then_some("O_RDONLY");
+                bits(read_only, OPEN_FLAGS, value)
+            }
+            Self::Access if value & 0xf == 0 => Some("F_OK".to_owned()),
+            Self::Access => bits(None, ACCESS_BITS, value),
+            Self::Protection if value & 7 == 0 => Some("PROT_NONE".to_owned()),
+            Self::Protection => bits(None, PROTECTION_BITS, value),
+            Self::Mapping => bits(None, MAPPING_BITS, value),
+            Self::Resolve => bits(None, RESOLVE_BITS, value),
+            Self::Mode => Some(mode(value)),
+            Self::Signal => {
+                let name = signal_name(value).map(str::to_owned);
+                name.or_else(|| Some(format!("unknown-signal(0x{value:x})")))
+            }
+            Self::DirFd => (value.cast_signed() == AT_FDCWD).then(|| "AT_FDCWD".to_owned()),
+            Self::Family => {
+                let name = crate::address_family_name(value).map(str::to_owned);
+                name.or_else(|| Some(format!("unknown-family(0x{value:x})")))
+            }
+            Self::SocketType => {
+                let name = socket_type_name(value).map(str::to_owned);
+                name.or_else(|| Some(format!("unknown-type({value:x})")))
+            }
+        }
+    }
+}
+
+const AT_FDCWD: i32 = -100;
+
+fn bits(first: Option<&'static str>, names: &[(u32, &'static str)], value: u32) -> Option<String> {
+    let set = names.iter().filter(|row| row.0 & value != 0).map(|row| row.1);
+    let names: Vec<_> = first.into_iter().chain(set).collect();
+    (!names.is_empty()).then(|| names.join("|"))
+}
+
+fn mode(value: u32) -> String {
+    let special = [(0o4000, "suid"), (0o2000, "sgid"), (0o1000, "sticky")];
+    let special: Vec<_> = special.into_iter().filter(|row| row.0 & value != 0).map(|row| row.1).collect();
+    let permissions = format!("0{:03o}", value & 0o777);
+    if special.is_empty() { permissions } else { format!("{},{permissions}", special.join(",")) }
 }
 
 /// Calls, the position of the argument from 0, and how it is read.
@@ -42,6 +94,7 @@ const ROWS: &[(&[&str], usize, ArgumentKind)] = &[
     (&["socket"], 0, ArgumentKind::Family),
     (&["socket"], 1, ArgumentKind::SocketType),
     (&["mmap", "mprotect"], 2, ArgumentKind::Protection),
+    (&["mmap"], 3, ArgumentKind::Mapping),
 ];
 
 /// How an argument of a call is read, if it is more than a number.
@@ -51,7 +104,7 @@ pub fn argument_kind(call: &str, position: usize) -> Option<ArgumentKind> {
 }
 
 /// Bits of an open's flags; no bit of `O_ACCMODE` is `O_RDONLY`.
-pub const OPEN_FLAGS: &[(u32, &str)] = &[
+const OPEN_FLAGS: &[(u32, &str)] = &[
     (0o1, "O_WRONLY"),
     (0o2, "O_RDWR"),
     (0o100, "O_CREAT"),
@@ -73,16 +126,44 @@ pub const OPEN_FLAGS: &[(u32, &str)] = &[
 ];
 
 /// Bits of `access`.
-pub const ACCESS_BITS: &[(u32, &str)] = &[(1, "X_OK"), (2, "W_OK"), (4, "R_OK")];
+const ACCESS_BITS: &[(u32, &str)] = &[(1, "X_OK"), (2, "W_OK"), (4, "R_OK")];
 
 /// Bits of `PROT_*`.
-pub const PROTECTION_BITS: &[(u32, &str)] = &[
+const PROTECTION_BITS: &[(u32, &str)] = &[
     (1, "PROT_READ"),
     (2, "PROT_WRITE"),
     (4, "PROT_EXEC"),
     (8, "PROT_SEM"),
     (0x0100_0000, "PROT_GROWSDOWN"),
     (0x0200_0000, "PROT_GROWSUP"),
+];
+
+/// Bits of `MAP_*` (`asm-generic/mman.h`, x86 values).
+const MAPPING_BITS: &[(u32, &str)] = &[
+    (0x1, "MAP_SHARED"),
+    (0x2, "MAP_PRIVATE"),
+    (0x10, "MAP_FIXED"),
+    (0x20, "MAP_ANONYMOUS"),
+    (0x40, "MAP_32BIT"),
+    (0x100, "MAP_GROWSDOWN"),
+    (0x800, "MAP_DENYWRITE"),
+    (0x1000, "MAP_EXECUTABLE"),
+    (0x2000, "MAP_LOCKED"),
+    (0x4000, "MAP_NORESERVE"),
+    (0x8000, "MAP_POPULATE"),
+    (0x1_0000, "MAP_NONBLOCK"),
+    (0x2_0000, "MAP_STACK"),
+    (0x4_0000, "MAP_HUGETLB"),
+];
+
+/// Bits of `RESOLVE_*` (`linux/openat2.h`).
+const RESOLVE_BITS: &[(u32, &str)] = &[
+    (0x1, "RESOLVE_NO_XDEV"),
+    (0x2, "RESOLVE_NO_MAGICLINKS"),
+    (0x4, "RESOLVE_NO_SYMLINKS"),
+    (0x8, "RESOLVE_BENEATH"),
+    (0x10, "RESOLVE_IN_ROOT"),
+    (0x20, "RESOLVE_CACHED"),
 ];
 
 const SOCKET_TYPES: &[(u32, &str)] = &[

@@ -4,6 +4,7 @@
 mod address_families;
 mod arch;
 mod arguments;
+mod capabilities;
 mod compare;
 mod errnos;
 mod fields;
@@ -21,9 +22,8 @@ pub mod syscalls;
 
 pub use address_families::{ADDRESS_FAMILY_END, address_family_name, address_family_number};
 pub use arch::Arch;
-pub use arguments::{
-    ACCESS_BITS, ArgumentKind, OPEN_FLAGS, PROTECTION_BITS, argument_kind, signal_name, socket_type_name,
-};
+pub use arguments::{ArgumentKind, argument_kind, signal_name, socket_type_name};
+pub use capabilities::capability_name;
 pub use compare::CompareField;
 pub use errnos::{errno_name, errno_number, errnos};
 pub use fields::{Field, ValueKind};

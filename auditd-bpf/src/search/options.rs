@@ -56,6 +56,9 @@ pub struct SearchOptions {
     /// End after the first event
     #[arg(long)]
     pub(super) just_one: bool,
+    /// Names for numbers, text for hexadecimal, in native records
+    #[arg(short, long, conflicts_with_all = ["raw", "format"])]
+    interpret: bool,
     /// Key of the rule
     #[arg(short, long)]
     key: Option<String>,
@@ -216,6 +219,7 @@ impl SearchOptions {
     pub(super) fn layout(&self) -> Option<Layout> {
         Some(match self.format {
             _ if self.raw => Layout::Raw,
+            _ if self.interpret => Layout::Interpreted,
             None => return None,
             Some(FormatName::Default) => Layout::Default,
             Some(FormatName::Raw) => Layout::Raw,

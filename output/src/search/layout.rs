@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, TimeZone};
 
 use super::facts::Facts;
+use super::interpret;
 use crate::address::Address;
 use crate::escape::{Printable, escape};
 use crate::event::{Body, NameType, SyscallEvent};
@@ -17,6 +18,8 @@ pub enum Layout {
     /// ausearch's own: a rule, the time, the native records, the last one first.
     #[default]
     Default,
+    /// The same with names for numbers (`-i`).
+    Interpreted,
     /// Native records, for ausearch and its like to read.
     Raw,
     /// A sentence.
@@ -48,6 +51,7 @@ impl Layout {
         let time = record.time().with_timezone(zone);
         match self {
             Self::Default => default(record, &time, lines),
+            Self::Interpreted => interpreted(record, &time, lines),
             Self::Raw => Format::Native(style(record, content)).write_lines(record, lines),
             Self::Text => Format::Text.write_lines(record, lines),
             Self::Csv => csv(record, &time, lines),
@@ -61,15 +65,32 @@ fn style(record: &Record<'_>, content: Content) -> NativeStyle {
 }
 
 fn default<Z: TimeZone<Offset: std::fmt::Display>>(record: &Record<'_>, time: &DateTime<Z>, lines: &mut Vec<u8>) {
-    let mut native = Vec::new();
-    Format::Native(style(record, Content::Raw)).write_lines(record, &mut native);
-    let native = native.strip_suffix(b"\n").unwrap_or(&native);
     lines.extend(format!("----\ntime->{}\n", time.format("%a %b %e %H:%M:%S %Y")).bytes());
-    // ausearch does not keep the mark of an event's end.
-    let is_end = |line: &&[u8]| line.split(|byte| *byte == b' ').any(|word| word == b"type=EOE");
-    for line in native.rsplit(|byte| *byte == b'\n').filter(|line| !is_end(line)) {
+    for line in last_first(&native(record)) {
         lines.extend(format!("{}\n", Printable(line)).bytes());
     }
+}
+
+/// The date is the C locale's.
+fn interpreted<Z: TimeZone<Offset: std::fmt::Display>>(record: &Record<'_>, time: &DateTime<Z>, lines: &mut Vec<u8>) {
+    lines.extend_from_slice(b"----\n");
+    let time = time.format("%D %T%.3f").to_string();
+    for line in last_first(&native(record)) {
+        interpret::line(record, line, &time, lines);
+    }
+}
+
+fn native(record: &Record<'_>) -> Vec<u8> {
+    let mut native = Vec::new();
+    Format::Native(style(record, Content::Raw)).write_lines(record, &mut native);
+    native.pop();
+    native
+}
+
+/// ausearch does not keep the mark of an event's end.
+fn last_first(native: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_end = |line: &&[u8]| line.split(|byte| *byte == b' ').any(|word| word == b"type=EOE");
+    native.rsplit(|byte| *byte == b'\n').filter(move |line| !is_end(line))
 }
 
 /// Dates are ISO 8601's, whatever the locale.

@@ -9,6 +9,7 @@
 
 mod facts;
 pub(crate) mod fields;
+mod interpret;
 mod layout;
 mod sieve;
 

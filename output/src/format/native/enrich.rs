@@ -69,7 +69,12 @@ pub(super) fn append(out: &mut Vec<u8>, start: usize, record: &Record<'_>) {
 }
 
 /// What stands behind `NAME=`.
-fn interpreted(kind: FieldKind, value: &[u8], arch: &mut Option<u32>, record: &Record<'_>) -> Option<Vec<u8>> {
+pub(crate) fn interpreted(
+    kind: FieldKind,
+    value: &[u8],
+    arch: &mut Option<u32>,
+    record: &Record<'_>,
+) -> Option<Vec<u8>> {
     let text = str::from_utf8(value).ok()?;
     match kind {
         FieldKind::User => {

@@ -26,7 +26,7 @@ use std::io::Write;
 use crate::event::{Body, DaemonEvent, Event, FileCaps, Loss, Message, NameType, Part, PathItem, SyscallEvent, Target};
 use crate::record::{Record, UNSET};
 
-pub(crate) use enrich::{FieldKind, field_kind, fields, id, ids, unhex};
+pub(crate) use enrich::{FieldKind, field_kind, fields, id, ids, interpreted, unhex};
 use value::{Token, capability, one_line, quoted_detail, untrusted, yes_no};
 
 /// Between the fields of a record and its enrichment.
