@@ -1,12 +1,13 @@
 //! Parts of a large log that is not compressed, so that several can be read at once. An event belongs to the part in which it begins.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::native::Assembler;
-use super::sieve::Sieve;
+use super::sieve::{AnyOf, Sieve};
 use super::{Entry, LogFormat, Problem, json};
 
 /// Length of a part.
@@ -18,6 +19,9 @@ const LARGE: u64 = 8 << 20;
 const BEFORE: u64 = 512 << 10;
 /// How far back at most, where events are very long.
 const FARTHEST: u64 = 64 << 20;
+
+/// Lines so long are of events that may reach farther than texts are looked for.
+const LONG: usize = 4 << 10;
 
 /// A part of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +127,15 @@ impl LogPart {
             return Ok(false);
         }
         let mut text = Text::read(log, from..ahead.end, buffer)?;
+        let wanted = sieve.native.as_ref().map(|texts| stamps(texts, text.all()));
         let mut native = Assembler::beginning_in(self.range.clone());
         while let Some((offset, line)) = text.next_line(log)? {
             if offset >= self.range.end && !native.waits() {
                 break;
             }
-            if line.is_empty() {
+            let is_wanted = |stamps: &Stamps| stamp(line).is_none_or(|stamp| stamps.contains(stamp));
+            let passed_over = line.len() < LONG && offset < ahead.end && !wanted.as_ref().is_none_or(is_wanted);
+            if line.is_empty() || passed_over {
                 continue;
             }
             let taken = native.line(line, offset);
@@ -144,6 +151,28 @@ impl LogPart {
         }
         Ok(native.headless())
     }
+}
+
+/// Of events.
+type Stamps = HashSet<Vec<u8>>;
+
+/// Those of lines that have one of the texts: no other event can be wanted. Where many events are, this saves putting the others
+/// together.
+fn stamps(texts: &AnyOf, log: &[u8]) -> Stamps {
+    let mut stamps = Stamps::new();
+    texts.lines(log, |line| {
+        if let Some(stamp) = stamp(line).filter(|stamp| !stamps.contains(*stamp)) {
+            stamps.insert(stamp.to_vec());
+        }
+    });
+    stamps
+}
+
+/// What stands in the first parentheses, which is the stamp of every record.
+fn stamp(line: &[u8]) -> Option<&[u8]> {
+    let start = memchr::memchr(b'(', line)? + 1;
+    let length = memchr::memchr(b')', &line[start..])?;
+    Some(&line[start..start + length])
 }
 
 /// Lines of a range of a log, and on from there.
@@ -270,6 +299,18 @@ mod tests {
         let found = read(&file(&log), &sieve);
         assert_eq!(found.iter().map(|entry| entry.event.serial).collect::<Vec<_>>(), [9000]);
         assert_eq!(found[0].event, whole[9000]);
+    }
+
+    #[test]
+    fn where_many_events_are_wanted_each_is_whole() {
+        let log = native_log();
+        // One in seven, and those with the long arguments.
+        for texts in [vec!["key=\"k3\""], vec!["AAAA"], vec!["key=\"k3\"", "AAAA"]] {
+            let sieve = Sieve { native: Some(texts.iter().collect()), ..Sieve::default() };
+            let whole: Vec<_> = Reader::new(&*log).sieved(sieve.clone()).map(|entry| entry.unwrap().event).collect();
+            let parts: Vec<_> = read(&file(&log), &sieve).into_iter().map(|entry| entry.event).collect();
+            assert!(whole == parts && !whole.is_empty(), "{} and {} with {texts:?}", whole.len(), parts.len());
+        }
     }
 
     #[test]

@@ -28,6 +28,19 @@ impl AnyOf {
     fn is_in(&self, bytes: &[u8]) -> bool {
         self.0.iter().any(|text| text.find(bytes).is_some())
     }
+
+    /// Hands on each line of `bytes` that has one of them, some more than once.
+    pub(super) fn lines<'a>(&self, bytes: &'a [u8], mut take: impl FnMut(&'a [u8])) {
+        for text in &self.0 {
+            let mut rest = bytes;
+            while let Some(at) = text.find(rest) {
+                let start = memchr::memrchr(b'\n', &rest[..at]).map_or(0, |newline| newline + 1);
+                let end = memchr::memchr(b'\n', &rest[at..]).map_or(rest.len(), |length| at + length);
+                take(&rest[start..end]);
+                rest = &rest[end..];
+            }
+        }
+    }
 }
 
 /// What our JSON records begin with. Any other line is parsed, so that what is wrong with it is told.
