@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 /// Where the guest has it.
 pub const PROGRAM: &str = "/usr/bin/auditd-bpf";
 /// Under emulation the verifier takes its time.
-const START_TIME: Duration = Duration::from_secs(180);
+const START_TIME: Duration = Duration::from_secs(400);
 const STOP_TIME: Duration = Duration::from_secs(90);
 
 /// A running `auditd-bpf daemon`; killed when dropped.
