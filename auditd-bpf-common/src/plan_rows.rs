@@ -48,6 +48,8 @@ pub mod operand {
     pub const GROUPS_EGID: u32 = 33;
     /// Family of the socket address that the call was given.
     pub const SADDR_FAM: u32 = 34;
+    /// The process that the call acts upon.
+    pub const OBJ_PID: u32 = 35;
     /// Owner of an object.
     pub const OBJ_UID: u32 = 40;
     /// Group of an object.
@@ -69,10 +71,10 @@ pub mod operand {
         OBJ_UID <= operand && operand <= FILETYPE
     }
 
-    /// Whether it is known only when the call has returned.
+    /// Whether it is known only in the course of the call.
     #[must_use]
     pub const fn is_result(operand: u32) -> bool {
-        operand == super::field::EXIT || operand == super::field::SUCCESS || operand == SADDR_FAM
+        operand == super::field::EXIT || operand == super::field::SUCCESS || operand == SADDR_FAM || operand == OBJ_PID
     }
 }
 

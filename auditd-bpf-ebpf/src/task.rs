@@ -44,6 +44,8 @@ pub struct TaskContext {
     pub tests_met: u64,
     /// 1 + family of the socket address that the call was given, 0 for none.
     pub address_family: u64,
+    /// 1 + the process that the call acts upon, 0 for none.
+    pub target: u64,
     /// 1 + the operation of io_uring that the task carries out, 0 for none: also where nothing of it is noted yet.
     pub operation: u64,
     /// Where the look-up in progress puts what it finds, 0 for none: also where nothing of the call is noted yet.
@@ -185,6 +187,15 @@ pub fn address_family(task: Task) -> i64 {
         .map_or(-1, |context| context.address_family as i64 - 1)
 }
 
+/// The process that the call in progress acts upon, negative for none.
+#[inline(always)]
+pub fn target(task: Task) -> i64 {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    unsafe { TASKS.get(task.raw()).as_ref() }
+        .filter(|context| context.header.start != 0)
+        .map_or(-1, |context| context.target as i64 - 1)
+}
+
 /// Whether a hook began the call's event.
 #[inline(always)]
 pub fn is_begun(call: &Call) -> bool {
@@ -274,6 +285,7 @@ impl TaskContext {
         // Each for itself: of two zeros side by side the compiler makes a call of its memset, a loop over bytes.
         kernel::clear(&mut self.tests_met);
         kernel::clear(&mut self.address_family);
+        kernel::clear(&mut self.target);
         self.file_caps.magic = 0;
         self.header.chunk = 0;
         self.header.payload_len = 0;

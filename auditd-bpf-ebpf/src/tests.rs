@@ -84,6 +84,7 @@ extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
         field::EXIT => i64::from(exit as u32),
         field::SUCCESS => i64::from(!kernel::is_error(exit)),
         operand::SADDR_FAM => task::address_family(task),
+        operand::OBJ_PID => task::target(task),
         _ => NO_VALUE,
     }
 }

@@ -17,6 +17,7 @@ use toml::Spanned;
 
 use crate::auditd_conf::{self, AUDITD_CONF, AuditdConf, AuditdConfError, Mistake, Notice};
 use crate::control::DEFAULT_SOCKET;
+use crate::guard::Protect;
 use crate::metrics::MetricsConfig;
 use crate::rule_files::DEFAULT_RULES;
 
@@ -43,6 +44,10 @@ pub struct Config {
     pub watch_rules: bool,
     /// `enforce`: whether `deny` and `kill` refuse, or only tell what they would refuse. Default true.
     pub enforce: bool,
+    /// `protect`: what nobody but the daemon may touch. Default nothing.
+    pub protect: Vec<Protect>,
+    /// `protect_locked`: the same, while `-e 2` is in force. Default everything.
+    pub protect_locked: Vec<Protect>,
     /// `auditd_conf`: whether `/etc/audit/auditd.conf` says what the log is, beside the `[[output]]` tables. Default false; true
     /// where there is no `auditd-bpf.toml`, but an `auditd.conf`.
     pub auditd_conf: bool,
@@ -88,6 +93,8 @@ impl Default for Config {
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
             enforce: true,
+            protect: Vec::new(),
+            protect_locked: Protect::ALL.to_vec(),
             auditd_conf: false,
             dialect: DialectName::default(),
             metrics: None,

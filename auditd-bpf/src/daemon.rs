@@ -31,6 +31,7 @@ use crate::doctor::{self, Refusal};
 use crate::exclusions::Exclusions;
 use crate::exit_code::ExitCode;
 use crate::file_watch::FileWatch;
+use crate::guard::Guard;
 use crate::host_facts::HostFacts;
 use crate::identity::Identities;
 use crate::kernel::engine::{Engine, EngineError};
@@ -122,7 +123,9 @@ pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
     if let Some(why) = report.why() {
         tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
-    let (store, changes) = Store::default().enforcing(config.enforce).0.replaced(fitted(loadable, mode)?);
+    let guard = guard_of(options, &config, mode);
+    let store = Store::default().enforcing(config.enforce).0.guarded_by(guard);
+    let (store, changes) = store.replaced(fitted(loadable, mode)?);
     let plan = store.plan().map_err(StartError::Rules)?;
     let vital = (!options.force).then(Vital::of_host);
     spared(vital.as_ref(), &store)?;
@@ -149,6 +152,17 @@ fn load_rules(rules: &Path) -> Result<(RuleSet, Plan), StartError> {
     }
     let plan = Plan::compile(&ruleset).map_err(StartError::Rules)?;
     Ok((ruleset, plan))
+}
+
+/// What the configuration has guarded, where anything can be refused.
+fn guard_of(options: &DaemonOptions, config: &Config, mode: Mode) -> Guard {
+    if mode == Mode::Lsm {
+        return Guard::of_daemon(config, options.config.as_deref());
+    }
+    if !config.protect.is_empty() {
+        tracing::warn!("protect is not in force: mode {} refuses nothing", mode.name());
+    }
+    Guard::default()
 }
 
 /// What of the rules the mode can honour.
@@ -197,6 +211,8 @@ struct Daemon {
     metrics: Option<Metrics>,
     files: FileWatch,
     mountinfo: Option<std::fs::File>,
+    /// Its own directory in /proc, so that this stays the one that a [`Guard`] names.
+    _own_process: Option<std::fs::File>,
     messages: Option<UserMessages>,
     /// Events by [`Verdict`].
     verdicts: [u64; Verdict::ALL.len()],
@@ -228,6 +244,7 @@ impl Daemon {
         control: Server,
     ) -> Result<Self, StartError> {
         let Loaded { store, plan, mode, vital } = loaded;
+        let own_process = std::fs::File::open(format!("/proc/{}", std::process::id())).ok();
         let settings = Settings {
             daemon_pid: std::process::id(),
             name_seed: random_seed()?,
@@ -241,6 +258,7 @@ impl Daemon {
             metrics: start_metrics(&config)?,
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
+            _own_process: own_process,
             messages: None,
             verdicts: [0; Verdict::ALL.len()],
             keys: KeyCounts::default(),

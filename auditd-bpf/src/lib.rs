@@ -41,6 +41,7 @@ pub mod exit_code;
 pub mod explain;
 mod file_watch;
 pub mod fmt;
+pub mod guard;
 pub mod host_facts;
 pub mod identity;
 pub mod kernel;

@@ -85,6 +85,9 @@ pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     if planned.rule.tests.iter().any(|test| test.field() == Some(Field::SaddrFam)) {
         return whole("does not see socket addresses");
     }
+    if planned.rule.tests.iter().any(|test| test.field() == Some(Field::ObjPid)) {
+        return whole("does not see which process is acted upon");
+    }
     if !planned.syscalls.is_empty() && planned.syscalls.iter().all(|call| never_returns(call.0, call.1)) {
         return whole("does not see calls that do not return");
     }

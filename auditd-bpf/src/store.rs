@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rules::{Code, Control, Diagnostic, Dialect, Host, Line, Loader, Plan, Rule, RuleSet, Severity, print};
+use rules::{Code, Control, Diagnostic, Dialect, FilterList, Host, Line, Loader, Plan, Rule, RuleSet, Severity, print};
 
 use crate::control::protocol::{self, Answer, ErrorKind, Ran, Run, Said, Status, Text};
+use crate::guard::Guard;
 
 /// What auditctl says where `-e 2` forbids a change of rules.
 pub const IMMUTABLE: &str = "The audit system is in immutable mode, no rule changes allowed";
@@ -110,6 +111,7 @@ pub struct Facts {
 pub struct Store {
     rules: RuleSet,
     settings: Settings,
+    guard: Arc<Guard>,
 }
 
 /// What command lines come to.
@@ -150,23 +152,27 @@ impl Store {
     pub fn enforcing(&self, enforce: bool) -> (Self, Vec<Change>) {
         let mut settings = self.settings;
         let what = settings.set(&Control::Enforce(enforce)).filter(|_| settings != self.settings);
-        (
-            Self { rules: self.rules.clone(), settings },
-            what.map(|what| Change { what, done: true }).into_iter().collect(),
-        )
+        (Self { settings, ..self.clone() }, what.map(|what| Change { what, done: true }).into_iter().collect())
     }
 
-    /// The rules that are to decide: none with `-e 0`.
+    /// The same with a guard, whose rules are in force before all others.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard: Arc::new(guard), ..self }
+    }
+
+    /// The rules that are to decide: none but the guard's with `-e 0`.
     ///
     /// # Errors
     /// What the kernel side cannot do, also if the rules are out of force now.
     pub fn plan(&self) -> Result<Plan, Vec<Diagnostic>> {
-        let plan = Plan::compile(&self.rules)?;
-        match self.settings {
-            Settings { enabled: 0, .. } => Plan::compile(&RuleSet::default()),
-            Settings { enforce: false, .. } => Ok(plan.rehearsed()),
-            _ => Ok(plan),
+        let guard = if self.is_locked() { self.guard.locked_rules()? } else { self.guard.rules()? };
+        let mut plan = Plan::compile(&self.rules.behind(&guard))?;
+        if self.settings.enabled == 0 {
+            plan = Plan::compile(&guard)?;
         }
+        let listed = number(&mut plan, guard.len());
+        Ok(if self.settings.enforce { plan } else { plan.rehearsed(|rule| rule.number <= listed) })
     }
 
     /// These rules in place of all, on top of the settings. `-e` comes last, as augenrules has it.
@@ -182,7 +188,7 @@ impl Store {
                 other => changes.extend(settings.set(&other).map(|what| Change { what, done: true })),
             }
         }
-        (Self { rules, settings }, changes)
+        (Self { rules, settings, guard: Arc::clone(&self.guard) }, changes)
     }
 
     /// Carries out command lines on a copy. A file that begins with `-D` is one whole: it succeeds, or nothing of it does.
@@ -206,6 +212,20 @@ impl Store {
         }
         outcome
     }
+}
+
+/// Numbers the rules as they are listed, and the guard's, the first of the exit list, behind them. Returns how many are listed.
+fn number(plan: &mut Plan, of_guard: usize) -> u32 {
+    let listed = u32::try_from(plan.rules.len() - of_guard).unwrap_or(u32::MAX);
+    let (mut guards, mut users) = (listed + 1..=u32::MAX, 1..=listed);
+    let mut of_guard = of_guard;
+    for planned in &mut plan.rules {
+        let is_guard = planned.rule.list == FilterList::Exit && of_guard != 0;
+        let next = if is_guard { guards.next() } else { users.next() };
+        of_guard -= usize::from(is_guard);
+        planned.number = next.unwrap_or(u32::MAX);
+    }
+    listed
 }
 
 fn is_rule(what: &What) -> bool {

@@ -58,6 +58,8 @@ pub struct Call {
     pub exit: Option<i64>,
     /// Family of the socket address that it was given.
     pub address_family: Option<u16>,
+    /// The process that it acts upon.
+    pub target: Option<u32>,
 }
 
 /// A file that the call acts on.
@@ -197,6 +199,7 @@ impl Event<'_> {
                 let family = self.call.and_then(|call| call.address_family);
                 family.is_some_and(|family| op.holds(u32::from(family), value))
             }
+            Field::ObjPid => self.call.and_then(|call| call.target).is_some_and(|target| op.holds(target, value)),
             _ => match field.argument() {
                 Some(index) => self.call.is_some_and(|call| op.holds(call.args[index] as u32, value)),
                 None => self.id(field).is_some_and(|id| op.holds(id, value)),
@@ -276,7 +279,15 @@ mod tests {
 
     fn call(name: &str, exit: i64) -> Call {
         let number = syscalls::number(Arch::B64, name).expect("a call");
-        Call { arch: Arch::B64, number, args: [0; 6], access: Perm::NONE, exit: Some(exit), address_family: None }
+        Call {
+            arch: Arch::B64,
+            number,
+            args: [0; 6],
+            access: Perm::NONE,
+            exit: Some(exit),
+            address_family: None,
+            target: None,
+        }
     }
 
     fn file(name: &str) -> Object {

@@ -36,6 +36,15 @@ impl RuleSet {
         FilterList::ALL.into_iter().flat_map(|list| self.rules.iter().filter(move |rule| rule.list == list))
     }
 
+    /// These rules, and others before them. Of two that are the same the first stays.
+    #[must_use]
+    pub fn behind(&self, others: &Self) -> Self {
+        let mut all = others.clone();
+        all.rules
+            .extend(self.rules.iter().filter(|rule| !others.rules.iter().any(|other| other.is_same_as(rule))).cloned());
+        all
+    }
+
     /// How many rules.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -95,6 +95,8 @@ pub enum Field {
     Key,
     /// `errno`: Error that a refusal returns. Not in stock audit.
     Errno,
+    /// `obj_pid`: Process that is signalled or traced. Not in stock audit.
+    ObjPid,
 }
 
 /// What may stand on the right side of a field.
@@ -280,6 +282,7 @@ const ROWS: &[Row] = &[
     row(Field::A3, "a3", 203, ValueKind::Argument, EIGHT, TASKS),
     row(Field::Key, "key", 210, ValueKind::Key, EQUAL, ANY),
     row(Field::Errno, "errno", 0x1000, ValueKind::Errno, EQUAL, EXIT),
+    row(Field::ObjPid, "obj_pid", 0x1001, ValueKind::Number, SIX, EXIT),
 ];
 
 #[cfg(test)]

@@ -57,8 +57,13 @@ impl Daemon {
     }
 
     /// Ends it with SIGTERM, as systemd does; it must exit with status 0. Returns what it said.
-    pub fn stop(mut self) -> Result<String> {
+    pub fn stop(self) -> Result<String> {
         self.signal(Signal::SIGTERM)?;
+        self.ended()
+    }
+
+    /// Waits for its end; it must exit with status 0. Returns what it said.
+    pub fn ended(mut self) -> Result<String> {
         let status = wait_for("the daemon to stop", STOP_TIME, || Ok(self.child.try_wait()?))
             .with_context(|| format!("it said:\n{}", self.said()))?;
         ensure!(status.success(), "the daemon stopped with {}:\n{}", shown(status), self.said());
@@ -85,9 +90,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Either may fail because it has ended already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It may have ended already, which is what is wanted; or it may be guarded, and does not end.
+        if self.child.kill().is_ok() {
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -135,6 +135,13 @@ impl Session {
         Ok(self.log.records)
     }
 
+    /// Waits for the daemon to end by itself, and reads what it wrote to the very end.
+    pub fn ended_and_read(mut self) -> Result<Vec<Event>> {
+        self.daemon.ended()?;
+        self.log.read()?;
+        Ok(self.log.records)
+    }
+
     /// Ends the daemon with SIGKILL.
     pub fn kill(self) -> Result<()> {
         self.daemon.kill()
@@ -236,7 +243,7 @@ pub fn file_output(path: &Path) -> String {
 /// The same, with `settings` of the `[kernel]` table before: lines.
 pub fn kernel_and_file_output(settings: &str, path: &Path) -> String {
     format!(
-        "[kernel]\nuser_messages = \"off\"\n{settings}[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\ncompression = \"gzip\"\nflush_ms = 20\nqueue = 100000\n",
+        "protect_locked = []\n[kernel]\nuser_messages = \"off\"\n{settings}[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\ncompression = \"gzip\"\nflush_ms = 20\nqueue = 100000\n",
         path.display()
     )
 }

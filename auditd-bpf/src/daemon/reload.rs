@@ -54,7 +54,7 @@ impl Daemon {
         let rules = self.read_rules(&config.rules)?;
         let outputs = self.pipeline.reconfigure(&config.outputs, &config.node).map_err(|error| error.to_string())?;
         tell_outputs(&outputs);
-        if let Err(reason) = self.replace_rules(self.store.enforcing(config.enforce), rules, who) {
+        if let Err(reason) = self.replace_rules(self.base_of(&config), rules, who) {
             if let Err(error) = self.pipeline.reconfigure(&self.config.outputs, &self.config.node) {
                 tracing::error!("the outputs of before cannot be opened again: {error}");
             }
@@ -62,6 +62,12 @@ impl Daemon {
         }
         self.adopt(config);
         Ok(())
+    }
+
+    /// What new rules come on top of.
+    fn base_of(&self, config: &Config) -> (Store, Vec<Change>) {
+        let (store, changes) = self.store.enforcing(config.enforce);
+        (store.guarded_by(super::guard_of(&self.options, config, self.mode)), changes)
     }
 
     /// Those that the mode can honour.

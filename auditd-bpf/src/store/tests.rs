@@ -2,7 +2,9 @@ use auditd_bpf_common::wire::verdict;
 use rules::NoHost;
 
 use super::*;
+use crate::config::Config;
 use crate::control::protocol;
+use crate::guard::Protect;
 
 const FACTS: Facts = Facts { pid: 77, lost: 5, backlog: 0, dialect: Dialect::V4 };
 
@@ -175,6 +177,22 @@ fn rules_that_refuse_are_enforced_or_rehearsed() {
     assert!(enforced.enforcing(true).1.is_empty());
     let locked = store("-w /a -p w --action deny\n-e 2").run(&run(None, "--enforce 0"), &NoHost, FACTS);
     assert_eq!((errors(&locked)[0].1, verdicts(&locked.store)), (ErrorKind::Immutable, vec![verdict::DENY]));
+}
+
+#[test]
+fn a_guard_comes_first_and_is_not_among_the_rules() {
+    let config = Config { protect: vec![Protect::Bpf], protect_locked: Vec::new(), ..Config::default() };
+    let text = "-a never,task -F uid=7\n-w /a -p w --action deny\n-w /b -p w";
+    let guarded = store(text).guarded_by(Guard::of_daemon(&config, None));
+    assert_eq!(listed(&guarded), listed(&store(text)));
+    let numbers = |store: &Store| -> Vec<u32> { store.plan().unwrap().rules.iter().map(|rule| rule.number).collect() };
+    assert_eq!(numbers(&guarded), [1, 4, 5, 6, 7, 8, 9, 2, 3], "the task list is before the exit list");
+    // Out of force and in rehearsal are the user's rules alone.
+    let off = guarded.run(&run(None, "-e 0"), &NoHost, FACTS).store;
+    assert_eq!(numbers(&off), [1, 2, 3, 4, 5, 6]);
+    let rehearsed = guarded.enforcing(false).0.plan().unwrap();
+    let verdicts: Vec<_> = rehearsed.rules.iter().filter_map(|rule| rule.refusal).map(|it| it.verdict).collect();
+    assert_eq!(verdicts, [[verdict::DENY; 6].as_slice(), &[verdict::WOULD_DENY]].concat());
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod plugins;
 mod syslog;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -68,6 +69,18 @@ impl OutputConfig {
             Self::Kafka(kafka) => format!("kafka:{}/{}", kafka.brokers.join(","), kafka.topic),
             Self::Plugins(plugins) => format!("plugins:{}", plugins.path.display()),
             Self::Stdout(_) => "stdout".to_owned(),
+        }
+    }
+
+    /// The directory that it keeps records in, if any.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => file.path.parent(),
+            Self::Syslog(syslog) => syslog.spool.as_ref().map(|spool| spool.path.as_path()),
+            Self::Nats(nats) => Some(&nats.spool.path),
+            Self::Kafka(kafka) => Some(&kafka.spool.path),
+            Self::Plugins(_) | Self::Stdout(_) => None,
         }
     }
 

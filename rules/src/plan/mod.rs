@@ -106,11 +106,11 @@ pub struct Refusal {
 }
 
 impl Plan {
-    /// The same, but that nothing is refused: what would be is told.
+    /// The same, but that these rules refuse nothing: what they would is told.
     #[must_use]
-    pub fn rehearsed(mut self) -> Self {
-        for refusal in self.rules.iter_mut().filter_map(|rule| rule.refusal.as_mut()) {
-            refusal.verdict = verdict::WOULD_DENY;
+    pub fn rehearsed(mut self, which: impl Fn(&PlannedRule) -> bool) -> Self {
+        for rule in self.rules.iter_mut().filter(|rule| which(rule)) {
+            rule.refusal = rule.refusal.map(|refusal| Refusal { verdict: verdict::WOULD_DENY, ..refusal });
         }
         self
     }

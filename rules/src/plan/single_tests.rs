@@ -106,6 +106,7 @@ fn number_operand(field: Field, op: Op) -> Option<u32> {
         (Field::Gid, Op::Equal | Op::NotEqual) => Some(operand::GROUPS_GID),
         (Field::Egid, Op::Equal | Op::NotEqual) => Some(operand::GROUPS_EGID),
         (Field::SaddrFam, _) => Some(operand::SADDR_FAM),
+        (Field::ObjPid, _) => Some(operand::OBJ_PID),
         (_, Op::BitMask | Op::BitTest) => ordered_field(field),
         _ => None,
     }

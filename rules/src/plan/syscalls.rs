@@ -118,8 +118,10 @@ fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
         (Syscalls::All | Syscalls::OfPerm, None) if tests_files(rule) => file_calls(arch),
         (Syscalls::All | Syscalls::OfPerm, None) => (0..MAX_SYSCALLS as u16).collect(),
     };
-    let tests_result =
-        rule.tests.iter().any(|test| matches!(test.field(), Some(Field::Exit | Field::Success | Field::SaddrFam)));
+    let tests_result = rule
+        .tests
+        .iter()
+        .any(|test| matches!(test.field(), Some(Field::Exit | Field::Success | Field::SaddrFam | Field::ObjPid)));
     let numbers = numbers.into_iter().filter(|number| !(tests_result && never_returns(arch, *number)));
     numbers.map(|number| (arch, number)).collect()
 }

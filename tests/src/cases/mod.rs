@@ -8,6 +8,7 @@ mod disk;
 mod exec;
 mod failure;
 mod field;
+mod guard;
 mod host;
 mod load;
 mod messages;
@@ -56,6 +57,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
+    Suite::Alone(guard::CASES),
 ];
 
 /// For kernels that must be refused.

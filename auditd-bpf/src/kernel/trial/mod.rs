@@ -290,6 +290,7 @@ fn expected(rules: &RuleSet, world: &World, happening: &Happening) -> Option<usi
         access: happening.access(),
         exit: (happening.shape != Shape::Endless).then_some(happening.exit),
         address_family: happening.family,
+        target: None,
     };
     let moment = if happening.succeeds() { Moment::End } else { Moment::Entry };
     let state = state(world, happening, moment);

@@ -1,0 +1,226 @@
+//! What nobody but the daemon may touch, as rules that refuse: in force before those of the user, and not among them.
+//!
+//! The daemon's own acts are never refused, so that it goes on to write, rotate and remove its logs. What such rules cannot hold
+//! is in `docs/threat-model.md`.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rules::{Diagnostic, NoHost, RuleSet, Source};
+use serde::Deserialize;
+
+use crate::config::{Config, DEFAULT_CONFIG};
+
+/// Key of the records of what was refused.
+pub const KEY: &str = "auditd-bpf-guard";
+
+/// Where auditd's tools keep rules and configuration.
+const AUDIT_CONFIG: &str = "/etc/audit";
+
+/// `protect`: what is guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protect {
+    /// Directories of file outputs and spools: no writing, renaming, removing, mounting over.
+    Logs,
+    /// `/etc/audit`, the configuration and the rules that the daemon was given, and its program.
+    Config,
+    /// The daemon: no signals but those that ask it for something, no tracing, no reaching into its memory.
+    Process,
+    /// bpf(2): no descriptors of others' programs, maps and links by id, by which they could be changed or detached.
+    Bpf,
+}
+
+impl Protect {
+    /// All that can be guarded.
+    pub const ALL: [Self; 4] = [Self::Logs, Self::Config, Self::Process, Self::Bpf];
+}
+
+/// What is guarded, and where that is. By default nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    what: BTreeSet<Protect>,
+    /// What is besides, while `-e 2` is in force.
+    what_locked: BTreeSet<Protect>,
+    logs: BTreeSet<PathBuf>,
+    config: BTreeSet<PathBuf>,
+    program: Option<PathBuf>,
+    pid: u32,
+}
+
+impl Guard {
+    /// Of this process, configured so; `file`: its configuration.
+    #[must_use]
+    pub fn of_daemon(config: &Config, file: Option<&Path>) -> Self {
+        let logs = config.outputs.iter().filter_map(output::OutputConfig::directory).map(Path::to_path_buf).collect();
+        let named = [Path::new(AUDIT_CONFIG), &config.rules, file.unwrap_or(Path::new(DEFAULT_CONFIG))];
+        Self {
+            what: config.protect.iter().copied().collect(),
+            what_locked: config.protect_locked.iter().copied().collect(),
+            logs,
+            config: named.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect(),
+            program: std::fs::read_link("/proc/self/exe").ok(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// The rules, in order.
+    ///
+    /// # Errors
+    /// What is wrong with them: a path may be one that no rule can name.
+    pub fn rules(&self) -> Result<RuleSet, Vec<Diagnostic>> {
+        loaded(self.text(&self.what, Ending::ByAuditctl))
+    }
+
+    /// The same while `-e 2` is in force: then nobody at all ends the daemon.
+    ///
+    /// # Errors
+    /// As [`Guard::rules`].
+    pub fn locked_rules(&self) -> Result<RuleSet, Vec<Diagnostic>> {
+        loaded(self.text(&(&self.what | &self.what_locked), Ending::Never))
+    }
+
+    fn text(&self, what: &BTreeSet<Protect>, ending: Ending) -> Vec<u8> {
+        let mut text = Vec::new();
+        for what in what {
+            match what {
+                Protect::Logs => self.logs.iter().for_each(|directory| tree(&mut text, directory)),
+                Protect::Config => {
+                    for path in &self.config {
+                        if path.is_dir() { tree(&mut text, path) } else { file(&mut text, path) }
+                    }
+                    self.program.iter().for_each(|program| file(&mut text, program));
+                }
+                Protect::Process => self.process(&mut text, ending),
+                Protect::Bpf => by_id(&mut text),
+            }
+        }
+        text
+    }
+
+    fn process(&self, text: &mut Vec<u8>, ending: Ending) {
+        let pid = self.pid;
+        for arch in ["b64", "b32"] {
+            if let (Ending::ByAuditctl, Some(program)) = (ending, &self.program) {
+                let calls = "kill,pidfd_send_signal";
+                let rule = format!("-a never,exit -F arch={arch} -S {calls} -F obj_pid={pid} -F exe=");
+                push(text, &rule, program, "");
+            }
+            for (calls, signal) in
+                [("kill,tkill,rt_sigqueueinfo,pidfd_send_signal", "a1"), ("tgkill,rt_tgsigqueueinfo", "a2")]
+            {
+                let asks: String = ASKING.iter().map(|number| format!(" -F {signal}!={number}")).collect();
+                let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F obj_pid={pid}{asks} -k {KEY}");
+            }
+            let _ = writeln!(
+                text,
+                "-a deny,exit -F arch={arch} -S ptrace,process_vm_writev,process_vm_readv,pidfd_getfd -F obj_pid={pid} -k {KEY}"
+            );
+        }
+        // Its memory, limits, and what else is written there. Nothing but opening does that.
+        for arch in ["b64", "b32"] {
+            let calls = "open,openat,openat2";
+            let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F dir=/proc/{pid} -F perm=w -k {KEY}");
+        }
+    }
+}
+
+fn loaded(text: Vec<u8>) -> Result<RuleSet, Vec<Diagnostic>> {
+    rules::parse(&[Source { name: None, text }], &NoHost).into_loadable().map(|(rules, _)| rules)
+}
+
+/// How the daemon may be ended.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// By this same program: `auditctl --signal stop`, which leaves a record of who asked.
+    ByAuditctl,
+    Never,
+}
+
+/// Signals that ask for something, and end nothing: none, HUP, USR1, USR2, CONT.
+const ASKING: [i32; 5] = [0, 1, 10, 12, 18];
+
+fn tree(text: &mut Vec<u8>, directory: &Path) {
+    push(text, "-a deny,exit -F dir=", directory, &format!(" -F perm=wa -k {KEY}"));
+    for arch in ["b64", "b32"] {
+        let rule = format!("-a deny,exit -F arch={arch} -S mount,umount2,move_mount -F dir=");
+        push(text, &rule, directory, &format!(" -k {KEY}"));
+    }
+}
+
+fn file(text: &mut Vec<u8>, path: &Path) {
+    push(text, "-a deny,exit -F path=", path, &format!(" -F perm=wa -k {KEY}"));
+}
+
+/// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these three
+/// everything else that could be done to a program, map or link of another process needs one.
+fn by_id(text: &mut Vec<u8>) {
+    for command in [13, 14, 30] {
+        let _ = writeln!(text, "-a deny,exit -F arch=b64 -S bpf -F a0={command} -k {KEY}");
+        let _ = writeln!(text, "-a deny,exit -F arch=b32 -S bpf -F a0={command} -k {KEY}");
+    }
+}
+
+/// Writes a rule with a path. One with a line break is none that a rule can name.
+fn push(text: &mut Vec<u8>, before: &str, path: &Path, behind: &str) {
+    let path = path.as_os_str().as_encoded_bytes();
+    if path.contains(&b'\n') {
+        tracing::warn!("cannot be guarded, for the line break in it: {}", output::escape::escape(path));
+        return;
+    }
+    text.extend_from_slice(before.as_bytes());
+    text.extend_from_slice(&rules::escape(path));
+    text.extend_from_slice(behind.as_bytes());
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use rules::Dialect;
+
+    use super::*;
+
+    fn guard(what: &[Protect], what_locked: &[Protect]) -> Guard {
+        Guard {
+            what: what.iter().copied().collect(),
+            what_locked: what_locked.iter().copied().collect(),
+            logs: ["/var/log/my audit".into(), "/var/log/x\n-D".into()].into(),
+            config: ["/etc/audit".into()].into(),
+            program: Some("/usr/sbin/auditd-bpf".into()),
+            pid: 812,
+        }
+    }
+
+    fn listed(rules: &RuleSet) -> Vec<String> {
+        String::from_utf8(rules.list_text(Dialect::V4)).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn nothing_is_guarded_unless_it_is_asked_for() {
+        assert_eq!(Guard::default().rules().unwrap().len(), 0);
+        assert_eq!(guard(&[], &Protect::ALL).rules().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_directory_is_guarded_against_changes_and_mounts() {
+        let rules = listed(&guard(&[Protect::Logs], &[]).rules().unwrap());
+        assert_eq!(rules.len(), 3, "{rules:?}");
+        assert_eq!(rules[0], "-w /var/log/my audit -p wa --action deny -k auditd-bpf-guard");
+        assert!(rules[1].contains("-S mount,umount2,move_mount -F dir=/var/log/my audit"), "{rules:?}");
+    }
+
+    #[test]
+    fn auditctl_ends_the_daemon_until_it_is_locked() {
+        let guard = guard(&[Protect::Process], &Protect::ALL);
+        let exempts = |rules: RuleSet| listed(&rules).iter().filter(|rule| rule.starts_with("-a never")).count();
+        assert_eq!(exempts(guard.rules().unwrap()), 2, "one for each ABI");
+        let locked = guard.locked_rules().unwrap();
+        assert_eq!(exempts(locked.clone()), 0);
+        let locked = listed(&locked).join("\n");
+        for guarded in ["obj_pid=812", "/etc/audit", "/usr/sbin/auditd-bpf", "-S bpf -F a0=", "/proc/812"] {
+            assert!(locked.contains(guarded), "{guarded} in {locked}");
+        }
+    }
+}

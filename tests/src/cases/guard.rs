@@ -1,0 +1,183 @@
+//! A guarded daemon, and root who would silence it. Last of all: a locked daemon does not end before the guest does.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::libc;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::utsname::uname;
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::child;
+use crate::daemon::{PROGRAM, run, wait_for};
+use crate::event::Event;
+use crate::harness::{Alone, skip};
+use crate::place::Place;
+use crate::session::Session;
+use crate::sys::{self, Arg};
+
+pub const CASES: &[Alone] =
+    &[Alone::new("guard_is_lifted_by_auditctl", lifted), Alone::new("guard_locked_is_not_lifted", locked)];
+
+const KEY: &str = "auditd-bpf-guard";
+
+const ROTATION_TIME: Duration = Duration::from_secs(60);
+
+/// What root tries; where it fails with another error than EPERM, that is said.
+type Attempt = (&'static str, fn(&Target) -> io::Result<()>);
+
+struct Target {
+    log: PathBuf,
+    daemon: Pid,
+}
+
+impl Target {
+    fn directory(&self) -> &Path {
+        self.log.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill(self.daemon, signal)?)
+    }
+}
+
+/// On logs, configuration and program.
+const ON_FILES: &[Attempt] = &[
+    ("appending to the log", |target| File::options().append(true).open(&target.log).map(drop)),
+    ("emptying the log", |target| File::options().write(true).truncate(true).open(&target.log).map(drop)),
+    ("truncating the log", |target| Ok(nix::unistd::truncate(&target.log, 0)?)),
+    ("removing the log", |target| fs::remove_file(&target.log)),
+    ("renaming the log", |target| fs::rename(&target.log, "/var/log/stolen")),
+    ("renaming the directory of the log", |target| {
+        fs::rename(target.directory(), target.directory().with_extension("x"))
+    }),
+    ("replacing the log", |target| {
+        fs::write("/var/log/forged", "")?;
+        fs::rename("/var/log/forged", &target.log)
+    }),
+    ("a file beside the log", |target| File::create(target.directory().join("forged")).map(drop)),
+    ("changing the log's mode", |target| {
+        fs::set_permissions(&target.log, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+    }),
+    ("mounting over the log", |target| {
+        Ok(mount(Some("none"), target.directory(), Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+    }),
+    ("a file in /etc/audit", |_| fs::write("/etc/audit/forged.rules", "-D\n")),
+    ("removing the program", |_| fs::remove_file(PROGRAM)),
+    ("replacing the program", |_| {
+        fs::write("/usr/bin/forged", "")?;
+        fs::rename("/usr/bin/forged", PROGRAM)
+    }),
+];
+
+/// On the daemon's process.
+const ON_PROCESS: &[Attempt] = &[
+    ("SIGTERM", |target| target.signal(Signal::SIGTERM)),
+    ("SIGKILL", |target| target.signal(Signal::SIGKILL)),
+    ("SIGSTOP", |target| target.signal(Signal::SIGSTOP)),
+    ("a signal to a thread", |target| {
+        let pid = i64::from(target.daemon.as_raw());
+        let mut arguments = [Arg::Number(pid), Arg::Number(pid), Arg::Number(i64::from(libc::SIGKILL))];
+        sys::call(libc::SYS_tgkill, &mut arguments).map(drop)
+    }),
+    ("tracing", |target| Ok(ptrace::seize(target.daemon, ptrace::Options::empty())?)),
+    ("writing to its memory", |target| {
+        File::options().write(true).open(format!("/proc/{}/mem", target.daemon)).map(drop)
+    }),
+];
+
+/// On programs, maps and links.
+const ON_BPF: &[Attempt] =
+    &[("a program by id", |_| bpf_by_id(13)), ("a map by id", |_| bpf_by_id(14)), ("a link by id", |_| bpf_by_id(30))];
+
+/// bpf(2) with a command that asks for a descriptor by id: what it asks for, and the first that there is.
+fn bpf_by_id(command: i64) -> io::Result<()> {
+    let mut id = [0; 128];
+    id[..4].copy_from_slice(&1u32.to_ne_bytes());
+    sys::call(libc::SYS_bpf, &mut [Arg::Number(command), Arg::Bytes(&id), Arg::Number(16)]).map(drop)
+}
+
+fn start(place: &Place, protect: &str) -> Result<(Session, Target)> {
+    let log = PathBuf::from(format!("/var/log/guarded-{}/audit.json", place.name));
+    let config = format!(
+        "{protect}\n[kernel]\nuser_messages = \"off\"\n[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\nflush_ms = 20\n",
+        log.display()
+    );
+    let session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
+    let target = Target { log, daemon: session.pid() };
+    Ok((session, target))
+}
+
+fn all_is_refused(session: &mut Session, target: &Target, attempts: &[&[Attempt]]) -> Result<()> {
+    let before = session.records().len();
+    let attempts = attempts.concat();
+    for (what, attempt) in &attempts {
+        child::run(|| match attempt(target) {
+            Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Ok(()),
+            other => anyhow::bail!("{what}: {other:?}"),
+        })
+        .with_context(|| (*what).to_owned())?;
+    }
+    session.settle()?;
+    let records: Vec<&Event> = session.records()[before..].iter().filter(|event| event.has_key(KEY)).collect();
+    for record in &records {
+        record.is(&json!({"verdict": "deny", "action": "deny", "success": false, "errno": "EPERM"}))?;
+    }
+    ensure!(records.len() == attempts.len(), "{} records of {} attempts", records.len(), attempts.len());
+    ensure!(!run(std::process::Command::new(PROGRAM).args(["ctl", "-l"]))?.stdout.contains(KEY), "the guard is listed");
+    Ok(())
+}
+
+/// Everything else goes on: reading, asking, events of the user's own rules.
+fn all_else_works(session: &mut Session, place: &Place, target: &Target) -> Result<()> {
+    child::run(|| {
+        File::open(&target.log).context("reading the log")?;
+        kill(target.daemon, None).context("asking whether it lives")?;
+        fs::read_link(format!("/proc/{}/exe", target.daemon)).context("looking at its program")?;
+        fs::write(place.path("f"), "x").context("a watched file")?;
+        fs::write("/var/log/other", "x").context("another log")?;
+        mount(Some("none"), "/mnt", Some("tmpfs"), MsFlags::empty(), None::<&str>).context("mounting elsewhere")?;
+        umount("/mnt").context("unmounting")?;
+        Ok(())
+    })?;
+    session.settle()?;
+    ensure!(session.records().iter().any(|event| event.has_key(place.name)), "the watched file is not in the log");
+    Ok(())
+}
+
+fn lifted(place: &Place) -> Result<()> {
+    place.file("f")?;
+    fs::create_dir_all("/mnt")?;
+    let (mut session, target) = start(place, "protect = [\"process\"]")?;
+    all_is_refused(&mut session, &target, &[ON_PROCESS])?;
+    all_else_works(&mut session, place, &target)?;
+    run(std::process::Command::new(PROGRAM).args(["ctl", "--signal", "stop"]))?.ended_with(0)?;
+    let records = session.ended_and_read()?;
+    ensure!(records.iter().any(|event| event.get("type") == "DAEMON_END"), "no DAEMON_END");
+    fs::remove_file(&target.log).context("what is lifted is lifted")
+}
+
+fn locked(place: &Place) -> Result<()> {
+    if !uname()?.release().to_string_lossy().starts_with("6.12.") {
+        return skip("tried on 6.12 alone: loading all that is guarded takes minutes under emulation");
+    }
+    place.file("f")?;
+    // Attached beforehand, which takes longer under emulation than auditctl waits.
+    let (mut session, target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
+    run(std::process::Command::new(PROGRAM).args(["ctl", "-e", "2"]))?.ended_with(0)?;
+    all_is_refused(&mut session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
+    all_else_works(&mut session, place, &target)?;
+    let stop = run(std::process::Command::new(PROGRAM).args(["ctl", "--signal", "stop"]))?;
+    ensure!(stop.status != Some(0), "auditctl stopped it");
+    // Rotation by the daemon goes on.
+    session.signal(Signal::SIGUSR1)?;
+    let place = target.directory();
+    wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(place)?.count() > 2).then_some(())))
+}
