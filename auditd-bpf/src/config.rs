@@ -46,7 +46,7 @@ pub struct Config {
     pub enforce: bool,
     /// `protect`: what nobody but the daemon may touch. Default nothing.
     pub protect: Vec<Protect>,
-    /// `protect_locked`: the same, while `-e 2` is in force. Default everything.
+    /// `protect_locked`: the same, while `-e 2` is in force. Default [`Protect::LOCKED`].
     pub protect_locked: Vec<Protect>,
     /// `auditd_conf`: whether `/etc/audit/auditd.conf` says what the log is, beside the `[[output]]` tables. Default false; true
     /// where there is no `auditd-bpf.toml`, but an `auditd.conf`.
@@ -94,7 +94,7 @@ impl Default for Config {
             watch_rules: false,
             enforce: true,
             protect: Vec::new(),
-            protect_locked: Protect::ALL.to_vec(),
+            protect_locked: Protect::LOCKED.to_vec(),
             auditd_conf: false,
             dialect: DialectName::default(),
             metrics: None,

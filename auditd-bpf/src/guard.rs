@@ -36,6 +36,9 @@ pub enum Protect {
 impl Protect {
     /// All that can be guarded.
     pub const ALL: [Self; 4] = [Self::Logs, Self::Config, Self::Process, Self::Bpf];
+    /// What is guarded behind `-e 2` unless it is said otherwise. Not the configuration: where the rules lock themselves at every
+    /// start, nobody could ever change them again, or install another version.
+    pub const LOCKED: [Self; 3] = [Self::Logs, Self::Process, Self::Bpf];
 }
 
 /// What is guarded, and where that is. By default nothing is.
@@ -74,12 +77,13 @@ impl Guard {
         loaded(self.text(&self.what, Ending::ByAuditctl))
     }
 
-    /// The same while `-e 2` is in force: then nobody at all ends the daemon.
+    /// The same while `-e 2` is in force: then nobody at all ends the daemon, if its process is guarded for that.
     ///
     /// # Errors
     /// As [`Guard::rules`].
     pub fn locked_rules(&self) -> Result<RuleSet, Vec<Diagnostic>> {
-        loaded(self.text(&(&self.what | &self.what_locked), Ending::Never))
+        let ending = if self.what_locked.contains(&Protect::Process) { Ending::Never } else { Ending::ByAuditctl };
+        loaded(self.text(&(&self.what | &self.what_locked), ending))
     }
 
     fn text(&self, what: &BTreeSet<Protect>, ending: Ending) -> Vec<u8> {
