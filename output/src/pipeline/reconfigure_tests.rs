@@ -128,8 +128,9 @@ fn plugins_are_told_and_changed_ones_start_anew() {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    let script =
-        "#!/bin/sh\ntrap 'echo hangup >> $1' HUP\necho start $2 >> $1\nwhile read line || [ $? -gt 1 ]; do :; done\n";
+    // A signal that comes just before a shell's `read` waits for the next line; `wait` misses none.
+    let script = "#!/bin/sh\ntrap 'echo hangup >> $1' HUP\nexec 3<&0\ncat <&3 > /dev/null &\necho start $2 >> $1\n\
+                  while kill -0 $! 2> /dev/null; do wait $!; done\n";
     write(&program, script, 0o755);
     let plugin = |word: &str| format!("active = yes\npath = {}\nargs = {} {word}\n", program.display(), told.display());
     let heard = |expected: &[&str]| {
