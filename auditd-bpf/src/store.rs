@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rules::plan::PlannedRule;
 use rules::{Code, Control, Diagnostic, Dialect, FilterList, Host, Line, Loader, Plan, Rule, RuleSet, Severity, print};
 
 use crate::control::protocol::{self, Answer, ErrorKind, Ran, Run, Said, Status, Text};
@@ -214,18 +215,16 @@ impl Store {
     }
 }
 
-/// Numbers the rules as they are listed, and the guard's, the first of the exit list, behind them. Returns how many are listed.
+/// Numbers the rules of the exit list as they are listed, and the guard's, which are its first, behind them. Returns how many are
+/// listed.
 fn number(plan: &mut Plan, of_guard: usize) -> u32 {
-    let listed = u32::try_from(plan.rules.len() - of_guard).unwrap_or(u32::MAX);
-    let (mut guards, mut users) = (listed + 1..=u32::MAX, 1..=listed);
-    let mut of_guard = of_guard;
-    for planned in &mut plan.rules {
-        let is_guard = planned.rule.list == FilterList::Exit && of_guard != 0;
-        let next = if is_guard { guards.next() } else { users.next() };
-        of_guard -= usize::from(is_guard);
-        planned.number = next.unwrap_or(u32::MAX);
+    let is_exit = |planned: &PlannedRule| planned.rule.list == FilterList::Exit;
+    let listed = plan.rules.iter().filter(|planned| is_exit(planned)).count() - of_guard;
+    let numbers = (listed + 1..=listed + of_guard).chain(1..=listed);
+    for (planned, number) in plan.rules.iter_mut().filter(|planned| is_exit(planned)).zip(numbers) {
+        planned.number = u32::try_from(number).unwrap_or(u32::MAX);
     }
-    listed
+    u32::try_from(listed).unwrap_or(u32::MAX)
 }
 
 fn is_rule(what: &What) -> bool {
