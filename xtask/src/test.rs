@@ -34,7 +34,7 @@ pub const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
 const REFUSED: &str = "5.10";
 /// Guests at once: each keeps about one processor busy.
 const PARALLEL: usize = 2;
-const GUEST_TIME: Duration = Duration::from_secs(2400);
+const GUEST_TIME: Duration = Duration::from_secs(3000);
 /// Room for the disk-full cases.
 const SCRATCH_MB: u64 = 64;
 
