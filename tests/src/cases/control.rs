@@ -340,7 +340,7 @@ fn reloads_under_load(place: &Place) -> Result<()> {
 }
 
 fn reloads_leak_nothing(place: &Place) -> Result<()> {
-    const RELOADS: usize = 50;
+    const RELOADS: usize = 20;
     let mut session = start(place, OPEN)?;
     let pid = session.pid();
     let file = rule_file(place, "-D\n{fence}\n-w {dir}/g -p x -k other\n")?;
