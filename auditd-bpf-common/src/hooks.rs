@@ -125,7 +125,7 @@ hooks! {
 }
 
 /// Number of the first hook that only refuses.
-pub const FIRST_REFUSING: u32 = 64;
+pub const FIRST_REFUSING: u32 = TASK_CREATED;
 
 /// Functions with the program `fentry_NAME` at their start.
 pub const AT_START: &[&str] = &[
@@ -168,11 +168,15 @@ pub const TASK_ALLOC: &str = "task_alloc";
 /// Number of a hook by name.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    HOOKS.iter().chain(PARTS).chain(REFUSING).find(|(_, n)| *n == name).map(|(number, _)| *number)
+    all().find(|(_, n)| *n == name).map(|(number, _)| *number)
 }
 
 /// Name of a hook, or `None` for a number that is not in the table.
 #[must_use]
 pub fn name(number: u32) -> Option<&'static str> {
-    HOOKS.iter().chain(PARTS).chain(REFUSING).find(|(n, _)| *n == number).map(|(_, name)| *name)
+    all().find(|(n, _)| *n == number).map(|(_, name)| *name)
+}
+
+fn all() -> impl Iterator<Item = &'static (u32, &'static str)> {
+    HOOKS.iter().chain(PARTS).chain(REFUSING)
 }

@@ -38,7 +38,7 @@ pub const FEXIT_COMPLETE: &str = "fexit_complete";
 pub const RULE_FIELDS: &str = "RULE_FIELDS";
 /// What each rule that refuses does.
 pub const RULE_REFUSALS: &str = "RULE_REFUSALS";
-/// Global: 1 where programs of hooks may refuse.
+/// Global: what programs of hooks may do about an act that a rule refuses, one of [`refuses`](crate::plan_rows::refuses).
 pub const REFUSES: &str = "REFUSES";
 /// Program of the hook `inode_setattr`, by whether the identity mapping of the mount comes first.
 pub const LSM_SETATTR: &str = "lsm_inode_setattr";

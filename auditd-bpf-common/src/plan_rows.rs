@@ -263,10 +263,10 @@ pub mod class {
     pub const OPENAT2: u8 = 2;
     /// `execve`, `execveat`: ids change before the call ends, arguments are read from the new image.
     pub const EXEC: u8 = 3;
-    /// `mmap`, `mprotect` and their like: perm is decided by what the memory is for.
-    pub const MAP: u8 = 5;
     /// `fork`, `clone` and their like: the child returns as well, with 0, from a call that it never made.
     pub const FORK: u8 = 4;
+    /// `mmap`, `mprotect` and their like: perm is decided by what the memory is for.
+    pub const MAP: u8 = 5;
     /// `chdir`, `chroot`: names mean others when the call has ended.
     pub const MOVE: u8 = 5;
     /// `symlink`, `symlinkat`: the second path is a text.

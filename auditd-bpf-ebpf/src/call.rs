@@ -79,7 +79,7 @@ impl Call {
     #[inline(never)]
     pub fn may_match(&self, met: &mut Rules, access: u32, alone: u32) -> bool {
         self.tables.candidates(met, self.entry.row, alone);
-        if record::is_open(self.entry.class) || self.entry.class == class::MAP {
+        if record::has_access(self.entry.class) {
             self.tables.narrow(met, self.tables.header.perm_rows[(access & 7) as usize]);
         }
         if !self.tables.any(met) {

@@ -100,16 +100,20 @@ impl Tables {
             self.narrow_field(fields, rules, ordered::EXIT, || exit as u32);
             self.narrow_field(fields, rules, ordered::SUCCESS, || !kernel::is_error(exit) as u32);
         }
-        if self.header.result_tests != 0 {
-            tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, exit, rules);
-        }
+        self.narrow_result_tests(rules, exit);
     }
 
-    /// Keeps the rules that a socket address satisfies: what is known of the result's tests before there is a result.
+    /// Keeps the rules that a socket address and a task acted upon satisfy: what is known of the result's tests before there is
+    /// a result.
     #[inline(always)]
     pub fn narrow_before(self, rules: &mut Rules) {
+        self.narrow_result_tests(rules, 0);
+    }
+
+    #[inline(always)]
+    fn narrow_result_tests(self, rules: &mut Rules, exit: i64) {
         if self.header.result_tests != 0 {
-            tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, 0, rules);
+            tests_of_subject(self.slot, self.header.subject_tests, self.header.result_tests, exit, rules);
         }
     }
 

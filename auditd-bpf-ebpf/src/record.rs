@@ -422,3 +422,9 @@ pub fn open_access(flags: u32) -> u32 {
 pub fn is_open(class: u8) -> bool {
     class == class::OPEN || class == class::OPENAT2
 }
+
+/// Whether the access that a hook is shown decides about perm: that of an open, or what memory is for.
+#[inline(always)]
+pub fn has_access(class: u8) -> bool {
+    is_open(class) || class == class::MAP
+}

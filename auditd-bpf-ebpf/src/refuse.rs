@@ -13,7 +13,7 @@ use crate::{
 use auditd_bpf_common::{
     counters,
     limits::MAX_RULES,
-    plan_rows::{SyscallEntry, class, moment, refusal, refuses},
+    plan_rows::{SyscallEntry, moment, refusal, refuses},
     wire::verdict,
 };
 use aya_ebpf::helpers::generated as raw;
@@ -107,7 +107,7 @@ extern "C" fn refuse_decide(context: *mut TaskContext, hook: u32, access: u32) -
     let rules = &mut context.own_rules;
     tables.candidates(rules, entry.row, entry.alone_rows[moment::ANY_RESULT]);
     tables.narrow(rules, tables.header.before_row);
-    if record::is_open(entry.class) || entry.class == class::MAP {
+    if record::has_access(entry.class) {
         tables.narrow(rules, tables.header.perm_rows[(access & 7) as usize]);
     }
     tables.narrow_tests_met(rules, context.tests_met);

@@ -181,19 +181,22 @@ pub fn begun(new: *mut task_struct) {
 /// Family of the socket address that the call in progress was given, negative for none.
 #[inline(always)]
 pub fn address_family(task: Task) -> i64 {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    unsafe { TASKS.get(task.raw()).as_ref() }
-        .filter(|context| context.header.start != 0)
-        .map_or(-1, |context| context.address_family as i64 - 1)
+    noted(task, |context| context.address_family)
 }
 
 /// The process that the call in progress acts upon, negative for none.
 #[inline(always)]
 pub fn target(task: Task) -> i64 {
+    noted(task, |context| context.target)
+}
+
+/// What a hook noted of the call in progress as 1 + a number, negative for nothing.
+#[inline(always)]
+fn noted(task: Task, of: impl FnOnce(&TaskContext) -> u64) -> i64 {
     // SAFETY: null or the current task's own value, which no other task touches.
     unsafe { TASKS.get(task.raw()).as_ref() }
         .filter(|context| context.header.start != 0)
-        .map_or(-1, |context| context.target as i64 - 1)
+        .map_or(-1, |context| of(context) as i64 - 1)
 }
 
 /// Whether a hook began the call's event.

@@ -244,7 +244,6 @@ impl Daemon {
         control: Server,
     ) -> Result<Self, StartError> {
         let Loaded { store, plan, mode, vital } = loaded;
-        let own_process = std::fs::File::open(format!("/proc/{}", std::process::id())).ok();
         let settings = Settings {
             daemon_pid: std::process::id(),
             name_seed: random_seed()?,
@@ -258,7 +257,7 @@ impl Daemon {
             metrics: start_metrics(&config)?,
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
-            _own_process: own_process,
+            _own_process: std::fs::File::open(format!("/proc/{}", std::process::id())).ok(),
             messages: None,
             verdicts: [0; Verdict::ALL.len()],
             keys: KeyCounts::default(),

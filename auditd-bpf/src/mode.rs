@@ -70,6 +70,7 @@ impl std::fmt::Display for Shortfall {
 #[must_use]
 pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     let whole = |why: &str| Some(Shortfall::Whole(why.to_owned()));
+    let tests = |field| planned.rule.tests.iter().any(|test| test.field() == Some(field));
     if planned.rule.action.refuses() && (mode == Mode::Syscall || mode == Mode::Observe && !planned.rule.dry_run) {
         return whole("can refuse nothing");
     }
@@ -82,10 +83,10 @@ pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     if planned.rule.list == FilterList::IoUring {
         return whole("does not see operations of io_uring");
     }
-    if planned.rule.tests.iter().any(|test| test.field() == Some(Field::SaddrFam)) {
+    if tests(Field::SaddrFam) {
         return whole("does not see socket addresses");
     }
-    if planned.rule.tests.iter().any(|test| test.field() == Some(Field::ObjPid)) {
+    if tests(Field::ObjPid) {
         return whole("does not see which process is acted upon");
     }
     if !planned.syscalls.is_empty() && planned.syscalls.iter().all(|call| never_returns(call.0, call.1)) {

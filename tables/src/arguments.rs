@@ -71,8 +71,7 @@ fn bits(first: Option<&'static str>, names: &[(u32, &'static str)], value: u32) 
 }
 
 fn mode(value: u32) -> String {
-    let special = [(0o4000, "suid"), (0o2000, "sgid"), (0o1000, "sticky")];
-    let special: Vec<_> = special.into_iter().filter(|row| row.0 & value != 0).map(|row| row.1).collect();
+    let special: Vec<_> = SPECIAL_BITS.iter().filter(|row| row.0 & value != 0).map(|row| row.1).collect();
     let permissions = format!("0{:03o}", value & 0o777);
     if special.is_empty() { permissions } else { format!("{},{permissions}", special.join(",")) }
 }
@@ -124,6 +123,9 @@ const OPEN_FLAGS: &[(u32, &str)] = &[
     (0o10_000_000, "O_PATH"),
     (0o20_000_000, "__O_TMPFILE"),
 ];
+
+/// Bits of a mode above the permissions, as audit's tools name them.
+pub const SPECIAL_BITS: &[(u32, &str)] = &[(0o4000, "suid"), (0o2000, "sgid"), (0o1000, "sticky")];
 
 /// Bits of `access`.
 const ACCESS_BITS: &[(u32, &str)] = &[(1, "X_OK"), (2, "W_OK"), (4, "R_OK")];

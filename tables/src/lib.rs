@@ -22,7 +22,7 @@ pub mod syscalls;
 
 pub use address_families::{ADDRESS_FAMILY_END, address_family_name, address_family_number};
 pub use arch::Arch;
-pub use arguments::{ArgumentKind, argument_kind, signal_name, socket_type_name};
+pub use arguments::{ArgumentKind, SPECIAL_BITS, argument_kind, signal_name, socket_type_name};
 pub use capabilities::capability_name;
 pub use compare::CompareField;
 pub use errnos::{errno_name, errno_number, errnos};

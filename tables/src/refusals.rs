@@ -121,7 +121,7 @@ pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
 }
 
-/// Hooks that are shown no file: no rule with `path`, `dir` or the like ever matches there.
+/// Hooks, besides those of [`SOCKETCALL`], that are shown no file: no rule with `path`, `dir` or the like ever matches there.
 const WITHOUT_FILE: &[&str] = &[
     "quotactl",
     "task_alloc",
@@ -140,19 +140,7 @@ const WITHOUT_FILE: &[&str] = &[
     "task_movememory",
     "task_prctl",
     "capset",
-    "socket_create",
     "socket_socketpair",
-    "socket_bind",
-    "socket_connect",
-    "socket_listen",
-    "socket_accept",
-    "socket_sendmsg",
-    "socket_recvmsg",
-    "socket_getsockname",
-    "socket_getpeername",
-    "socket_getsockopt",
-    "socket_setsockopt",
-    "socket_shutdown",
     "kernel_load_data",
     "bpf",
     "perf_event_open",
@@ -171,7 +159,7 @@ const WITHOUT_FILE: &[&str] = &[
 /// Whether a hook that can refuse is shown the files that the call acts on.
 #[must_use]
 pub fn refuses_by_file(hook: &str) -> bool {
-    !WITHOUT_FILE.contains(&hook)
+    !WITHOUT_FILE.contains(&hook) && !SOCKETCALL.contains(&hook)
 }
 
 /// Opens a file without a name: no perm of the kernel's audit has it, but one that refuses to open is to refuse it as well.

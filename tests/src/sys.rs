@@ -22,6 +22,11 @@ pub enum Fork {
     Child,
 }
 
+/// The running kernel's release, as `uname -r` prints it.
+pub fn kernel_release() -> nix::Result<String> {
+    Ok(nix::sys::utsname::uname()?.release().to_string_lossy().into_owned())
+}
+
 /// fork(2). The child has the calling thread only; it must end with [`exit_now`] or exec.
 pub fn fork() -> nix::Result<Fork> {
     // SAFETY: the child may call anything that needs no lock held by another thread, and glibc's allocator takes care of

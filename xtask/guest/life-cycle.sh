@@ -225,11 +225,6 @@ without_bpf_in_the_lsm_list_it_degrades_and_says_so() {
     is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life
 }
 
-# Emulation is slow, and slower yet beside others: what is a hang on real machines is none here.
-mkdir -p /run/systemd/system/auditd-bpf.service.d
-printf '[Service]\nTimeoutStartSec=900\nWatchdogSec=900\n' >/run/systemd/system/auditd-bpf.service.d/slow.conf
-systemctl daemon-reload
-
 # Debian's rpm knows no Debian packages, hence --nodeps.
 rpm_installs_and_starts_it() {
     systemctl stop auditd-bpf
@@ -260,6 +255,11 @@ rpm_erases_it_and_leaves_logs() {
     is "$(state auditd-bpf)" inactive && ls /var/log/audit/audit*.json.gz || return 1
     [ ! -e /usr/bin/auditd-bpf ] && [ -e /etc/sysconfig/auditd-bpf.rpmsave ]
 }
+
+# Emulation is slow, and slower yet beside others: what is a hang on real machines is none here.
+mkdir -p /run/systemd/system/auditd-bpf.service.d
+printf '[Service]\nTimeoutStartSec=900\nWatchdogSec=900\n' >/run/systemd/system/auditd-bpf.service.d/slow.conf
+systemctl daemon-reload
 
 case $1 in
     install)

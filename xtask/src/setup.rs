@@ -246,13 +246,8 @@ fn install_linker(workspace: &Workspace, llvm: u32) -> Result<()> {
         }
         apt_install(&[format!("llvm-{llvm}-dev")])?;
     }
-    let build_dir = workspace.target.join("tools-build");
-    let mut command = workspace.cargo("install");
-    command
-        .args(["bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--no-default-features", "--force"])
-        .args(["--features", &format!("llvm-{llvm}"), "--root"])
-        .arg(workspace.tools())
-        .env("CARGO_TARGET_DIR", &build_dir);
+    let mut command = cargo_install(workspace, "bpf-linker", BPF_LINKER_VERSION);
+    command.args(["--no-default-features", "--force", "--features", &format!("llvm-{llvm}")]);
     if prefix.is_dir() {
         // Where its build script looks for llvm-config.
         let path = env::var_os("PATH").unwrap_or_default();
@@ -260,9 +255,25 @@ fn install_linker(workspace: &Workspace, llvm: u32) -> Result<()> {
         command.env("PATH", env::join_paths(path).context("PATH cannot be extended")?);
     }
     cmd::step("bpf-linker (once, about 2 minutes)", || cmd::run_shown(&mut command))?;
-    // Half a gigabyte that nobody needs again; should it stay, it only takes space.
-    let _ = fs::remove_dir_all(&build_dir);
+    forget_builds(workspace);
     Ok(())
+}
+
+/// Builds a program for `target/tools`.
+fn cargo_install(workspace: &Workspace, name: &str, version: &str) -> Command {
+    let mut command = workspace.cargo("install");
+    command.args([name, "--version", version, "--locked", "--root"]).arg(workspace.tools());
+    command.env("CARGO_TARGET_DIR", tools_build(workspace));
+    command
+}
+
+fn tools_build(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("tools-build")
+}
+
+/// Removes what such programs were built from: half a gigabyte that nobody needs again. Should it stay, it only takes space.
+fn forget_builds(workspace: &Workspace) {
+    let _ = fs::remove_dir_all(tools_build(workspace));
 }
 
 /// LAUREL, built the first time. Its debug build is fast enough for tests, and ready sooner.
@@ -274,13 +285,10 @@ pub fn laurel(workspace: &Workspace) -> Result<()> {
     if on_debian() {
         apt_install(&LAUREL_PACKAGES.map(str::to_owned))?;
     }
-    let build_dir = workspace.target.join("tools-build");
-    let mut command = workspace.cargo("install");
-    command.args(["laurel", "--version", LAUREL_VERSION, "--locked", "--debug", "--root"]);
-    command.arg(&tools).env("CARGO_TARGET_DIR", &build_dir);
+    let mut command = cargo_install(workspace, "laurel", LAUREL_VERSION);
+    command.arg("--debug");
     cmd::step("LAUREL (once, about 2 minutes)", || cmd::run_shown(&mut command))?;
-    // Should it stay, it only takes space.
-    let _ = fs::remove_dir_all(&build_dir);
+    forget_builds(workspace);
     Ok(())
 }
 
@@ -289,18 +297,15 @@ pub fn package_tools(workspace: &Workspace) -> Result<()> {
     install_programs(&PACKAGE_JUDGES, "packages")?;
     let tools = workspace.tools();
     let notes = fs::read_to_string(tools.join(".crates2.json")).unwrap_or_default();
-    let build_dir = workspace.target.join("tools-build");
     for (name, version) in PACKAGE_TOOLS {
         if tools.join("bin").join(name).is_file() && notes.contains(&format!("{name} {version} ")) {
             continue;
         }
-        let mut command = workspace.cargo("install");
-        command.args([name, "--version", version, "--locked", "--debug", "--force", "--root"]);
-        command.arg(&tools).env("CARGO_TARGET_DIR", &build_dir);
+        let mut command = cargo_install(workspace, name, version);
+        command.args(["--debug", "--force"]);
         cmd::step(&format!("{name} (once, one to three minutes)"), || cmd::run_shown(&mut command))?;
     }
-    // Should it stay, it only takes space.
-    let _ = fs::remove_dir_all(&build_dir);
+    forget_builds(workspace);
     Ok(())
 }
 

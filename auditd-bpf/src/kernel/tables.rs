@@ -375,7 +375,7 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let [records, _] = hook_bits(&call.hooks);
-    let refuses = hook_bits(&call.refusing);
+    let refuses = hook_bits(call.refusing);
     let hooks = records | refuses[0];
     let class = if call.maps { class::MAP } else { class::PLAIN };
     let Some(objects) = call.objects else { return SyscallEntry { hooks, records, refuses, class, ..NO_ARGUMENTS } };

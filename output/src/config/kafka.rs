@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-use super::network::{RawSpoolConfig, SpoolConfig, TlsConfig, with_port};
+use super::network::{self, MAX_BYTES, RawSpoolConfig, SpoolConfig, TlsConfig, with_port};
 use super::{Compression, FilterConfig, FormatName, QueueLimits, format, limits};
 use crate::format::Format;
 
@@ -89,7 +89,6 @@ impl TryFrom<RawKafkaConfig> for KafkaConfig {
     type Error = String;
 
     fn try_from(raw: RawKafkaConfig) -> Result<Self, String> {
-        const MAX_BYTES: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
         let broker = |text: &String| with_port(text, 9092).ok_or(format!("kafka broker `{text}`: use `host:port`"));
         let brokers = raw.brokers.iter().map(broker).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = brokers.first() else { return Err("`brokers` names no broker".to_owned()) };
@@ -125,17 +124,16 @@ fn login(
     mechanism: Option<SaslMechanism>,
     over_tls: bool,
 ) -> Result<Option<KafkaLogin>, String> {
-    match (user, password) {
-        (Some(_), Some(_)) if mechanism == Some(SaslMechanism::Plain) && !over_tls => {
-            Err("mechanism `plain` would show the password to the network: it belongs with `tls`".to_owned())
-        }
-        (Some(user), Some(password)) => {
-            Ok(Some(KafkaLogin { user, password, mechanism: mechanism.unwrap_or_default() }))
-        }
-        (None, None) if mechanism.is_some() => Err("`mechanism` belongs to `user` and `password`".to_owned()),
-        (None, None) => Ok(None),
-        _ => Err("`user` and `password` belong together".to_owned()),
+    let Some((user, password)) = network::login(user, password)? else {
+        return match mechanism {
+            Some(_) => Err("`mechanism` belongs to `user` and `password`".to_owned()),
+            None => Ok(None),
+        };
+    };
+    if mechanism == Some(SaslMechanism::Plain) && !over_tls {
+        return Err("mechanism `plain` would show the password to the network: it belongs with `tls`".to_owned());
     }
+    Ok(Some(KafkaLogin { user, password, mechanism: mechanism.unwrap_or_default() }))
 }
 
 /// Names that Kafka takes (`Topic.validate` in its sources).

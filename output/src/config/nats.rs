@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::Deserialize;
 
-use super::network::{RawSpoolConfig, SpoolConfig, TlsConfig, with_port};
+use super::network::{MAX_BYTES, RawSpoolConfig, SpoolConfig, TlsConfig, login, with_port};
 use super::{FilterConfig, FormatName, QueueLimits, format, limits};
 use crate::format::Format;
 
@@ -61,7 +61,6 @@ impl TryFrom<RawNatsConfig> for NatsConfig {
     type Error = String;
 
     fn try_from(raw: RawNatsConfig) -> Result<Self, String> {
-        const MAX_BYTES: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
         let (scheme, rest) = raw.server.split_once("://").unwrap_or(("", ""));
         let address = with_port(rest, 4222).filter(|_| ["nats", "tls"].contains(&scheme));
         let address =
@@ -72,11 +71,7 @@ impl TryFrom<RawNatsConfig> for NatsConfig {
             (_, Some(_)) => return Err("`tls` belongs to servers tls://...".to_owned()),
         };
         tls.as_ref().map_or(Ok(()), TlsConfig::check)?;
-        let login = match (raw.user, raw.password) {
-            (Some(user), Some(password)) => Some((user, password)),
-            (None, None) => None,
-            _ => return Err("`user` and `password` belong together".to_owned()),
-        };
+        let login = login(raw.user, raw.password)?;
         let server = format!("{scheme}://{address}");
         Ok(Self {
             subject: subject(raw.subject.unwrap_or_else(|| "audit".to_owned()))?,

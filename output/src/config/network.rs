@@ -117,6 +117,18 @@ fn system_authorities() -> PathBuf {
     PathBuf::from("/etc/ssl/certs/ca-certificates.crt")
 }
 
+/// `max_bytes` unless it is said otherwise: servers take 1 MiB.
+pub(super) const MAX_BYTES: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
+
+/// `user` and `password`, if there are any.
+pub(super) fn login(user: Option<String>, password: Option<String>) -> Result<Option<(String, String)>, String> {
+    match (user, password) {
+        (Some(user), Some(password)) => Ok(Some((user, password))),
+        (None, None) => Ok(None),
+        _ => Err("`user` and `password` belong together".to_owned()),
+    }
+}
+
 /// `host:port` from `host[:port]`.
 pub(super) fn with_port(address: &str, usual: u16) -> Option<String> {
     let (host, port) = address.split_at(host_end(address)?);

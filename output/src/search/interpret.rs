@@ -159,7 +159,7 @@ fn number(text: &str) -> Option<u32> {
 fn mode(mode: u32) -> String {
     let file_type = tables::file_type_name(mode & FILE_TYPE).map(str::to_owned);
     let mut shown = file_type.unwrap_or_else(|| format!("{:03o}", (mode & FILE_TYPE) >> FILE_TYPE.trailing_zeros()));
-    for (bit, name) in [(0o4000, "suid"), (0o2000, "sgid"), (0o1000, "sticky")] {
+    for &(bit, name) in tables::SPECIAL_BITS {
         if mode & bit != 0 {
             shown.extend([",", name]);
         }

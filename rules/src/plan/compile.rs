@@ -218,10 +218,8 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
             insert(&mut plan.tasks, index);
         }
     }
-    let calls = plan.syscalls.values().chain(plan.operations.values());
-    plan.hooks = calls.flat_map(|call| call.hooks.iter().copied()).collect();
-    let calls = plan.syscalls.values().chain(plan.operations.values());
-    let refusing = calls.flat_map(|call| call.refusing.iter().copied());
+    plan.hooks = plan.calls().flat_map(|call| call.hooks.iter().copied()).collect();
+    let refusing = plan.calls().flat_map(|call| call.refusing.iter().copied());
     // Those that record as well are placed once.
     plan.refusing = refusing.filter(|hook| !plan.hooks.contains(hook)).collect();
     plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
@@ -304,12 +302,11 @@ fn planned_calls<C: Copy + Ord>(
             let name = name_of(call);
             let objects = name.and_then(objects);
             let maps = name.is_some_and(|name| MAPS.contains(&name));
-            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: Vec::new(), objects, maps };
+            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: &[], objects, maps };
             let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
             if planned.refusal.is_some() {
-                let new = name.map_or(&[][..], refusing_hooks).iter().filter(|hook| !entry.refusing.contains(hook));
-                entry.refusing = entry.refusing.iter().chain(new).copied().collect();
+                entry.refusing = name.map_or(&[], refusing_hooks);
             }
             let Some(objects) = objects else { continue };
             for hook in objects.hooks.iter().chain(objects.parts) {

@@ -105,17 +105,6 @@ pub struct Refusal {
     pub errno: u16,
 }
 
-impl Plan {
-    /// The same, but that these rules refuse nothing: what they would is told.
-    #[must_use]
-    pub fn rehearsed(mut self, which: impl Fn(&PlannedRule) -> bool) -> Self {
-        for rule in self.rules.iter_mut().filter(|rule| which(rule)) {
-            rule.refusal = rule.refusal.map(|refusal| Refusal { verdict: verdict::WOULD_DENY, ..refusal });
-        }
-        self
-    }
-}
-
 /// What the kernel side does for one call.
 #[derive(Clone, Debug)]
 pub struct PlannedCall {
@@ -124,7 +113,7 @@ pub struct PlannedCall {
     /// Hooks whose objects belong to it.
     pub hooks: Vec<&'static str>,
     /// Hooks where a rule may refuse it, by kernel name.
-    pub refusing: Vec<&'static str>,
+    pub refusing: &'static [&'static str],
     /// What it acts on, if any hook sees that.
     pub objects: Option<&'static Objects>,
     /// Whether it maps files into memory, and perm is about what for.
@@ -155,13 +144,25 @@ impl Plan {
         let opens = self.syscalls.values().filter(|call| call.hooks.contains(&"file_open"));
         opens.filter_map(|call| call.objects).any(|objects| objects.paths.is_empty())
     }
-}
 
-impl Plan {
     /// Whether a rule may refuse a call in a hook.
     #[must_use]
     pub fn refuses_in(&self, hook: &str) -> bool {
-        self.syscalls.values().chain(self.operations.values()).any(|call| call.refusing.contains(&hook))
+        self.calls().any(|call| call.refusing.contains(&hook))
+    }
+
+    /// The same, but that these rules refuse nothing: what they would is told.
+    #[must_use]
+    pub fn rehearsed(mut self, which: impl Fn(&PlannedRule) -> bool) -> Self {
+        for rule in self.rules.iter_mut().filter(|rule| which(rule)) {
+            rule.refusal = rule.refusal.map(|refusal| Refusal { verdict: verdict::WOULD_DENY, ..refusal });
+        }
+        self
+    }
+
+    /// System calls and operations of io_uring.
+    fn calls(&self) -> impl Iterator<Item = &PlannedCall> {
+        self.syscalls.values().chain(self.operations.values())
     }
 }
 

@@ -11,12 +11,12 @@ use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::utsname::uname;
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::control::auditctl;
 use crate::child;
-use crate::daemon::{PROGRAM, run, wait_for};
+use crate::daemon::{PROGRAM, wait_for};
 use crate::event::Event;
 use crate::harness::{Alone, skip};
 use crate::place::Place;
@@ -131,7 +131,7 @@ fn all_is_refused(session: &mut Session, target: &Target, attempts: &[&[Attempt]
         record.is(&json!({"verdict": "deny", "action": "deny", "success": false, "errno": "EPERM"}))?;
     }
     ensure!(records.len() == attempts.len(), "{} records of {} attempts", records.len(), attempts.len());
-    ensure!(!run(std::process::Command::new(PROGRAM).args(["ctl", "-l"]))?.stdout.contains(KEY), "the guard is listed");
+    ensure!(!auditctl("-l")?.stdout.contains(KEY), "the guard is listed");
     Ok(())
 }
 
@@ -158,23 +158,23 @@ fn lifted(place: &Place) -> Result<()> {
     let (mut session, target) = start(place, "protect = [\"process\"]")?;
     all_is_refused(&mut session, &target, &[ON_PROCESS])?;
     all_else_works(&mut session, place, &target)?;
-    run(std::process::Command::new(PROGRAM).args(["ctl", "--signal", "stop"]))?.ended_with(0)?;
+    auditctl("--signal stop")?.ended_with(0)?;
     let records = session.ended_and_read()?;
     ensure!(records.iter().any(|event| event.get("type") == "DAEMON_END"), "no DAEMON_END");
     fs::remove_file(&target.log).context("what is lifted is lifted")
 }
 
 fn locked(place: &Place) -> Result<()> {
-    if !uname()?.release().to_string_lossy().starts_with("6.12.") {
+    if !sys::kernel_release()?.starts_with("6.12.") {
         return skip("tried on 6.12 alone: loading all that is guarded takes minutes under emulation");
     }
     place.file("f")?;
     // Attached beforehand, which takes longer under emulation than auditctl waits.
     let (mut session, target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
-    run(std::process::Command::new(PROGRAM).args(["ctl", "-e", "2"]))?.ended_with(0)?;
+    auditctl("-e 2")?.ended_with(0)?;
     all_is_refused(&mut session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
     all_else_works(&mut session, place, &target)?;
-    let stop = run(std::process::Command::new(PROGRAM).args(["ctl", "--signal", "stop"]))?;
+    let stop = auditctl("--signal stop")?;
     ensure!(stop.status != Some(0), "auditctl stopped it");
     // Rotation by the daemon goes on.
     session.signal(Signal::SIGUSR1)?;

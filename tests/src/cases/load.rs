@@ -31,7 +31,7 @@ const LONG_NAMES: Case =
 fn none_is_left_out() -> Result<()> {
     /// Debian's kernels preempt from here on.
     const PREEMPTS_FROM: u32 = 7;
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+    let release = crate::sys::kernel_release()?;
     let major = release.split('.').next().and_then(|major| major.parse().ok());
     if major.is_none_or(|major: u32| major >= PREEMPTS_FROM) {
         return skip(format!("on {release}, which preempts, programs of mode observe may be left out"));

@@ -82,7 +82,7 @@ fn configuration(place: &Place) -> Result<()> {
     let ours = json!({"pid": std::process::id(), "uid": 0});
     reloads.iter().try_for_each(|event| event.is(&ours))?;
     let start = of_type(session.records(), "DAEMON_START");
-    let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+    let kernel = crate::sys::kernel_release()?;
     ensure!(
         start[0].get("details")["format"] == "json" && start[0].get("details")["kernel"] == *kernel,
         "{}",

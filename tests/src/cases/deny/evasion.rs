@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap};
-use nix::sys::utsname::uname;
 use serde_json::json;
 
 use super::{refused, two_directories, verdict};
@@ -196,16 +194,13 @@ fn by_long_names(place: &Path) -> Result<io::Result<()>> {
 /// What a dynamic loader does with the program that it is given: reads it, and maps its code.
 fn by_mapping(place: &Path) -> Result<io::Result<()>> {
     let program = File::open(place.join("d/program"))?;
-    let length = std::num::NonZeroUsize::new(4096).context("not zero")?;
-    let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_EXEC, MapFlags::MAP_PRIVATE);
-    // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing, and nothing reads it.
-    let mapped = unsafe { mmap(None, length, protection, flags, &program, 0) };
-    Ok(mapped.map(drop).map_err(Into::into))
+    let numbers = [0, 4096, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE, program.as_raw_fd(), 0];
+    Ok(sys::call(libc::SYS_mmap, &mut numbers.map(|number| Arg::Number(number.into()))).map(drop))
 }
 
 fn by_deleted_program(place: &Path) -> Result<io::Result<()>> {
     let path = place.join("d/program");
-    let program = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(&path)?;
+    let program = File::options().read(true).custom_flags(libc::O_PATH).open(&path)?;
     fs::remove_file(&path)?;
     let (name, argument) = (c"", c"true");
     let list = [argument.as_ptr().addr(), 0].map(usize::to_ne_bytes).concat();
@@ -231,7 +226,7 @@ fn by_truncating_open(place: &Path) -> Result<io::Result<()>> {
 /// Another view of the tree: an overlay opens the file below by itself.
 pub const OVERLAY: &[Case] =
     &[Case::new("deny_despite_an_overlay", "-a deny,exit -F dir={dir}/d -F perm=rw -F auid={auid} -k {key}", |test| {
-        if uname()?.release().to_string_lossy().starts_with("6.1.") {
+        if sys::kernel_release()?.starts_with("6.1.") {
             return skip("6.1 opens the file below an overlay by its name above");
         }
         held(test, "file_open", by_overlay)
