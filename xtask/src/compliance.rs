@@ -1,5 +1,5 @@
 //! `cargo xtask compliance`: what comes of the same rules and acts under the kernel's own audit and under auditd-bpf, written to
-//! `docs/compliance.md`. `cargo xtask test` runs the same guests.
+//! `docs/compliance.md`. `cargo xtask test` runs the same guest on one kernel, `--all` on each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::test::{GuestTests, Job, SUPPORTED, Suite};
+use crate::guest_tests::{GuestTests, Job, Suite};
+use crate::test::SUPPORTED;
 use crate::workspace::Workspace;
 
 /// Options of `cargo xtask compliance`.
@@ -48,7 +49,7 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         let only: Vec<_> = args.kernel.iter().map(String::as_str).collect();
         let versions = if only.is_empty() { SUPPORTED.to_vec() } else { only };
         let jobs: Vec<_> = versions.into_iter().map(|version| Job { version, suite: Suite::Compliance }).collect();
-        let tally = GuestTests::prepare(workspace)?.run_all(&jobs)?;
+        let tally = GuestTests::prepare(workspace)?.run_all(&jobs)?.tally;
         println!("{tally}");
         failed = tally.failed;
     }

@@ -8,6 +8,7 @@ mod build;
 mod cmd;
 mod compliance;
 mod ebpf;
+mod guest_tests;
 mod life_cycle;
 mod man;
 mod package;

@@ -1,13 +1,13 @@
 //! What `cargo test -- --show-output` prints.
 
-use crate::test::Tally;
+use crate::test::{Outcome, Tally};
 
 /// Adds up the results of all test programs. Tests that lack something print a line that begins with `SKIP` and pass: they
 /// count as skipped.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// So far.
-    pub tally: Tally,
+    /// So far; its remarks are the tests that failed or skipped, and what the former said.
+    pub outcome: Outcome,
     /// Skipped tests of the program that runs.
     skipped: u64,
     place: Place,
@@ -22,6 +22,8 @@ enum Place {
     Passing,
     /// In what this one did.
     Of(String),
+    /// In what failing tests printed.
+    Failing,
 }
 
 impl Results {
@@ -31,16 +33,21 @@ impl Results {
             let skipped = std::mem::take(&mut self.skipped);
             let tally =
                 Tally { passed: tally.passed.saturating_sub(skipped), skipped: tally.skipped + skipped, ..tally };
-            self.tally = [self.tally, tally].into_iter().sum();
+            self.outcome.tally = [self.outcome.tally, tally].into_iter().sum();
             self.place = Place::Outside;
         }
         match line {
             "successes:" => self.place = Place::Passing,
-            "failures:" => self.place = Place::Outside,
+            "failures:" => self.place = Place::Failing,
             _ => {}
         }
-        if let Place::Outside = self.place {
-            return Some(line.to_owned());
+        match self.place {
+            Place::Outside => return Some(line.to_owned()),
+            Place::Failing => {
+                self.outcome.remarks.push(line.to_owned());
+                return Some(line.to_owned());
+            }
+            Place::Passing | Place::Of(_) => {}
         }
         if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
             self.place = Place::Of(name.to_owned());
@@ -50,6 +57,7 @@ impl Results {
             let shown = format!("test {name}: {line}");
             self.skipped += 1;
             self.place = Place::Passing;
+            self.outcome.remarks.push(shown.clone());
             return Some(shown);
         }
         None
@@ -84,7 +92,9 @@ mod unit {
                    failed\n\ntest result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n";
         let mut results = Results::default();
         let shown: Vec<_> = run.lines().chain(run.lines()).filter_map(|line| results.line(line)).collect();
-        assert_eq!(results.tally, Tally { passed: 2, failed: 2, skipped: 4 });
+        assert_eq!(results.outcome.tally, Tally { passed: 2, failed: 2, skipped: 4 });
+        let remarks = ["test a: SKIP: no tool", "failures:", "", "---- c stdout ----", "SKIP: but it failed", ""];
+        assert_eq!(results.outcome.remarks, [remarks, remarks].concat());
         assert!(shown.contains(&"test a: SKIP: no tool".to_owned()), "{shown:?}");
         assert!(!shown.contains(&"words".to_owned()) && shown.contains(&"SKIP: but it failed".to_owned()));
     }

@@ -1,43 +1,37 @@
 //! `cargo xtask test`: everything that CI checks, from formatting to guests on every supported kernel.
 
-use std::collections::VecDeque;
-use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::iter::Sum;
-use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::guest_tests::{GuestTests, Job, Suite};
 use crate::results::Results;
-use crate::vm::{End, Guest, Kernel, packages};
+use crate::vm::packages;
 use crate::workspace::Workspace;
-use crate::{build, cmd, compliance, ebpf, setup};
+use crate::{cmd, ebpf, setup};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Leave the guests out
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["all", "kernel"])]
     quick: bool,
-    /// Only this kernel; may be given more than once [default: 5.10, 6.1, 6.12 and 7.3]
-    #[arg(long, value_name = "V")]
+    /// Every case on every kernel; else the suites on rules and on compliance run on the first of them only
+    #[arg(long)]
+    all: bool,
+    /// Every case on this kernel; may be given more than once
+    #[arg(long, value_name = "V", conflicts_with = "all")]
     kernel: Vec<String>,
 }
 
 /// Kernels that must work, newest first: its modules take longest.
 pub const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
+/// The one on which the suites run that take longest and depend least on the kernel.
+const USUAL: &str = "6.12";
 /// A kernel without task storage, which doctor and the daemon must refuse by name.
 const REFUSED: &str = "5.10";
-/// Guests at once: each keeps about one processor busy.
-const PARALLEL: usize = 2;
-const GUEST_TIME: Duration = Duration::from_secs(3000);
-/// Room for the disk-full cases.
-const SCRATCH_MB: u64 = 64;
-
 /// `cargo xtask test`.
 pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut report = Report::new(if args.quick { 4 } else { 6 });
@@ -46,33 +40,49 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut clippy = workspace.cargo("clippy");
     clippy.args(["--all-targets", "--", "-D", "warnings"]);
     report.check("clippy", || cmd::run(&mut clippy));
-    let mut units = Tally::default();
+    let mut units = Outcome::default();
     report.check("unit and doc tests", || unit_tests(workspace, &mut units));
     if args.quick {
-        eprintln!("guest tests left out (--quick); the count is that of unit and doc tests");
-        return Ok(report.close(units));
+        eprintln!("guest tests left out (--quick)");
+        return Ok(report.close(&[units]));
     }
     let mut guest_tests = None;
     report.check("building for the guests", || {
         guest_tests = Some(GuestTests::prepare(workspace)?);
         Ok(())
     });
-    let mut cases = Tally::default();
+    let mut cases = Outcome::default();
     if let Some(guest_tests) = guest_tests {
         report.check("guest tests", || {
-            let jobs: Vec<_> = kernels(args).into_iter().flat_map(Job::all).collect();
-            cases = guest_tests.run_all(&jobs)?;
+            cases = guest_tests.run_all(&jobs(args))?;
             Ok(())
         });
     }
-    Ok(report.close(cases))
+    Ok(report.close(&[units, cases]))
 }
 
-fn kernels(args: &Args) -> Vec<&str> {
-    if args.kernel.is_empty() {
-        return SUPPORTED.into_iter().chain([REFUSED]).collect();
+/// The guests to boot, those that take longest first.
+fn jobs(args: &Args) -> Vec<Job<'_>> {
+    let job = |version, suite| Job { version, suite };
+    if !args.kernel.is_empty() {
+        return args
+            .kernel
+            .iter()
+            .flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite)))
+            .collect();
     }
-    args.kernel.iter().map(String::as_str).collect()
+    if args.all {
+        let kernels = SUPPORTED.into_iter().chain([REFUSED]);
+        return kernels.flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite))).collect();
+    }
+    let everywhere = SUPPORTED.map(|version| job(version, Suite::Run));
+    let once = [job(USUAL, Suite::Compliance), job(USUAL, Suite::Observe), job(REFUSED, Suite::Refused)];
+    everywhere.into_iter().chain(once).collect()
+}
+
+/// All for a kernel.
+fn suites(version: &str) -> &'static [Suite] {
+    if version.starts_with(REFUSED) { &[Suite::Refused] } else { &[Suite::Run, Suite::Observe, Suite::Compliance] }
 }
 
 /// Steps done and those that failed.
@@ -96,7 +106,10 @@ impl Report {
         }
     }
 
-    fn close(&self, mut cases: Tally) -> ExitCode {
+    /// Says at the end what is to be known of a long output.
+    fn close(&self, outcomes: &[Outcome]) -> ExitCode {
+        outcomes.iter().flat_map(|outcome| &outcome.remarks).for_each(|remark| println!("{remark}"));
+        let mut cases: Tally = outcomes.iter().map(|outcome| outcome.tally).sum();
         if !self.failed.is_empty() {
             eprintln!("failed: {}", self.failed.join(", "));
         }
@@ -106,6 +119,25 @@ impl Report {
         }
         println!("{cases}");
         if cases.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// What came of tests.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many of each kind.
+    pub tally: Tally,
+    /// Lines on those that failed or were skipped.
+    pub remarks: Vec<String>,
+}
+
+impl Sum for Outcome {
+    fn sum<I: Iterator<Item = Self>>(outcomes: I) -> Self {
+        outcomes.fold(Self::default(), |mut sum, more| {
+            sum.tally = [sum.tally, more.tally].into_iter().sum();
+            sum.remarks.extend(more.remarks);
+            sum
+        })
     }
 }
 
@@ -119,8 +151,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// From the closing line of guest-tests.
-    fn from_closing_line(line: &str) -> Option<Self> {
+    /// From the closing line of guest-tests; `None` for any other.
+    pub fn from_closing_line(line: &str) -> Option<Self> {
         let mut counts = [0; 3];
         let mut parts = line.trim().split(", ");
         for (count, word) in counts.iter_mut().zip(["passed", "failed", "skipped"]) {
@@ -148,7 +180,7 @@ impl std::fmt::Display for Tally {
     }
 }
 
-fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+fn unit_tests(workspace: &Workspace, outcome: &mut Outcome) -> Result<()> {
     let mut command = workspace.cargo("test");
     // What passing tests print says which of them skipped.
     command.args(["--no-fail-fast", "--", "--show-output"]).stdout(Stdio::piped());
@@ -173,188 +205,10 @@ fn unit_tests(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
             println!("{line}");
         }
     }
-    *tally = results.tally;
+    *outcome = results.outcome;
     let status = child.wait().context("cannot wait for cargo test")?;
     anyhow::ensure!(status.success(), "cargo test failed ({status})");
     Ok(())
-}
-
-/// What a guest is booted for.
-#[derive(Clone, Copy)]
-pub enum Suite {
-    /// Cases of the daemon.
-    Run,
-    /// Cases about rules, with bpf not among the kernel's security modules.
-    Observe,
-    /// Cases of a kernel that must be refused.
-    Refused,
-    /// The same acts under the kernel's own audit, compared.
-    Compliance,
-}
-
-impl Suite {
-    /// guest-tests' word for it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Observe => "observe",
-            Self::Refused => "refused",
-            Self::Compliance => "compliance",
-        }
-    }
-}
-
-/// One guest.
-#[derive(Clone, Copy)]
-pub struct Job<'v> {
-    /// Its kernel.
-    pub version: &'v str,
-    /// What it is booted for.
-    pub suite: Suite,
-}
-
-impl<'v> Job<'v> {
-    /// All for a kernel.
-    fn all(version: &'v str) -> Vec<Self> {
-        let suites: &[_] = if version.starts_with(REFUSED) {
-            &[Suite::Refused]
-        } else {
-            &[Suite::Run, Suite::Observe, Suite::Compliance]
-        };
-        suites.iter().map(|suite| Self { version, suite: *suite }).collect()
-    }
-}
-
-/// What every guest gets.
-pub struct GuestTests<'w> {
-    workspace: &'w Workspace,
-    rsyslog: Option<packages::Unpacked>,
-    audit: packages::Unpacked,
-}
-
-impl<'w> GuestTests<'w> {
-    /// Builds and fetches it.
-    pub fn prepare(workspace: &'w Workspace) -> Result<Self> {
-        setup::guest_tools()?;
-        build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
-        // Without it the cases that need it skip by themselves; here is why.
-        let rsyslog = packages::rsyslog(workspace)
-            .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
-        let audit = packages::audit(workspace).context("no auditd to compare with")?;
-        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit })
-    }
-
-    /// Boots them all, some at once.
-    pub fn run_all(&self, jobs: &[Job<'_>]) -> Result<Tally> {
-        // Downloads before the first boot: two at once would only wait for each other.
-        let kernels = jobs.iter().map(|job| Kernel::find(self.workspace, job.version));
-        let kernels = kernels.collect::<Result<Vec<_>>>()?;
-        let waiting: Mutex<VecDeque<_>> = Mutex::new(jobs.iter().zip(kernels).collect());
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let done = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..PARALLEL {
-                scope.spawn(|| {
-                    while let Some((job, kernel)) = next() {
-                        let tally = self.run_one(*job, kernel);
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push(tally);
-                    }
-                });
-            }
-        });
-        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().sum())
-    }
-
-    /// One guest; a guest that breaks counts as a failed case.
-    fn run_one(&self, job: Job<'_>, kernel: Kernel) -> Tally {
-        let (start, version) = (Instant::now(), job.version);
-        let mut guest = Guest::new(kernel).timeout(GUEST_TIME).scratch(SCRATCH_MB);
-        for name in ["auditd-bpf", "guest-tests"] {
-            guest = guest.add(self.binary(name), format!("/usr/bin/{name}"));
-        }
-        if let Some(rsyslog) = &self.rsyslog {
-            guest = rsyslog.add_to(guest);
-        }
-        let results = compliance::results(self.workspace, version).join("compliance.json");
-        if let Suite::Compliance = job.suite {
-            // Those of an earlier run must not pass for this one's.
-            let _ = fs::remove_file(&results);
-            guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, version));
-        }
-        if let Suite::Observe = job.suite {
-            guest = guest.lsm("lockdown,landlock,yama");
-        }
-        let command = ["guest-tests", job.suite.name()];
-        let mut cases = Lines::new(version);
-        let mut end = guest.run(&command, &mut cases, Lines::new(version));
-        if matches!(&end, Ok(End::Died(_))) && !cases.any {
-            // Kernels panic at times while they boot under emulation (seen: 7.3 in sched_clock_cpu), before any of ours runs.
-            println!("[{version}] the guest went down before the first case: once more");
-            end = guest.run(&command, &mut cases, Lines::new(version));
-        }
-        let mut tally = cases.tally.unwrap_or_default();
-        let trouble = match end {
-            Ok(End::Exited(0)) if matches!(job.suite, Suite::Compliance) && !results.exists() => {
-                Some("the results did not come out of the guest".to_owned())
-            }
-            Ok(End::Exited(0)) if cases.tally.is_some() => None,
-            Ok(End::Exited(_)) if tally.failed > 0 => None,
-            Ok(End::Exited(status)) => Some(format!("guest-tests ended with status {status} and no count of failures")),
-            Ok(End::TimedOut) => Some(format!("not done after {}", cmd::duration(GUEST_TIME))),
-            Ok(End::Died(why)) => Some(format!("the guest went down\n{why}")),
-            Err(error) => Some(format!("{error:#}")),
-        };
-        if let Some(trouble) = trouble {
-            tally.failed += 1;
-            println!("[{version}] FAILED {trouble}");
-        }
-        println!("[{version}] {}: {tally}, {}", job.suite.name(), cmd::duration(start.elapsed()));
-        tally
-    }
-
-    fn binary(&self, name: &str) -> PathBuf {
-        self.workspace.binary("debug", name)
-    }
-}
-
-/// Prints a guest's lines as they come, marked with its kernel, and remembers the closing one.
-struct Lines {
-    prefix: String,
-    partial: Vec<u8>,
-    /// Whether anything came.
-    any: bool,
-    tally: Option<Tally>,
-}
-
-impl Lines {
-    fn new(version: &str) -> Self {
-        Self { prefix: format!("[{version}] "), partial: Vec::new(), any: false, tally: None }
-    }
-
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        let line = String::from_utf8_lossy(line);
-        if let Some(tally) = Tally::from_closing_line(&line) {
-            self.tally = Some(tally);
-            return Ok(());
-        }
-        writeln!(io::stdout(), "{}{}", self.prefix, line.trim_end())
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.any |= !bytes.is_empty();
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<_> = self.partial.drain(..=end).collect();
-            self.line(&line)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
-    }
 }
 
 #[cfg(test)]
@@ -368,15 +222,5 @@ mod unit {
         assert_eq!(tally.to_string(), "31 passed, 0 failed, 2 skipped");
         assert_eq!(Tally::from_closing_line("31 passed, 0 failed"), None);
         assert_eq!(Tally::from_closing_line("ok 31 passed, 0 failed, 2 skipped"), None);
-    }
-
-    #[test]
-    fn guest_s_output_is_cut_into_lines() {
-        let mut lines = Lines::new("6.12");
-        lines.write_all(b"ok file_wa").unwrap();
-        lines.write_all(b"tch\n1 passed, 0 failed, 0 skip").unwrap();
-        assert_eq!(lines.tally, None);
-        lines.write_all(b"ped\n").unwrap();
-        assert_eq!(lines.tally, Some(Tally { passed: 1, failed: 0, skipped: 0 }));
     }
 }

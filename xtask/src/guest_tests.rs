@@ -1,0 +1,262 @@
+//! Guests that run `guest-tests`, some at once.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::test::{Outcome, Tally};
+use crate::vm::{End, Guest, Kernel, packages};
+use crate::workspace::Workspace;
+use crate::{build, cmd, compliance, setup};
+
+/// Guests at once: each keeps about one processor busy.
+const PARALLEL: usize = 2;
+const GUEST_TIME: Duration = Duration::from_secs(3000);
+/// The verifier alone takes hundreds of megabytes for a large program, and files of cases lie in memory.
+const MEMORY: &str = "2G";
+/// Room for the disk-full cases.
+const SCRATCH_MB: u64 = 64;
+/// Exit status of what SIGKILL ended.
+const KILLED: u8 = 128 + 9;
+/// Lines of a failure that are said once more at the end.
+const REPEATED_LINES: usize = 12;
+
+/// What a guest is booted for.
+#[derive(Clone, Copy)]
+pub enum Suite {
+    /// Cases of the daemon.
+    Run,
+    /// Cases about rules, with bpf not among the kernel's security modules.
+    Observe,
+    /// Cases of a kernel that must be refused.
+    Refused,
+    /// The same acts under the kernel's own audit, compared.
+    Compliance,
+}
+
+impl Suite {
+    /// guest-tests' word for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Observe => "observe",
+            Self::Refused => "refused",
+            Self::Compliance => "compliance",
+        }
+    }
+}
+
+/// One guest.
+#[derive(Clone, Copy)]
+pub struct Job<'v> {
+    /// Its kernel.
+    pub version: &'v str,
+    /// What it is booted for.
+    pub suite: Suite,
+}
+
+/// What every guest gets.
+pub struct GuestTests<'w> {
+    workspace: &'w Workspace,
+    rsyslog: Option<packages::Unpacked>,
+    audit: packages::Unpacked,
+}
+
+impl<'w> GuestTests<'w> {
+    /// Builds and fetches it.
+    pub fn prepare(workspace: &'w Workspace) -> Result<Self> {
+        setup::guest_tools()?;
+        build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
+        // Without it the cases that need it skip by themselves; here is why.
+        let rsyslog = packages::rsyslog(workspace)
+            .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
+        let audit = packages::audit(workspace).context("no auditd to compare with")?;
+        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit })
+    }
+
+    /// Boots them all, some at once.
+    pub fn run_all(&self, jobs: &[Job<'_>]) -> Result<Outcome> {
+        // Downloads before the first boot: two at once would only wait for each other.
+        let kernels = jobs.iter().map(|job| Kernel::find(self.workspace, job.version));
+        let kernels = kernels.collect::<Result<Vec<_>>>()?;
+        let waiting: Mutex<VecDeque<_>> = Mutex::new(jobs.iter().zip(kernels).collect());
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let done = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                scope.spawn(|| {
+                    while let Some((job, kernel)) = next() {
+                        let outcome = self.run_one(*job, kernel);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    }
+                });
+            }
+        });
+        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().sum())
+    }
+
+    /// One guest; a guest that breaks counts as a failed case.
+    fn run_one(&self, job: Job<'_>, kernel: Kernel) -> Outcome {
+        let (start, version) = (Instant::now(), job.version);
+        let mut guest = Guest::new(kernel).timeout(GUEST_TIME).memory(MEMORY).scratch(SCRATCH_MB);
+        for name in ["auditd-bpf", "guest-tests"] {
+            guest = guest.add(self.binary(name), format!("/usr/bin/{name}"));
+        }
+        if let Some(rsyslog) = &self.rsyslog {
+            guest = rsyslog.add_to(guest);
+        }
+        let results = compliance::results(self.workspace, version).join("compliance.json");
+        if let Suite::Compliance = job.suite {
+            // Those of an earlier run must not pass for this one's.
+            let _ = fs::remove_file(&results);
+            guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, version));
+        }
+        if let Suite::Observe = job.suite {
+            guest = guest.lsm("lockdown,landlock,yama");
+        }
+        let command = ["guest-tests", job.suite.name()];
+        let mut cases = Lines::new(version);
+        let mut end = guest.run(&command, &mut cases, Lines::new(version));
+        if matches!(&end, Ok(End::Died(_))) && !cases.any {
+            // Kernels panic at times while they boot under emulation (seen: 7.3 in sched_clock_cpu), before any of ours runs.
+            println!("[{version}] the guest went down before the first case: once more");
+            end = guest.run(&command, &mut cases, Lines::new(version));
+        }
+        let ended = cases.tally.is_some();
+        let mut outcome = cases.outcome();
+        let trouble = match end {
+            Ok(End::Exited(0)) if matches!(job.suite, Suite::Compliance) && !results.exists() => {
+                Some("the results did not come out of the guest".to_owned())
+            }
+            Ok(End::Exited(0)) if ended => None,
+            Ok(End::Exited(_)) if ended && outcome.tally.failed > 0 => None,
+            Ok(End::Exited(KILLED)) => Some("guest-tests was killed: is the guest out of memory?".to_owned()),
+            Ok(End::Exited(status)) => Some(format!("guest-tests ended with status {status} and no count of failures")),
+            Ok(End::TimedOut) => Some(format!("not done after {}", cmd::duration(GUEST_TIME))),
+            Ok(End::Died(why)) => Some(format!("the guest went down\n{why}")),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(trouble) = trouble {
+            let line = format!("[{version}] FAILED {}: {trouble}", job.suite.name());
+            println!("{line}");
+            outcome.tally.failed += 1;
+            outcome.remarks.push(line);
+        }
+        println!("[{version}] {}: {}, {}", job.suite.name(), outcome.tally, cmd::duration(start.elapsed()));
+        outcome
+    }
+
+    fn binary(&self, name: &str) -> PathBuf {
+        self.workspace.binary("debug", name)
+    }
+}
+
+/// Prints a guest's lines as they come, marked with its kernel, and remembers what it said of failures and of the end.
+struct Lines {
+    prefix: String,
+    partial: Vec<u8>,
+    /// Whether anything came.
+    any: bool,
+    /// Cases that were told of so far.
+    told: Tally,
+    /// What the closing line said.
+    tally: Option<Tally>,
+    remarks: Vec<String>,
+    /// How many more lines of the latest failure are remarked.
+    of_failure: usize,
+}
+
+impl Lines {
+    fn new(version: &str) -> Self {
+        let prefix = format!("[{version}] ");
+        let (told, tally) = (Tally::default(), None);
+        Self { prefix, partial: Vec::new(), any: false, told, tally, remarks: Vec::new(), of_failure: 0 }
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        let line = String::from_utf8_lossy(line);
+        if let Some(tally) = Tally::from_closing_line(&line) {
+            self.tally = Some(tally);
+            return Ok(());
+        }
+        let line = line.trim_end();
+        self.remark(line);
+        writeln!(io::stdout(), "{}{line}", self.prefix)
+    }
+
+    fn remark(&mut self, line: &str) {
+        self.of_failure = if line.starts_with("FAILED ") {
+            REPEATED_LINES
+        } else if line.starts_with("SKIP ") {
+            1
+        } else if line.starts_with(' ') {
+            self.of_failure
+        } else {
+            0
+        };
+        let count = match line.split_once(' ') {
+            Some(("ok", _)) => Some(&mut self.told.passed),
+            Some(("FAILED", _)) => Some(&mut self.told.failed),
+            Some(("SKIP", _)) => Some(&mut self.told.skipped),
+            _ => None,
+        };
+        count.into_iter().for_each(|count| *count += 1);
+        if self.of_failure > 0 {
+            self.of_failure -= 1;
+            self.remarks.push(format!("{}{line}", self.prefix));
+        }
+    }
+
+    /// What came of the cases; where the closing line is missing, of those that were told of.
+    fn outcome(self) -> Outcome {
+        Outcome { tally: self.tally.unwrap_or(self.told), remarks: self.remarks }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.any |= !bytes.is_empty();
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<_> = self.partial.drain(..=end).collect();
+            self.line(&line)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn guest_s_output_is_cut_into_lines() {
+        let mut lines = Lines::new("6.12");
+        lines.write_all(b"ok file_wa").unwrap();
+        lines.write_all(b"tch\n1 passed, 0 failed, 0 skip").unwrap();
+        assert_eq!(lines.tally, None);
+        lines.write_all(b"ped\n").unwrap();
+        assert_eq!(lines.tally, Some(Tally { passed: 1, failed: 0, skipped: 0 }));
+    }
+
+    #[test]
+    fn failures_are_remembered_whole_and_cases_are_counted_without_a_closing_line() {
+        let mut lines = Lines::new("6.12");
+        lines
+            .write_all(b"ok a (1 ms)\nFAILED b: one\n    two\nSKIP c: no disk\n    no\nok d (2 ms)\n    no\n")
+            .unwrap();
+        let outcome = lines.outcome();
+        assert_eq!(outcome.remarks, ["[6.12] FAILED b: one", "[6.12]     two", "[6.12] SKIP c: no disk"]);
+        assert_eq!(outcome.tally, Tally { passed: 2, failed: 1, skipped: 1 });
+    }
+}
