@@ -65,6 +65,7 @@ impl Call {
         if !is_of_interest(entry) {
             return None;
         }
+        let (number, abi) = unpacked(kernel::forgotten(packed(number, abi)));
         let tables = Tables::active()?;
         // The set may have been replaced since.
         let entry = tables.syscall(abi, number)?;
@@ -76,23 +77,9 @@ impl Call {
 
     /// Whether the event can still match, the result being unknown: decides if the objects are worth recording. `met`, the
     /// rules that objects satisfy, becomes the rules that can match: there is no stack for a second bitmap.
-    #[inline(never)]
+    #[inline(always)]
     pub fn may_match(&self, met: &mut Rules, access: u32, alone: u32) -> bool {
-        self.tables.candidates(met, self.entry.row, alone);
-        if record::has_access(self.entry.class) {
-            self.tables.narrow(met, self.tables.header.perm_rows[(access & 7) as usize]);
-        }
-        if !self.tables.any(met) {
-            return false;
-        }
-        if self.entry.class == class::EXEC {
-            // Ids and executable change before the rules are applied.
-            return true;
-        }
-        self.tables.narrow_subject(met, Subject::of(self.task), |index| {
-            kernel::argument(self.task.registers(), self.abi, index)
-        });
-        self.tables.any(met)
+        call_may_match(self.tables.slot, packed(self.number, self.abi), access, alone, met) != 0
     }
 
     /// The same for a call whose object is no file.
@@ -105,4 +92,40 @@ impl Call {
         no_rules!(met);
         self.may_match(met, 0, alone)
     }
+}
+
+/// Number and ABI in one argument.
+#[inline(always)]
+fn packed(number: u32, abi: u32) -> u64 {
+    u64::from(abi) << 32 | u64::from(number)
+}
+
+#[inline(always)]
+fn unpacked(call: u64) -> (u32, u32) {
+    (call as u32, (call >> 32) as u32)
+}
+
+/// Global in BPF's sense: see `filter`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn call_may_match(slot: u32, call: u64, access: u32, alone: u32, met: *mut Rules) -> i32 {
+    // SAFETY: null or the caller's bitmap, as the verifier proves at each call.
+    let Some(met) = (unsafe { met.as_mut() }) else { return 0 };
+    let (number, abi) = unpacked(call);
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
+    let Some(entry) = tables.syscall(abi, number) else { return 0 };
+    tables.candidates(met, entry.row, alone);
+    if record::has_access(entry.class) {
+        tables.narrow(met, tables.header.perm_rows[(access & 7) as usize]);
+    }
+    if !tables.any(met) {
+        return 0;
+    }
+    if entry.class == class::EXEC {
+        // Ids and executable change before the rules are applied.
+        return 1;
+    }
+    let task = Task::current();
+    tables.narrow_subject(met, Subject::of(task), |index| kernel::argument(task.registers(), abi, index));
+    tables.any(met) as i32
 }

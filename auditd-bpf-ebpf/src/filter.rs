@@ -56,11 +56,11 @@ impl Tables {
         syscall_of_slot(self.slot, abi, number)
     }
 
-    /// Whether the rules may know an inode; if not, they do not.
+    /// 1 if the rules may know an inode, 0 if they do not.
     #[inline(always)]
-    pub fn may_know(self, dev: u32, ino: u64) -> bool {
+    pub fn may_know(self, dev: u32, ino: u64) -> u32 {
         let bit = core::hint::black_box(bloom_bit(dev, ino));
-        self.header.bloom[bit / 64 % BLOOM_WORDS] >> (bit % 64) & 1 != 0
+        (self.header.bloom[bit / 64 % BLOOM_WORDS] >> (bit % 64)) as u32 & 1
     }
 
     /// All rules of a row. Words not in use stay as they are.

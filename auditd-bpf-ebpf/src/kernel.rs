@@ -142,6 +142,20 @@ pub fn below_256(number: u32) -> u32 {
     core::hint::black_box(number) & 0xff
 }
 
+/// A number of which the verifier knows nothing any more. What it knows of a number, from every branch that was taken on it, tells
+/// one state of a program from another, and all that follows is checked once for each.
+#[inline(always)]
+pub fn forgotten(number: u64) -> u64 {
+    kernel_forgotten(number)
+}
+
+/// Global in BPF's sense: of what such a function returns the verifier knows nothing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn kernel_forgotten(number: u64) -> u64 {
+    core::hint::black_box(number)
+}
+
 /// The same below 4096.
 #[inline(always)]
 pub fn below_4096(number: u32) -> u32 {

@@ -21,44 +21,84 @@ pub enum Level {
     Directory,
 }
 
-/// Adds the rules that an object satisfies, and tells if there may be any.
+/// Where [`known_near`] did not come to the root.
+const FAR: u32 = 1 << NEAR_LEVELS;
+
+/// Of which levels the rules may know the inode: a bit for the object, its directory, and so on up, and [`FAR`] where there are
+/// more. Reckoned without a branch for each: the verifier would follow both ways from there to the end of the program.
 ///
 /// Names of one file system only: mounts below a watched tree are roots of their own in the table, as they are in the
 /// kernel's `audit_tree`.
 #[inline(always)]
-pub fn match_object<M: Memory>(tables: Tables, rules: &mut Rules, dentry: Object, from: Level) -> bool {
-    let slot = tables.slot;
+pub fn known_near<M: Memory>(tables: Tables, dentry: Object, from: Level) -> u32 {
     let dev: u32 = M::load(M::load::<Object>(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
-    // A rule on a path looks at the object and its directory.
-    let levels = if tables.header.tests_dir != 0 { NEAR_LEVELS } else { 2 };
-    let (mut at, mut found) = (dentry, 0);
+    let (mut at, mut known) = (dentry, 0);
     for level in 0..NEAR_LEVELS {
-        if level >= levels {
-            return found != 0;
+        // A rule on a path looks at the object and its directory.
+        if level == 2 && tables.header.tests_dir == 0 {
+            return known;
         }
         if level != 0 || from == Level::Itself {
             let inode: Object = M::load(at, &kernel::DENTRY_D_INODE);
             // Newer kernels ask for the check, though there is one.
             let ino: u64 = if inode.is_null() { 0 } else { M::load(inode, &kernel::INODE_I_INO) };
-            if tables.may_know(dev, ino) {
-                found |= match level {
-                    0 => objects_meet_itself(slot, dev, ino, rules),
-                    1 => objects_meet_parent(slot, dev, ino, M::address(dentry), rules),
-                    _ => objects_meet_above(slot, dev, ino, rules),
-                };
-            }
+            known |= tables.may_know(dev, ino) << level;
         }
         let parent: Object = M::load(at, &kernel::DENTRY_D_PARENT);
         if parent == at {
-            return found != 0;
+            return known;
         }
         at = parent;
     }
-    found |= objects_meet_far(slot, dev, M::address(at), rules);
-    found != 0
+    known | FAR
 }
 
 // The functions below are global in BPF's sense: see `filter`. They return 1 if any rule was added.
+
+struct NearWalk {
+    slot: u32,
+    dev: u32,
+    /// The object.
+    dentry: u64,
+    at: u64,
+    rules: *mut Rules,
+    /// Bits of the level in progress and those above it.
+    known: u32,
+    found: u32,
+}
+
+/// Adds the rules that an object satisfies, and tells if there are any; `known`: what [`known_near`] says of it. Once in a program:
+/// in its caller, for want of stack.
+#[inline(always)]
+pub fn meet_near(slot: u32, dentry: u64, known: u32, rules: *mut Rules) -> i32 {
+    let dev = kernel::probe(kernel::probe(dentry, &kernel::DENTRY_D_SB), &kernel::SUPER_BLOCK_S_DEV);
+    let mut walk = NearWalk { slot, dev, dentry, at: dentry, rules, known, found: 0 };
+    kernel::repeat(NEAR_LEVELS, near_step, &mut walk);
+    if walk.known != 0 {
+        walk.found |= objects_meet_far(slot, dev, walk.at, rules) as u32;
+    }
+    walk.found as i32
+}
+
+/// One level, and on to the next.
+unsafe extern "C" fn near_step(level: u32, walk: *mut NearWalk) -> i64 {
+    // SAFETY: the state of `meet_near`, checked by the verifier.
+    let walk = unsafe { &mut *walk };
+    if walk.known == 0 {
+        return 1;
+    }
+    if walk.known & 1 != 0 {
+        let ino = kernel::probe(kernel::probe(walk.at, &kernel::DENTRY_D_INODE), &kernel::INODE_I_INO);
+        walk.found |= match level {
+            0 => objects_meet_itself(walk.slot, walk.dev, ino, walk.rules),
+            1 => objects_meet_parent(walk.slot, walk.dev, ino, walk.dentry, walk.rules),
+            _ => objects_meet_above(walk.slot, walk.dev, ino, walk.rules),
+        } as u32;
+    }
+    walk.known >>= 1;
+    walk.at = kernel::probe(walk.at, &kernel::DENTRY_D_PARENT);
+    0
+}
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -72,14 +112,16 @@ extern "C" fn objects_meet_itself(slot: u32, dev: u32, ino: u64, rules: *mut Rul
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn objects_meet_parent(slot: u32, dev: u32, ino: u64, dentry: u64, rules: *mut Rules) -> i32 {
-    // SAFETY: the row number and the flag are copied out at once.
-    let Some(value) = (unsafe { OBJECTS.get(ObjectKey { slot, dev, ino }) }) else { return 0 };
+    let mut search = NameSearch { key: NameKey { slot, dev, ino, hash: 0 }, name: 0, length: 0 };
+    // SAFETY: the key begins with that of its directory; the row number and the flag are copied out at once.
+    let value = unsafe { OBJECTS.get(&*(&raw const search.key).cast::<ObjectKey>()) };
+    let Some(value) = value else { return 0 };
     let (dir_row, has_names) = (value.dir_row, value.has_names);
     let mut name_row = ROW_NONE;
     if has_names != 0 {
-        let key = NameKey { slot, dev, ino, hash: hash_dentry_name(dentry) };
+        search.hash(dentry);
         // SAFETY: the row number is copied out at once.
-        name_row = unsafe { NAMES.get(key) }.copied().unwrap_or(ROW_NONE);
+        name_row = unsafe { NAMES.get(&search.key) }.copied().unwrap_or(ROW_NONE);
     }
     widen(slot, name_row, rules) | widen(slot, dir_row, rules)
 }
@@ -173,25 +215,27 @@ extern "C" fn objects_hidden(slot: u32, magic: u64) -> i32 {
     0
 }
 
-struct NameHash {
+/// A name's key while its hash is reckoned: in its place, for want of stack.
+struct NameSearch {
+    key: NameKey,
     name: u64,
-    hash: u64,
     length: u64,
 }
 
-/// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
-#[inline(always)]
-fn hash_dentry_name(dentry: u64) -> u64 {
-    let length = u64::from(kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1));
-    let name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
-    let mut state = NameHash { name, hash: hash_step(NAME_SEED.load(), length), length };
-    kernel::repeat(NAME_BYTES as u32 / 8, hash_word, &mut state);
-    state.hash
+impl NameSearch {
+    /// [`auditd_bpf_common::plan_rows::hash_name`] of a dentry's name.
+    #[inline(always)]
+    fn hash(&mut self, dentry: u64) {
+        self.length = u64::from(kernel::probe::<u32>(dentry, &kernel::DENTRY_D_NAME_LEN) & (NAME_BYTES as u32 - 1));
+        self.name = kernel::probe(dentry, &kernel::DENTRY_D_NAME_NAME);
+        self.key.hash = hash_step(NAME_SEED.load(), self.length);
+        kernel::repeat(NAME_BYTES as u32 / 8, hash_word, self);
+    }
 }
 
 // Callbacks count by their index: a counter in the state would be followed by the verifier through every value.
-unsafe extern "C" fn hash_word(index: u32, state: *mut NameHash) -> i64 {
-    // SAFETY: the state of `hash_dentry_name`, checked by the verifier.
+unsafe extern "C" fn hash_word(index: u32, state: *mut NameSearch) -> i64 {
+    // SAFETY: the state of `NameSearch::hash`, checked by the verifier.
     let state = unsafe { &mut *state };
     let done = u64::from(index) * 8;
     if done >= state.length {
@@ -202,6 +246,6 @@ unsafe extern "C" fn hash_word(index: u32, state: *mut NameHash) -> i64 {
     if !kernel::copy_kernel((&raw mut word).cast(), bytes, state.name + done) {
         count(counters::UNRESOLVED_PATH);
     }
-    state.hash = hash_step(state.hash, word);
+    state.key.hash = hash_step(state.key.hash, word);
     0
 }

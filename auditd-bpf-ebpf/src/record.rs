@@ -4,8 +4,9 @@ use crate::{
     call::Call,
     emit,
     filter::{Rules, Tables, each_word, no_rules},
-    kernel::{self, Memory, Object, Probed, Typed, field},
-    objects::{Level, is_hidden, match_object},
+    host::TASKS,
+    kernel::{self, Memory, Object, Probed, Task, Typed, field},
+    objects::{Level, is_hidden, known_near, meet_near},
     path, refuse,
     task::{self, Context, Created, TaskContext},
     tests::tests_of_object,
@@ -93,17 +94,17 @@ pub fn objects_of<M: Memory, const N: usize>(
         }
     }
     no_rules!(met);
-    let mut found = false;
+    let mut found = 0;
     each(&objects, |object| {
         found |= match object {
             Met::Whole { dentry, .. } | Met::Below { dentry, .. } => meet_itself::<M>(call, met, dentry),
             Met::New { dentry } => meet_name::<M>(call, met, dentry, dentry),
             Met::Becomes { dentry, inode_of, .. } => meet_name::<M>(call, met, dentry, inode_of),
-            Met::Nothing => false,
+            Met::Nothing => 0,
         };
     });
     let alone = call.entry.alone_rows[moment & 1];
-    if !found && alone == ROW_NONE {
+    if found == 0 && alone == ROW_NONE {
         return 0;
     }
     let Some(context) = task::begin(call) else { return refuse::undecided(call.entry, hook) };
@@ -144,43 +145,69 @@ fn forget_provisional(context: &mut TaskContext, hook: u32) {
     }
 }
 
-/// Adds the rules that an object may satisfy.
+// Functions of their own: inlined once per object they would take the stack of their callers.
+
+/// Adds the rules that an object may satisfy, and tells if there are any.
 #[inline(never)]
-fn meet_itself<M: Memory>(call: &Call, met: &mut Rules, dentry: Object) -> bool {
-    meet::<M>(call, met, dentry, dentry, Level::Itself)
+fn meet_itself<M: Memory>(call: &Call, met: &mut Rules, dentry: Object) -> i32 {
+    let known = known_itself::<M>(call.tables, dentry);
+    meet::<M>(call, met, known, dentry, dentry)
 }
 
 /// The same of a name that nothing has yet; `inode_of`: what will have it, if that is there.
 #[inline(never)]
-fn meet_name<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Object) -> bool {
-    meet::<M>(call, met, dentry, inode_of, Level::Directory)
+fn meet_name<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Object) -> i32 {
+    let known = known_above::<M>(call.tables, dentry);
+    meet::<M>(call, met, known, dentry, inode_of)
 }
 
-/// Where rules test more of an object than path and dir, what it satisfies is kept in the context, which is begun in any case:
-/// there is no room for it on the stack.
+#[inline(never)]
+fn known_itself<M: Memory>(tables: Tables, dentry: Object) -> u32 {
+    known_near::<M>(tables, dentry, Level::Itself)
+}
+
+#[inline(never)]
+fn known_above<M: Memory>(tables: Tables, dentry: Object) -> u32 {
+    known_near::<M>(tables, dentry, Level::Directory)
+}
+
 #[inline(always)]
-fn meet<M: Memory>(call: &Call, met: &mut Rules, dentry: Object, inode_of: Object, from: Level) -> bool {
-    let tables = call.tables;
-    if is_hidden::<M>(tables, dentry) {
-        return false;
+fn meet<M: Memory>(call: &Call, met: &mut Rules, known: u32, dentry: Object, inode_of: Object) -> i32 {
+    if known == 0 && call.tables.header.object_tests == 0 {
+        return 0;
+    }
+    record_meet(call.tables.slot, known, M::address(dentry), M::address(inode_of), met)
+}
+
+/// Where rules test more of an object than path and dir, what it satisfies is kept in the context, which is begun in that case:
+/// there is no room for it on the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn record_meet(slot: u32, known: u32, dentry: u64, inode_of: u64, met: *mut Rules) -> i32 {
+    // SAFETY: null or the caller's bitmap, as the verifier proves at each call.
+    let Some(met) = (unsafe { met.as_mut() }) else { return 0 };
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
+    if is_hidden::<Probed>(tables, dentry as Object) {
+        return 0;
     }
     if tables.header.object_tests == 0 {
-        return match_object::<M>(tables, met, dentry, from);
+        return meet_near(slot, dentry, known, met);
     }
-    let Some(context) = task::begin(call) else { return false };
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let Some(context) = (unsafe { TASKS.get(Task::current().raw()).as_mut() }) else { return 0 };
     tables.load(&mut context.own_rules, tables.header.inode_row);
-    match_object::<M>(tables, &mut context.own_rules, dentry, from);
-    let inode = inode_address::<M>(inode_of);
+    meet_near(slot, dentry, known, &raw mut context.own_rules);
+    let inode = kernel::probe(inode_of, &kernel::DENTRY_D_INODE);
     if inode == 0 {
         // What is being created is tested once it is there: see [`record_meet_created`].
         each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
     }
-    tests_of_object(tables.slot, context, inode);
+    tests_of_object(slot, context, inode);
     each_word(tables.header.words, |i| met.words[i] |= context.own_rules.words[i]);
     if context.records != 0 {
-        record_own_rules(tables.slot, context);
+        record_own_rules(slot, context);
     }
-    true
+    1
 }
 
 /// The call may match the rules that its latest object satisfies, unless it is judged by others.
@@ -378,7 +405,9 @@ pub extern "C" fn record_meet_created(slot: u32, context: *mut TaskContext) -> i
         return 0;
     }
     tables.load(&mut context.own_rules, tables.header.inode_row);
-    match_object::<Probed>(tables, &mut context.own_rules, context.created.dentry as Object, Level::Directory);
+    let dentry = context.created.dentry;
+    let known = known_near::<Probed>(tables, dentry as Object, Level::Directory);
+    meet_near(slot, dentry, known, &raw mut context.own_rules);
     tests_of_object(slot, context, inode);
     record_own_rules(slot, context)
 }

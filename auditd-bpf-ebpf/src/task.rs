@@ -137,20 +137,31 @@ pub fn begin(call: &Call) -> Option<Context> {
         count(counters::LOST_TASK_STORAGE);
         return None;
     };
-    // What is provisional does not count once another hook is shown something; still less by the rules before a reload.
-    let overtaken = hooks::is_provisional(context.header.hook) && !context.is_judged_by(call.tables);
-    if overtaken || !context.is_of(call.number, call.abi) {
-        context.reset();
-        context.slot = call.tables.slot;
-        context.generation = call.tables.header.generation;
-        context.header.start = kernel::now();
-        context.header.syscall = call.number;
-        context.header.abi = call.abi;
-        context.header.args =
-            if call.abi == OPERATION { [0; 6] } else { kernel::arguments(call.task.registers(), call.abi) };
-        context.is_exec = (call.entry.class == class::EXEC) as u64;
-    }
+    task_begin(context, call.tables.slot, call.number, call.abi);
     Some(context)
+}
+
+/// Begins the call in a context, if it is not yet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn task_begin(context: *mut TaskContext, slot: u32, number: u32, abi: u32) -> i32 {
+    // SAFETY: null or the current task's context, as the verifier proves at each call.
+    let Some(context) = (unsafe { context.as_mut() }) else { return 0 };
+    let Some(tables) = Tables::of_slot(slot) else { return 0 };
+    // What is provisional does not count once another hook is shown something; still less by the rules before a reload.
+    let overtaken = hooks::is_provisional(context.header.hook) && !context.is_judged_by(tables);
+    if overtaken || !context.is_of(number, abi) {
+        context.reset();
+        context.slot = slot;
+        context.generation = tables.header.generation;
+        context.header.start = kernel::now();
+        context.header.syscall = number;
+        context.header.abi = abi;
+        context.header.args =
+            if abi == OPERATION { [0; 6] } else { kernel::arguments(Task::current().registers(), abi) };
+        context.is_exec = tables.syscall(abi, number).is_some_and(|entry| entry.class == class::EXEC) as u64;
+    }
+    0
 }
 
 /// Whether rules of the task list left a task out when it came.

@@ -132,12 +132,18 @@ struct Stage {
 macro_rules! attached {
     ($object:ident, $kind:ty, $program:expr, $target:expr, |$handle:ident| $attach:expr) => {{
         let (program, target): (&str, &str) = ($program, $target);
+        let start = std::time::Instant::now();
         let $handle: &mut $kind = named(&mut $object.ebpf, program, target)?;
         let link = $attach
             .and_then(|id| $handle.take_link(id))
             .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached))
             .map_err(refused(program, target))?;
         let fd = $handle.fd().and_then(own).map_err(refused(program, target))?;
+        let followed = $handle.info().ok().and_then(|info| info.verified_instruction_count()).unwrap_or_default();
+        tracing::debug!(
+            "{program} on {target}: {followed} instructions followed by the verifier, {:?}",
+            start.elapsed()
+        );
         $handle.unload().map_err(refused(program, target))?;
         Ok(Attached { _link: Link::Fd { _link: link }, program: fd })
     }};
