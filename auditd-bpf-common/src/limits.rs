@@ -50,6 +50,8 @@ pub const ARGV_BYTES: u32 = 6 << 20;
 pub const PROCTITLE_BYTES: u32 = 128;
 /// Default size of the ring buffer in bytes; a power of two, a multiple of the page size.
 pub const RING_BYTES: u32 = 8 << 20;
+/// Nanoseconds of the ticks in which proc(5) tells when a process began (`USER_HZ` is 100).
+pub const TICK_NS: u64 = 10_000_000;
 /// `sockaddr_storage`.
 pub const SOCKADDR_BYTES: usize = 128;
 /// Programs reached by tail call.

@@ -1,6 +1,6 @@
 //! Names of maps, globals and programs in the BPF object.
 
-/// Which slot is in force: one element.
+/// Whose tables are in force, and which slot of theirs: one element, an [`active`](crate::plan_rows::active) word.
 pub const ACTIVE: &str = "ACTIVE";
 /// [`crate::plan_rows::Header`] per slot.
 pub const HEADERS: &str = "HEADERS";
@@ -26,6 +26,10 @@ pub const EVENTS: &str = "EVENTS";
 pub const COUNTERS: &str = "COUNTERS";
 /// Global: thread group whose own acts are never recorded.
 pub const DAEMON_PID: &str = "DAEMON_PID";
+/// Global: when it began, in ticks of [`crate::limits::TICK_NS`] since boot.
+pub const DAEMON_STARTED: &str = "DAEMON_STARTED";
+/// Global: whose tables these programs go by.
+pub const OWNER: &str = "OWNER";
 /// Global: seed of the file name hash.
 pub const NAME_SEED: &str = "NAME_SEED";
 /// Global: ring buffer fill, in bytes, above which the daemon is woken.

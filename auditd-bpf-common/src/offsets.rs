@@ -43,6 +43,8 @@ macro_rules! kernel_fields {
             TASK_REAL_PARENT = "task_struct.real_parent";
             TASK_PERSONALITY = "task_struct.personality";
             TASK_TGID = "task_struct.tgid";
+            TASK_GROUP_LEADER = "task_struct.group_leader";
+            TASK_START_BOOTTIME = "task_struct.start_boottime";
             TASK_COMM = "task_struct.comm";
             FS_ROOT = "fs_struct.root";
             FS_PWD = "fs_struct.pwd";

@@ -212,6 +212,33 @@ pub struct SyscallEntry {
     pub _pad: [u8; 2],
 }
 
+/// The word that says which tables are in force: those of one owner, a loaded object, in one of its slots. Objects may share it, so
+/// that a write takes over from one to the other.
+pub mod active {
+    /// Owners are numbers from 1 to this.
+    pub const OWNER_MAX: u32 = (1 << 24) - 1;
+    /// No owner's: no tables are in force.
+    pub const NONE: u32 = 0;
+
+    /// The word.
+    #[must_use]
+    pub const fn word(owner: u32, slot: u32) -> u32 {
+        owner << 8 | slot
+    }
+
+    /// Whose tables.
+    #[must_use]
+    pub const fn owner(word: u32) -> u32 {
+        word >> 8
+    }
+
+    /// Which slot.
+    #[must_use]
+    pub const fn slot(word: u32) -> u32 {
+        word & 0xff
+    }
+}
+
 /// What programs of hooks may do about an act that a rule refuses.
 pub mod refuses {
     /// Nothing.

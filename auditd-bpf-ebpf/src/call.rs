@@ -2,8 +2,7 @@
 
 use crate::{
     filter::{self, Rules, Tables, no_rules},
-    kernel::{self, Task, field},
-    maps::DAEMON_PID,
+    kernel::{self, Task},
     record, refuse,
     task::{self, Subject},
 };
@@ -69,7 +68,7 @@ impl Call {
         let tables = Tables::active()?;
         // The set may have been replaced since.
         let entry = tables.syscall(abi, number)?;
-        if field::<u32>(task.object(), &kernel::TASK_TGID) == DAEMON_PID.load() || task::is_left_out(tables, task) {
+        if task.is_daemon() || task::is_left_out(tables, task) {
             return None;
         }
         Some(Self { task, number, abi, tables, entry })

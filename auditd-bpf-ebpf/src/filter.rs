@@ -2,14 +2,14 @@
 
 use crate::{
     kernel::{self, field},
-    maps::{ACTIVE, EXES, HEADERS, INTERVALS, ROWS, RULE_FIELDS, SYSCALLS, count},
+    maps::{ACTIVE, EXES, HEADERS, INTERVALS, OWNER, ROWS, RULE_FIELDS, SYSCALLS, count},
     task::Subject,
     tests::{tests_met_by_any, tests_of_subject},
 };
 use auditd_bpf_common::{
     counters,
     limits::{BLOOM_WORDS, CALL_KINDS, MAX_INTERVALS, MAX_ROWS, MAX_RULES, MAX_SYSCALLS, SEARCH_STEPS, WORDS},
-    plan_rows::{Header, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, bloom_bit, field as ordered},
+    plan_rows::{Header, ObjectKey, ROW_ALL, ROW_NONE, Row, SyscallEntry, active, bloom_bit, field as ordered},
 };
 
 /// So many rules are asked one by one what they test.
@@ -40,7 +40,7 @@ impl Tables {
     /// The set in force.
     #[inline(always)]
     pub fn active() -> Option<Self> {
-        Self::of_slot(*ACTIVE.get(0)?)
+        Self::of_slot(active_slot()?)
     }
 
     /// A set by slot.
@@ -196,7 +196,14 @@ impl Tables {
 /// The same of the set in force, which may just have been withdrawn: for a first look, at as little cost as can be.
 #[inline(always)]
 pub fn active_syscall(abi: u32, number: u32) -> Option<&'static SyscallEntry> {
-    syscall_of_slot(*ACTIVE.get(0)?, abi, number)
+    syscall_of_slot(active_slot()?, abi, number)
+}
+
+/// `None` once another daemon's programs go by theirs: one write of theirs takes over from these.
+#[inline(always)]
+fn active_slot() -> Option<u32> {
+    let word = *ACTIVE.get(0)?;
+    (active::owner(word) == OWNER.load()).then_some(active::slot(word))
 }
 
 #[inline(always)]

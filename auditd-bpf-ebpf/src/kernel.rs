@@ -6,7 +6,11 @@
 
 pub use crate::host::{current_address, field, pid_tid};
 
-use crate::host;
+use crate::{
+    host,
+    maps::{DAEMON_PID, DAEMON_STARTED},
+};
+use auditd_bpf_common::limits::TICK_NS;
 use aya_ebpf::{
     Global,
     bindings::task_struct,
@@ -208,6 +212,16 @@ impl Task {
     #[inline(always)]
     pub fn raw(self) -> *mut task_struct {
         self.0
+    }
+
+    /// Whether it is the daemon, whose own acts are never recorded, as the kernel never audits auditd.
+    #[inline(always)]
+    pub fn is_daemon(self) -> bool {
+        if field::<u32>(self.object(), &TASK_TGID) != DAEMON_PID.load() {
+            return false;
+        }
+        let leader: Object = field(self.object(), &TASK_GROUP_LEADER);
+        field::<u64>(leader, &TASK_START_BOOTTIME) / TICK_NS == DAEMON_STARTED.load()
     }
 
     /// Whether it carries out what others submitted through an io_uring.

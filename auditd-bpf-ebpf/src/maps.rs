@@ -57,6 +57,12 @@ static COUNTERS: PerCpuArray<u64, { counters::SLOTS as usize }> = PerCpuArray::n
 /// Thread group whose own acts are never recorded, as the kernel never audits auditd.
 #[unsafe(no_mangle)]
 pub static DAEMON_PID: Global<u32> = Global::new(0);
+/// When it began, in ticks of `TICK_NS` since boot: what a killed daemon leaves in force must not spare the next process of its number.
+#[unsafe(no_mangle)]
+pub static DAEMON_STARTED: Global<u64> = Global::new(0);
+/// Whose tables [`ACTIVE`] names while these programs have anything to do.
+#[unsafe(no_mangle)]
+pub static OWNER: Global<u32> = Global::new(0);
 /// What programs of hooks may do about an act that a rule refuses: one of `plan_rows::refuses`.
 #[unsafe(no_mangle)]
 pub static REFUSES: Global<u32> = Global::new(0);

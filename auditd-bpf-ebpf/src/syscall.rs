@@ -5,7 +5,7 @@ use crate::{
     emit,
     filter::{self, Tables, each_word, no_rules},
     kernel::{self, Object, Probed, Task},
-    maps::{DAEMON_PID, STAGES_0, STAGES_1, count},
+    maps::{STAGES_0, STAGES_1, count},
     path, record,
     task::{self, Subject, TaskContext},
 };
@@ -224,7 +224,7 @@ fn decide(
     exit: Option<i64>,
     mut begun: Option<task::Context>,
 ) -> Option<task::Context> {
-    if kernel::pid_tid().0 == DAEMON_PID.load() {
+    if task.is_daemon() {
         return begun;
     }
     let Some(active) = Tables::active() else { return begun };

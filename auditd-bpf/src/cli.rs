@@ -21,6 +21,7 @@ use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
+use crate::release;
 use crate::report::{self, ReportArgs};
 use crate::rule_files::DEFAULT_RULES;
 use crate::search::{self, SearchOptions};
@@ -59,6 +60,8 @@ enum Command {
     Verify(VerifyOptions),
     /// Ask the running daemon what it has seen, written and lost; needs root
     Status(StatusOptions),
+    /// Take out of force what a daemon left that was killed or has `persist`, where none is to take over; needs root
+    Release(ReleaseOptions),
     /// Ask the running daemon, as auditctl does: rules, status, settings; also by the program name `auditctl`
     #[command(disable_help_flag = true)]
     Ctl(Words),
@@ -108,6 +111,13 @@ struct VerifyOptions {
     /// Directories of logs [default: those of the file outputs in the configuration]
     #[arg(value_name = "DIR")]
     directories: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseOptions {
+    /// Configuration file of that daemon; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -220,6 +230,7 @@ pub fn main() -> std::process::ExitCode {
             let format = if options.json { status::Format::Json } else { status::Format::Text };
             status::run(format, &mut out, &mut err)
         }
+        Command::Release(options) => run_release(&options, &mut out, &mut err),
         Command::Explain(options) => run_explain(&options, &mut out, &mut err),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| cannot_answer(&error)).into()
@@ -291,6 +302,20 @@ fn run_doctor(options: &DoctorOptions, out: &mut dyn Write) -> io::Result<ExitCo
         writeln!(out, "{report}")?;
     }
     Ok(report.exit_code())
+}
+
+fn run_release(options: &ReleaseOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    if let Err(refusal) = doctor::require_root() {
+        writeln!(err, "{refusal}")?;
+        return Ok(refusal.exit_code());
+    }
+    match Config::load(options.config.as_deref()) {
+        Ok(config) => release::run(&config, out, err),
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            Ok(ExitCode::BadConfiguration)
+        }
+    }
 }
 
 fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {

@@ -44,6 +44,9 @@ pub struct Config {
     pub watch_rules: bool,
     /// `enforce`: whether `deny` and `kill` refuse, or only tell what they would refuse. Default true.
     pub enforce: bool,
+    /// `persist`: whether a daemon that is told to end leaves its rules in force, and events waiting, for the next one. One that is
+    /// killed does so in any case. Default false.
+    pub persist: bool,
     /// `protect`: what nobody but the daemon may touch. Default nothing.
     pub protect: Vec<Protect>,
     /// `protect_locked`: the same, while `-e 2` is in force. Default [`Protect::LOCKED`].
@@ -93,6 +96,7 @@ impl Default for Config {
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
             enforce: true,
+            persist: false,
             protect: Vec::new(),
             protect_locked: Protect::LOCKED.to_vec(),
             auditd_conf: false,

@@ -3,17 +3,19 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod persistence;
+mod predecessor;
 mod reload;
 mod requester;
 mod requests;
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{counters, limits::RING_BYTES};
+use auditd_bpf_common::{counters, limits::RING_BYTES, plan_rows::active};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -46,6 +48,9 @@ use crate::rules_watch::RulesWatch;
 use crate::safety::Vital;
 use crate::store::{Change, Store, What};
 use crate::user_messages::UserMessages;
+pub use predecessor::will_of;
+
+use predecessor::Predecessor;
 use requester::Requester;
 
 /// How often losses are looked for, and reported if there are any.
@@ -219,6 +224,9 @@ struct Daemon {
     keys: KeyCounts,
     reported: HashMap<&'static str, u64>,
     losses_seen: Instant,
+    /// Where the next daemon finds what it must know of this one, if it is to take over.
+    will: Option<PathBuf>,
+    predecessors: Vec<Predecessor>,
 }
 
 /// Rules that are to be put in force first.
@@ -243,16 +251,26 @@ impl Daemon {
         pipeline: Pipeline,
         control: Server,
     ) -> Result<Self, StartError> {
+        let left = persistence::left(&config);
+        let pins = persistence::pins(&config, &loaded, &left);
         let Loaded { store, plan, mode, vital } = loaded;
         let settings = Settings {
             daemon_pid: std::process::id(),
+            daemon_started: persistence::own_start()
+                .map_err(|source| StartError::System { what: "read /proc/self/stat", source })?,
+            owner: random_seed()? as u32 % active::OWNER_MAX + 1,
             name_seed: random_seed()?,
             ring_bytes: config.kernel.ring_buffer_bytes.get(),
             mode,
         };
         let mut daemon = Self {
             identities: Identities::look_up(&plan, &MountTable::read()),
-            engine: Engine::load(settings, config.kernel.call_ends.fixed())?,
+            will: persistence::will_path(&config, pins.as_ref()),
+            predecessors: left
+                .into_iter()
+                .map(|left| Predecessor::new(left, &config.control_socket, pipeline.serials()))
+                .collect(),
+            engine: Engine::load(settings, config.kernel.call_ends.fixed(), pins)?,
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
             metrics: start_metrics(&config)?,
             files: FileWatch::new(),
@@ -274,7 +292,9 @@ impl Daemon {
             control,
             pipeline,
         };
+        daemon.drain_predecessors();
         daemon.attach()?;
+        daemon.retire_predecessors();
         daemon.messages = hear_messages(&daemon.config);
         daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
@@ -314,6 +334,7 @@ impl Daemon {
             return Err(StartError::Rules(unrefusable));
         }
         self.decoder.rules().insert(self.engine.next_generation(), rule_refs(&self.plan));
+        self.prepare_to_leave();
         let (_, missing) = self.engine.apply(&self.plan, &self.identities)?;
         for (arch, number) in missing.into_iter().filter(|call| named_explicitly(&self.plan, *call)) {
             let name = syscalls::name(arch, number).unwrap_or("?");
@@ -330,6 +351,7 @@ impl Daemon {
     fn run(&mut self, signals: &SignalFd) -> Result<Requester, StartError> {
         loop {
             self.wait(signals)?;
+            self.drain_predecessors();
             self.drain();
             if self.files.changed() || self.mounts_changed() {
                 self.refresh();
@@ -340,6 +362,7 @@ impl Daemon {
             }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
+                self.bury_predecessors();
                 self.report_losses();
                 // Whoever looks for losses is alive: systemd's watchdog waits for this (sd_watchdog_enabled(3)).
                 if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]) {
@@ -398,10 +421,7 @@ impl Daemon {
         let exclusions = Exclusions::new(&plan.exclusions);
         engine.drain(|sample| {
             if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
-                if let Body::Syscall(call) = &event.body {
-                    verdicts[call.verdict as usize] += 1;
-                    keys.count(call);
-                }
+                tally(verdicts, keys, &event);
                 pipeline.push(Arc::new(event));
             }
         });
@@ -482,6 +502,7 @@ impl Daemon {
                 tracing::error!("{} events lost: {}", loss.count, loss.cause);
             }
             self.push(Body::Lost(losses));
+            self.write_will();
         }
     }
 
@@ -511,22 +532,43 @@ impl Daemon {
     }
 
     fn stop(mut self, who: &Requester) {
-        if let Err(error) = self.engine.withdraw() {
+        let stays = persistence::stays(&self.config) && self.engine.is_pinned();
+        if stays {
+            tracing::info!("the rules stay in force, and their events wait for the next start");
+        } else if let Err(error) = self.engine.withdraw() {
             tracing::error!("the rules stay in force until everything is detached: {error}");
         }
         if let Some(messages) = &mut self.messages {
             messages.stop();
         }
         std::thread::sleep(WITHDRAW_GRACE);
+        self.predecessors.iter_mut().for_each(Predecessor::wait);
+        self.bury_predecessors();
         self.drain();
         self.report_losses();
         self.push(Body::Daemon(who.event("DAEMON_END", "terminate", Vec::new())));
         for (_, name, count) in self.engine.counters().unwrap_or_default() {
             tracing::debug!("{name}: {count}");
         }
-        for sink in self.pipeline.close(CLOSE_PATIENCE) {
+        if !stays {
+            self.engine.unpin();
+            self.write_will();
+        }
+        let Self { engine, pipeline, .. } = self;
+        for sink in pipeline.close(CLOSE_PATIENCE) {
             tracing::info!("{}: {} events written, {} lost", sink.sink, sink.written, sink.lost_total());
         }
+        if stays {
+            engine.leave();
+        }
+    }
+}
+
+/// Counts an event that goes to the outputs.
+fn tally(verdicts: &mut [u64; Verdict::ALL.len()], keys: &mut KeyCounts, event: &Event) {
+    if let Body::Syscall(call) = &event.body {
+        verdicts[call.verdict as usize] += 1;
+        keys.count(call);
     }
 }
 

@@ -52,6 +52,7 @@ pub mod metrics;
 pub mod mode;
 pub mod mounts;
 pub mod names;
+pub mod release;
 pub mod report;
 pub mod rule_files;
 mod rules_watch;

@@ -162,12 +162,22 @@ impl Store {
         Self { guard: Arc::new(guard), ..self }
     }
 
+    /// Whether anything is guarded now.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.guard_rules().is_ok_and(|rules| !rules.is_empty())
+    }
+
+    fn guard_rules(&self) -> Result<RuleSet, Vec<Diagnostic>> {
+        if self.is_locked() { self.guard.locked_rules() } else { self.guard.rules() }
+    }
+
     /// The rules that are to decide: none but the guard's with `-e 0`.
     ///
     /// # Errors
     /// What the kernel side cannot do, also if the rules are out of force now.
     pub fn plan(&self) -> Result<Plan, Vec<Diagnostic>> {
-        let guard = if self.is_locked() { self.guard.locked_rules()? } else { self.guard.rules()? };
+        let guard = self.guard_rules()?;
         let mut plan = Plan::compile(&self.rules.behind(&guard))?;
         if self.settings.enabled == 0 {
             plan = Plan::compile(&guard)?;

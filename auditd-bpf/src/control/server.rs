@@ -129,7 +129,10 @@ impl Drop for Server {
 }
 
 /// One daemon at a time looks at the socket. Whoever holds the lock file lives.
-fn lock(path: &Path) -> Result<File, ControlError> {
+///
+/// # Errors
+/// If another has it, or it cannot be had.
+pub fn lock(path: &Path) -> Result<File, ControlError> {
     let system = |what, path: &Path| {
         let path = path.to_path_buf();
         move |source| ControlError::System { what, path, source }

@@ -40,6 +40,11 @@ impl RuleBook {
         }
     }
 
+    /// All that is remembered, latest first.
+    pub fn generations(&self) -> impl Iterator<Item = (u32, &[RuleRef])> {
+        self.generations.iter().map(|(generation, rules)| (*generation, rules.as_slice()))
+    }
+
     /// Events whose rule was not known.
     pub fn unknown(&self) -> u64 {
         self.unknown

@@ -203,8 +203,15 @@ fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe 
 /// Creates the daemon's own maps, and loads one program of each kind.
 fn object(wanted: Option<Mode>) -> Vec<Probe> {
     let load = |mode| {
-        let settings = Settings { daemon_pid: std::process::id(), name_seed: 0, ring_bytes: PROBE_RING_BYTES, mode };
-        Object::load(settings)
+        let settings = Settings {
+            daemon_pid: std::process::id(),
+            daemon_started: 0,
+            owner: 1,
+            name_seed: 0,
+            ring_bytes: PROBE_RING_BYTES,
+            mode,
+        };
+        Object::load(settings, None)
     };
     let mut object = match load(Mode::Lsm) {
         Ok(object) => object,

@@ -11,6 +11,7 @@ use tables::{Arch, refusing_hooks, syscalls};
 
 use super::btf::KernelTypes;
 use super::object::{Attached, Object, ObjectError, Settings, caller};
+use super::pins::Pins;
 use super::preemption::preempts;
 use super::symbols::Symbols;
 use super::tables::{Tables, TablesError};
@@ -115,15 +116,19 @@ pub struct Engine {
     probed: BTreeSet<&'static str>,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    owner: u32,
+    /// Where all that outlives a killed daemon is pinned. After the links, whose pins are in it.
+    pins: Option<Pins>,
 }
 
 impl Engine {
-    /// Loads the object; attaches nothing yet. `call_ends`: `None` for what suits this kernel.
+    /// Loads the object; attaches nothing yet. `call_ends`: `None` for what suits this kernel. `pins`: `None` if a killed daemon is to
+    /// leave nothing.
     ///
     /// # Errors
     /// If the kernel refuses it.
-    pub fn load(settings: Settings, call_ends: Option<CallEnds>) -> Result<Self, EngineError> {
-        let mut object = Object::load(settings)?;
+    pub fn load(settings: Settings, call_ends: Option<CallEnds>, pins: Option<Pins>) -> Result<Self, EngineError> {
+        let mut object = Object::load(settings, pins.as_ref())?;
         let call_ends = match call_ends {
             _ if settings.mode == Mode::Syscall => CallEnds::AllCalls,
             Some(chosen) => chosen,
@@ -131,7 +136,7 @@ impl Engine {
             None => CallEnds::PerCall,
         };
         tracing::debug!("ends of system calls are seen {call_ends:?}");
-        let tables = Tables::new(&mut object, settings.name_seed)?;
+        let tables = Tables::new(&mut object, settings.name_seed, settings.owner)?;
         let events = object.take(names::EVENTS)?;
         let counters = object.take(names::COUNTERS)?;
         Ok(Self {
@@ -149,6 +154,8 @@ impl Engine {
             probed: BTreeSet::new(),
             events,
             counters,
+            owner: settings.owner,
+            pins,
         })
     }
 
@@ -259,7 +266,7 @@ impl Engine {
     fn attach_all(&mut self, plan: &Plan) -> Result<Places, EngineError> {
         let (places, missing) = self.places(plan);
         for place in places.iter().filter(|place| !self.links.contains_key(place)).cloned().collect::<Vec<_>>() {
-            match self.attach(&place) {
+            match self.attach_pinned(&place) {
                 Ok(link) => {
                     self.links.insert(place, link);
                 }
@@ -280,6 +287,41 @@ impl Engine {
             }
         }
         Ok((places, missing))
+    }
+
+    /// Attaches, and pins what was attached. Where that fails, nothing is pinned any more: half of it would be no use.
+    fn attach_pinned(&mut self, place: &Place) -> Result<Attached, ObjectError> {
+        let attached = self.attach(place)?;
+        let Some(path) = self.pins.as_ref().and_then(Pins::next_link) else { return Ok(attached) };
+        attached.pinned(path).or_else(|error| {
+            tracing::warn!("rules will end with the daemon, should it be killed: cannot pin a program: {error}");
+            self.unpin();
+            self.attach(place)
+        })
+    }
+
+    /// Whether what is attached stays so if the daemon is killed.
+    #[must_use]
+    pub const fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// From here on nothing outlives the daemon.
+    pub fn unpin(&mut self) {
+        self.links.values_mut().for_each(Attached::unpin);
+        self.pins = None;
+    }
+
+    /// Ends without detaching anything that is pinned: rules stay in force.
+    pub fn leave(mut self) {
+        self.links.drain().for_each(|(_, attached)| attached.leave());
+        self.pins.take().into_iter().for_each(Pins::leave);
+    }
+
+    /// Whose tables are in force.
+    #[must_use]
+    pub const fn owner(&self) -> u32 {
+        self.owner
     }
 
     /// How often the kernel left out a program that is attached now: calls whose end was not seen, each perhaps an event that

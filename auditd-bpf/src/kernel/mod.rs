@@ -4,6 +4,7 @@ pub mod btf;
 pub mod engine;
 mod left_out;
 pub mod object;
+pub mod pins;
 pub mod preemption;
 mod symbols;
 pub mod tables;

@@ -1,12 +1,13 @@
 //! The BPF object: embedded, its globals set for the running kernel, loaded.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
+    pin::PinError,
     programs::{
         FEntry, FExit, KProbe, Lsm, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions, TestRun,
         TracePoint, links::FdLink, raw_trace_point::RawTracePointLink,
@@ -15,6 +16,7 @@ use aya::{
 
 use super::btf::{BtfError, KernelTypes};
 use super::left_out::times_left_out;
+use super::pins::{Pin, Pins};
 use crate::mode::Mode;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
@@ -36,6 +38,10 @@ const TEST_RUN: &str = "a test run";
 pub struct Settings {
     /// Thread group whose own acts are never recorded.
     pub daemon_pid: u32,
+    /// When it began, in [ticks](auditd_bpf_common::limits::TICK_NS) since boot.
+    pub daemon_started: u64,
+    /// Whose tables the programs go by: not 0, and another one than that of any object that shares [`names::ACTIVE`].
+    pub owner: u32,
     /// Seed of the file name hash.
     pub name_seed: u64,
     /// Size of the ring buffer in bytes: a power of two, a multiple of the page size.
@@ -145,24 +151,25 @@ macro_rules! attached {
             start.elapsed()
         );
         $handle.unload().map_err(refused(program, target))?;
-        Ok(Attached { _link: Link::Fd { _link: link }, program: fd })
+        Ok(Attached::new(Link::Fd(link), fd))
     }};
 }
 
 impl Object {
-    /// Resolves the kernel's fields, creates the maps; loads no program yet.
+    /// Resolves the kernel's fields, creates the maps; loads no program yet. `pins`: where maps are pinned that are needed should
+    /// the daemon be killed.
     ///
     /// # Errors
     /// If the kernel has no type information, lacks a field, or refuses the maps.
-    pub fn load(settings: Settings) -> Result<Self, ObjectError> {
+    pub fn load(settings: Settings, pins: Option<&Pins>) -> Result<Self, ObjectError> {
         match settings.mode {
-            Mode::Observe => Self::load_bytes(&traced(OBJECT), settings),
-            Mode::Lsm | Mode::Syscall => Self::load_bytes(OBJECT, settings),
+            Mode::Observe => Self::load_bytes(&traced(OBJECT), settings, pins),
+            Mode::Lsm | Mode::Syscall => Self::load_bytes(OBJECT, settings, pins),
         }
     }
 
     /// The same of another object: one that is put on trial.
-    pub(super) fn load_bytes(object: &[u8], settings: Settings) -> Result<Self, ObjectError> {
+    pub(super) fn load_bytes(object: &[u8], settings: Settings, pins: Option<&Pins>) -> Result<Self, ObjectError> {
         let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
         let offsets = FIELDS
             .iter()
@@ -182,10 +189,15 @@ impl Object {
         }
         loader
             .override_global(names::DAEMON_PID, &settings.daemon_pid, true)
+            .override_global(names::DAEMON_STARTED, &settings.daemon_started, true)
+            .override_global(names::OWNER, &settings.owner, true)
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
             .override_global(names::REFUSES, &refuses, true)
             .map_max_entries(names::EVENTS, settings.ring_bytes);
+        for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
+            loader.map_pin_path(name, path);
+        }
         let ebpf = loader.load(object).map_err(|error| ObjectError::Object(Box::new(error)))?;
         Ok(Self { ebpf, btf: None, types, setattr, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
@@ -296,7 +308,7 @@ impl Object {
             let id = raw.attach(target)?;
             let link = raw.take_link(id)?;
             let program = own(raw.fd()?)?;
-            Ok(Attached { _link: Link::RawTracePoint { _link: link }, program })
+            Ok(Attached::new(Link::RawTracePoint { _link: link }, program))
         };
         attach(raw).map_err(refused(program, target))
     }
@@ -444,17 +456,42 @@ fn traced(object: &[u8]) -> Vec<u8> {
 
 /// An attached program. Dropping it detaches.
 pub struct Attached {
-    _link: Link,
+    link: Link,
     program: OwnedFd,
+    pin: Option<Pin>,
 }
 
 /// Keeps a program attached.
 enum Link {
-    Fd { _link: FdLink },
+    Fd(FdLink),
     RawTracePoint { _link: RawTracePointLink },
 }
 
 impl Attached {
+    const fn new(link: Link, program: OwnedFd) -> Self {
+        Self { link, program, pin: None }
+    }
+
+    /// Pins the link, so that the program stays attached without this process. Raw tracepoints are none that can be pinned.
+    ///
+    /// # Errors
+    /// If the kernel refuses; then the program is detached.
+    pub fn pinned(self, path: PathBuf) -> Result<Self, PinError> {
+        let Link::Fd(link) = self.link else { return Ok(self) };
+        let link = link.pin(&path)?.into();
+        Ok(Self { link: Link::Fd(link), pin: Some(Pin::new(path)), ..self })
+    }
+
+    /// Takes the pin away.
+    pub fn unpin(&mut self) {
+        self.pin = None;
+    }
+
+    /// Leaves the program attached, if it is pinned.
+    pub fn leave(self) {
+        self.pin.into_iter().for_each(Pin::leave);
+    }
+
     /// How often the kernel left the program out; 0 where it does not tell.
     pub fn left_out(&self) -> u64 {
         times_left_out(self.program.as_fd()).unwrap_or(0)

@@ -12,7 +12,7 @@ use auditd_bpf_common::{
     names,
     plan_rows::{
         self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
-        SyscallEntry, class, field, moment, refusal,
+        SyscallEntry, active, class, field, moment, refusal,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -62,6 +62,8 @@ pub struct Tables {
     names: BpfHashMap<MapData, NameKey, u32>,
     exes: BpfHashMap<MapData, ObjectKey, u32>,
     name_seed: u64,
+    owner: u32,
+    slot: u32,
     generation: u32,
     slots: [Filled; SLOTS as usize],
 }
@@ -102,7 +104,7 @@ impl Tables {
     ///
     /// # Errors
     /// If the object lacks one.
-    pub fn new(object: &mut Object, name_seed: u64) -> Result<Self, ObjectError> {
+    pub fn new(object: &mut Object, name_seed: u64, owner: u32) -> Result<Self, ObjectError> {
         Ok(Self {
             active: object.take(names::ACTIVE)?,
             headers: object.take(names::HEADERS)?,
@@ -117,6 +119,8 @@ impl Tables {
             names: object.take(names::NAMES)?,
             exes: object.take(names::EXES)?,
             name_seed,
+            owner,
+            slot: 0,
             generation: 0,
             slots: std::array::from_fn(|_| Filled::default()),
         })
@@ -127,7 +131,7 @@ impl Tables {
     /// # Errors
     /// If a table is too small or the kernel refuses a write; the plan before it stays in force.
     pub fn install(&mut self, plan: &Plan, identities: &Identities) -> Result<u32, TablesError> {
-        let slot = (self.slot() + 1) % SLOTS;
+        let slot = (self.slot + 1) % SLOTS;
         self.headers.set(slot, EMPTY_HEADER, 0).map_err(write(names::HEADERS))?;
         self.slots[slot as usize].rows = RowNumbers::default();
         self.set_row(slot, ROW_NONE, &plan::NO_RULES)?;
@@ -167,7 +171,8 @@ impl Tables {
         self.fill_identities(slot, identities)?;
         header.bloom = self.slots[slot as usize].bloom();
         self.headers.set(slot, header, 0).map_err(write(names::HEADERS))?;
-        self.active.set(0, slot, 0).map_err(write(names::ACTIVE))?;
+        self.active.set(0, active::word(self.owner, slot), 0).map_err(write(names::ACTIVE))?;
+        self.slot = slot;
         self.generation += 1;
         Ok(self.generation)
     }
@@ -177,7 +182,7 @@ impl Tables {
     /// # Errors
     /// If the kernel refuses the write.
     pub fn withdraw(&mut self) -> Result<(), TablesError> {
-        self.headers.set(self.slot(), EMPTY_HEADER, 0).map_err(write(names::HEADERS))
+        self.headers.set(self.slot, EMPTY_HEADER, 0).map_err(write(names::HEADERS))
     }
 
     /// The generation that the next plan gets.
@@ -191,7 +196,7 @@ impl Tables {
     /// # Errors
     /// If a table is too small or the kernel refuses a write.
     pub fn refresh(&mut self, identities: &Identities) -> Result<(), TablesError> {
-        let slot = self.slot();
+        let slot = self.slot;
         let mut header = self.headers.get(&slot, 0).map_err(write(names::HEADERS))?;
         // What comes must be in the filter before it is in the table; what goes may stay in it until it has left.
         for id in identities.objects.keys() {
@@ -201,10 +206,6 @@ impl Tables {
         self.fill_identities(slot, identities)?;
         header.bloom = self.slots[slot as usize].bloom();
         self.headers.set(slot, header, 0).map_err(write(names::HEADERS))
-    }
-
-    fn slot(&self) -> u32 {
-        self.active.get(&0, 0).unwrap_or(0) % SLOTS
     }
 
     fn set_row(&mut self, slot: u32, number: u32, row: &Row) -> Result<(), TablesError> {

@@ -85,7 +85,9 @@ fn killed(place: &Place) -> Result<()> {
     ensure!(fs::metadata(&log)?.len() > length, "the log did not grow");
     let all = zcat(&log)?;
     ensure!(count(&all, "before") == 100, "events from before the crash are gone");
-    ensure!(count(&all, "during") == count(&left, "during"), "events from before the crash have changed");
+    // Those that the daemon had not taken waited for the next one; what it had taken and not written is gone with it.
+    let during = count(&left, "during")..=100;
+    ensure!(during.contains(&count(&all, "during")), "{} of {during:?} events of the crash", count(&all, "during"));
     ensure!(count(&all, "after") == 100, "{} of 100 events after the restart", count(&all, "after"));
     Ok(())
 }

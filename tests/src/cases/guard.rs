@@ -18,7 +18,7 @@ use super::control::auditctl;
 use crate::child;
 use crate::daemon::{PROGRAM, wait_for};
 use crate::event::Event;
-use crate::harness::{Alone, skip};
+use crate::harness::Alone;
 use crate::place::Place;
 use crate::session::Session;
 use crate::sys::{self, Arg};

@@ -14,6 +14,7 @@ mod load;
 mod messages;
 mod order;
 mod path;
+mod persistence;
 mod reload;
 mod ring;
 mod socket;
@@ -54,6 +55,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(reload::CASES),
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
+    Suite::Alone(persistence::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),

@@ -36,7 +36,14 @@ use crate::mounts::MountTable;
 
 /// No task of a trial has it.
 const DAEMON: u32 = 4_000_000;
-const SETTINGS: Settings = Settings { daemon_pid: DAEMON, name_seed: 0x5eed, ring_bytes: 1 << 20, mode: Mode::Lsm };
+const SETTINGS: Settings = Settings {
+    daemon_pid: DAEMON,
+    daemon_started: 0,
+    owner: 7,
+    name_seed: 0x5eed,
+    ring_bytes: 1 << 20,
+    mode: Mode::Lsm,
+};
 /// Address of a task that comes: only compared.
 const NEW_TASK: u64 = 0x1000;
 
@@ -60,7 +67,7 @@ impl Bench {
         let memory: Array<MapData, Memory> = object.take(MEMORY)?;
         let address = memory.get(&0, 0).expect("its only value").address;
         Ok(Self {
-            tables: Tables::new(&mut object, SETTINGS.name_seed)?,
+            tables: Tables::new(&mut object, SETTINGS.name_seed, SETTINGS.owner)?,
             events: object.take(names::EVENTS)?,
             left_out: object.take(TASKS_LEFT_OUT)?,
             memory,
@@ -339,7 +346,7 @@ fn bench(test: &str) -> Option<Bench> {
     }
     let path = env!("TRIAL_OBJECT");
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}; cargo xtask build-ebpf makes it"));
-    let object = Object::load_bytes(&bytes, SETTINGS).expect("the maps can be made");
+    let object = Object::load_bytes(&bytes, SETTINGS, None).expect("the maps can be made");
     Some(Bench::new(object, World::new().expect("files can be made")).expect("the programs load"))
 }
 
