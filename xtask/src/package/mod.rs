@@ -27,7 +27,7 @@ const SBOM: &str = "auditd-bpf-sbom.cdx";
 /// Options of `cargo xtask package`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Build everything a second time, the program too, and fail unless the packages are the same to the byte
+    /// Build everything a second time, program and eBPF object too, and fail unless the packages are the same to the byte
     #[arg(long)]
     verify: bool,
     /// Make a tarball with a program that needs no shared library instead
@@ -52,6 +52,8 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let packages = build(workspace)?;
     if args.verify {
         let other = workspace.target.join("packages-again");
+        let object = ebpf::compile(workspace, &other.join("ebpf-build"))?.join("auditd-bpf");
+        same(&[workspace.ebpf_object("auditd-bpf")], &[object])?;
         let program = program(workspace, &other.join("target"), None)?;
         let again = bundle(workspace, &program, &other.join("stage"), &other)?;
         same(&packages, &again)?;
@@ -143,9 +145,9 @@ fn packages_in(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn same(packages: &[PathBuf], again: &[PathBuf]) -> Result<()> {
-    ensure!(packages.len() == again.len(), "there are {} packages, then {}", packages.len(), again.len());
-    let differing: Vec<_> = packages
+fn same(files: &[PathBuf], again: &[PathBuf]) -> Result<()> {
+    ensure!(files.len() == again.len(), "there are {} packages, then {}", files.len(), again.len());
+    let differing: Vec<_> = files
         .iter()
         .zip(again)
         .filter(|(one, other)| !matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other))
