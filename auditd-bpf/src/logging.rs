@@ -14,12 +14,22 @@ use tracing_subscriber::registry::LookupSpan;
 /// What to log: `debug`, or `warn,output=debug`.
 pub const LOG_VARIABLE: &str = "AUDITD_BPF_LOG";
 
+/// What loads programs tells of each relocation in each of them: with that in the journal, a start takes several times as long.
+/// `debug` alone leaves it out, `debug,aya_obj=debug` does not.
+const TALKATIVE: &str = "aya_obj";
+
+fn filter(asked_for: &str) -> EnvFilter {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(asked_for);
+    let is_detailed = filter.max_level_hint().is_none_or(|level| level > LevelFilter::INFO);
+    match format!("{TALKATIVE}=info").parse() {
+        Ok(directive) if is_detailed && !asked_for.contains(TALKATIVE) => filter.add_directive(directive),
+        _ => filter,
+    }
+}
+
 /// Starts logging. To be called once; a second call changes nothing.
 pub fn start() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .with_env_var(LOG_VARIABLE)
-        .from_env_lossy();
+    let filter = filter(&std::env::var(LOG_VARIABLE).unwrap_or_default());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Fails only if somebody else logs already: then that one goes on.
     let _ = if stderr_is_journal() {
@@ -100,5 +110,25 @@ mod tests {
             String::from_utf8_lossy(&lines.0.lock().unwrap()),
             "<4>records were lost lost=3\n<6>ready\n<3>a.toml:1:2: wrong\n<3>    here\n"
         );
+    }
+
+    fn logged(asked_for: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_env_filter(filter(asked_for)).event_format(Journal);
+        tracing::subscriber::with_default(log.with_writer(move || writer.clone()).finish(), || {
+            tracing::debug!(target: "aya_obj::relocation", "relocating");
+            tracing::info!(target: "aya_obj::btf", "no types");
+            tracing::debug!("attached");
+        });
+        String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned()
+    }
+
+    #[test]
+    fn relocations_are_told_only_where_they_are_asked_for_by_name() {
+        assert_eq!(logged(""), "<6>no types\n");
+        assert_eq!(logged("warn"), "");
+        assert_eq!(logged("debug"), "<6>no types\n<7>attached\n");
+        assert_eq!(logged("debug,aya_obj=debug"), "<7>relocating\n<6>no types\n<7>attached\n");
     }
 }
