@@ -161,12 +161,12 @@ stopped_by_a_mistake_in_the_configuration_it_is_not_tried_again() {
 }
 
 upgrade_keeps_what_the_admin_changed() {
-    echo AUDITD_BPF_LOG=debug >>/etc/default/auditd-bpf
+    echo AUDITD_BPF_LOG=info >>/etc/default/auditd-bpf
     pid=$(systemctl show -P MainPID auditd-bpf)
     dpkg-deb -R /guest/auditd-bpf.deb /tmp/next && sed -i 's/^\(Version: .*\)-1$/\1-2/' /tmp/next/DEBIAN/control || return 1
     echo '# A new release.' >>/tmp/next/etc/default/auditd-bpf
     dpkg-deb -Zgzip -z1 -b /tmp/next /tmp/next.deb && dpkg --force-confdef --force-confold -i /tmp/next.deb || return 1
-    grep -q '^AUDITD_BPF_LOG=debug' /etc/default/auditd-bpf || return 1
+    grep -q '^AUDITD_BPF_LOG=info' /etc/default/auditd-bpf || return 1
     is "$(state auditd-bpf)" active || return 1
     [ "$(systemctl show -P MainPID auditd-bpf)" != "$pid" ] || { echo "the old one still runs"; return 1; }
     edit_is_recorded /etc/watched life
@@ -372,10 +372,10 @@ rpm_installs_and_starts_it() {
 }
 
 rpm_upgrade_keeps_what_the_admin_changed() {
-    echo AUDITD_BPF_LOG=debug >>/etc/sysconfig/auditd-bpf
+    echo AUDITD_BPF_LOG=info >>/etc/sysconfig/auditd-bpf
     pid=$(systemctl show -P MainPID auditd-bpf)
     rpm -U --force --nodeps /guest/auditd-bpf.rpm || return 1
-    grep -q '^AUDITD_BPF_LOG=debug' /etc/sysconfig/auditd-bpf && is "$(state auditd-bpf)" active || return 1
+    grep -q '^AUDITD_BPF_LOG=info' /etc/sysconfig/auditd-bpf && is "$(state auditd-bpf)" active || return 1
     [ "$(systemctl show -P MainPID auditd-bpf)" != "$pid" ] || { echo "the old one still runs"; return 1; }
 }
 
