@@ -289,8 +289,10 @@ reinstallation_goes_on_in_the_same_log() {
 }
 
 rules_that_outlive_the_daemon_do_not_outlive_the_package() {
+    # Its configuration is guarded.
+    systemctl stop auditd-bpf || return 1
     echo 'persist = true' >/etc/audit/auditd-bpf.toml
-    systemctl restart auditd-bpf && systemctl stop auditd-bpf || return 1
+    systemctl start auditd-bpf && systemctl stop auditd-bpf || return 1
     [ "$(ls /sys/fs/bpf/auditd-bpf)" ] || { echo "nothing stays in force"; return 1; }
     dpkg -r auditd-bpf && nothing_is_in_force && dpkg --force-confold -i /guest/auditd-bpf.deb
 }
