@@ -6,6 +6,7 @@ use crate::{
     hooks::file,
     kernel::{self, Object, Typed, field},
     record::{self, Met},
+    task,
 };
 use auditd_bpf_common::{hooks, plan_rows::moment, wire::name_type};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
@@ -65,15 +66,18 @@ pub fn lsm_attributes_mapped(ctx: LsmContext) -> i32 {
     attributes(ctx.arg(1))
 }
 
-/// In whose place, the call in progress tells. What empties a file through a descriptor has a hook of its own.
+/// In whose place, the call in progress tells. What empties a file through a descriptor has a hook of its own from 6.2 on, which
+/// comes before.
 #[inline(always)]
 fn attributes(dentry: Object) -> i32 {
     const CHMOD: u64 = 1 << hooks::PATH_CHMOD;
     const CHOWN: u64 = 1 << hooks::PATH_CHOWN;
     const TRUNCATE: u64 = 1 << hooks::PATH_TRUNCATE;
     const OF_FILE: u64 = 1 << hooks::FILE_TRUNCATE;
-    let is_one = |own: u64| own & (CHMOD | CHOWN | TRUNCATE) != 0 && own & OF_FILE == 0;
-    let Some(call) = Call::current_with(is_one) else { return 0 };
+    let Some(call) = Call::current_with(|own| own & (CHMOD | CHOWN | TRUNCATE) != 0) else { return 0 };
+    if call.entry.hooks & OF_FILE != 0 && task::has_objects(&call) {
+        return 0;
+    }
     let hook = match call.entry.hooks {
         own if own & CHMOD != 0 => hooks::PATH_CHMOD,
         own if own & CHOWN != 0 => hooks::PATH_CHOWN,
