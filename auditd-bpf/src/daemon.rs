@@ -5,6 +5,7 @@
 
 mod persistence;
 mod predecessor;
+mod probation;
 mod reload;
 mod requester;
 mod requests;
@@ -51,6 +52,7 @@ use crate::user_messages::UserMessages;
 pub use predecessor::will_of;
 
 use predecessor::Predecessor;
+use probation::Probation;
 use requester::Requester;
 
 /// How often losses are looked for, and reported if there are any.
@@ -227,6 +229,7 @@ struct Daemon {
     /// Where the next daemon finds what it must know of this one, if it is to take over.
     will: Option<PathBuf>,
     predecessors: Vec<Predecessor>,
+    probation: Option<Probation>,
 }
 
 /// Rules that are to be put in force first.
@@ -270,6 +273,7 @@ impl Daemon {
                 .into_iter()
                 .map(|left| Predecessor::new(left, &config.control_socket, pipeline.serials()))
                 .collect(),
+            probation: None,
             engine: Engine::load(settings, config.kernel.call_ends.fixed(), pins)?,
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
             metrics: start_metrics(&config)?,
@@ -295,6 +299,7 @@ impl Daemon {
         daemon.drain_predecessors();
         daemon.attach()?;
         daemon.retire_predecessors();
+        daemon.begin_probation(daemon.store.without_rules());
         daemon.messages = hear_messages(&daemon.config);
         daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
@@ -311,8 +316,16 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Puts a store in force in place of the one before; if that cannot be done, the one before stays.
+    /// Puts a store in force in place of the one before, on [probation](Probation) if that is asked for; if it cannot be done, the
+    /// one before stays.
     fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
+        let before = self.store.clone();
+        self.replace_by(store)?;
+        self.begin_probation(before);
+        Ok(())
+    }
+
+    fn replace_by(&mut self, store: Store) -> Result<(), StartError> {
         let plan = store.plan().map_err(StartError::Rules)?;
         mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
         spared(self.vital.as_ref(), &store)?;
@@ -362,6 +375,7 @@ impl Daemon {
             }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
+                self.end_probation();
                 self.bury_predecessors();
                 self.report_losses();
                 // Whoever looks for losses is alive: systemd's watchdog waits for this (sd_watchdog_enabled(3)).

@@ -90,6 +90,8 @@ pub enum What {
     },
     /// `op=trim`
     Trim,
+    /// `op=confirm`: ours.
+    Confirm,
     /// `-m`: no change, a message.
     Message(Vec<u8>),
 }
@@ -105,6 +107,8 @@ pub struct Facts {
     pub backlog: u64,
     /// What `-l` prints like.
     pub dialect: Dialect,
+    /// Seconds after which rules on probation go, if any are.
+    pub probation: Option<u64>,
 }
 
 /// Rules in match order, and settings.
@@ -123,6 +127,8 @@ pub struct Outcome {
     pub affects_kernel: bool,
     /// Whether lost events are counted from here on.
     pub resets_lost: bool,
+    /// Whether what is on probation stays.
+    pub confirms: bool,
     /// In order.
     pub changes: Vec<Change>,
     /// What to answer once it is in force.
@@ -154,6 +160,25 @@ impl Store {
         let mut settings = self.settings;
         let what = settings.set(&Control::Enforce(enforce)).filter(|_| settings != self.settings);
         (Self { settings, ..self.clone() }, what.map(|what| Change { what, done: true }).into_iter().collect())
+    }
+
+    /// Whether it decides as another does.
+    #[must_use]
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let settings = |store: &Self| (store.settings.enabled, store.settings.enforce);
+        settings(self) == settings(other) && self.changes_to(other).is_empty()
+    }
+
+    /// Which rules go, and which come, where another takes the place of this one.
+    #[must_use]
+    pub fn changes_to(&self, other: &Self) -> Vec<Change> {
+        differences(&self.rules, &other.rules)
+    }
+
+    /// The same without rules of the user's.
+    #[must_use]
+    pub fn without_rules(&self) -> Self {
+        Self { rules: RuleSet::default(), ..self.clone() }
     }
 
     /// The same with a guard, whose rules are in force before all others.
@@ -312,6 +337,7 @@ impl Outcome {
         self.store = store.clone();
         self.affects_kernel = false;
         self.resets_lost = false;
+        self.confirms = false;
         self.changes.retain(|change| !change.done);
         if let Some(Said::Error { hint, .. }) = self.ran.answers.last_mut().map(|answer| &mut answer.said) {
             let kept = "nothing of the file was loaded; the rules in force stay";
@@ -326,6 +352,7 @@ impl<'a> Runner<'a> {
             store: store.clone(),
             affects_kernel: false,
             resets_lost: false,
+            confirms: false,
             changes: Vec::new(),
             ran: Ran::default(),
         };
@@ -454,6 +481,7 @@ impl<'a> Runner<'a> {
                 let what = What::MakeEquivalent { mount: mount.clone(), subtree: subtree.clone() };
                 return self.change(what, "Error sending make_equivalent command", line);
             }
+            Control::Confirm => return self.confirm(line),
             Control::TrimSubtrees => return self.change(What::Trim, "Error sending trim subtrees command", line),
             Control::ReadFile(_) => {
                 let message = "Error - nested rule files not supported";
@@ -464,6 +492,18 @@ impl<'a> Runner<'a> {
             setting => return self.setting(setting, line),
         }
         Ok(())
+    }
+
+    fn confirm(&mut self, line: &Line) -> Result<(), Failed> {
+        let any = self.facts.probation.take().is_some();
+        self.changed(What::Confirm, any);
+        if any {
+            self.outcome.confirms = true;
+            return Ok(());
+        }
+        let hint =
+            "rules are where the daemon has --probation, until its time is over; auditctl -l shows those in force";
+        Err(self.fail(line, ErrorKind::Invalid, "No rules are on probation", Some(hint.to_owned())))
     }
 
     /// Carries out what has no effect on rules, unless it is too late for that.
@@ -534,7 +574,7 @@ impl<'a> Runner<'a> {
     fn status(&self) -> Status {
         let Settings { enabled, failure, rate_limit, backlog_limit, backlog_wait_time, loginuid_immutable, enforce } =
             self.outcome.store.settings;
-        let Facts { pid, lost, backlog, .. } = self.facts;
+        let Facts { pid, lost, backlog, probation, .. } = self.facts;
         Status {
             enabled,
             failure,
@@ -547,6 +587,7 @@ impl<'a> Runner<'a> {
             backlog_wait_time_actual: 0,
             loginuid_immutable,
             enforce,
+            probation,
         }
     }
 }
