@@ -3,6 +3,7 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod losses;
 mod persistence;
 mod predecessor;
 mod probation;
@@ -16,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{counters, limits::RING_BYTES, plan_rows::active};
+use auditd_bpf_common::{limits::RING_BYTES, plan_rows::active};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{self, Body, Event, Loss, RuleRef, Verdict, Word};
+use output::event::{self, Body, Event, RuleRef, Verdict, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
@@ -464,60 +465,6 @@ impl Daemon {
         let Some(mountinfo) = &self.mountinfo else { return false };
         let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Events lost on the way to the outputs, by cause.
-    fn lost(&self) -> Vec<(&'static str, u64)> {
-        let mut totals: Vec<(&'static str, u64)> = self.decoder.counters().losses().to_vec();
-        match self.engine.counters() {
-            Ok(all) => totals.extend(
-                all.into_iter().filter(|row| counters::LOSSES.contains(&row.0)).map(|(_, name, count)| (name, count)),
-            ),
-            Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
-        }
-        totals.push(("call_end_not_seen", self.engine.left_out()));
-        totals.extend(self.messages.as_ref().map(|messages| ("user_messages_full", messages.lost())));
-        totals
-    }
-
-    /// Events lost on the way to the outputs and by the output that lost most.
-    fn lost_total(&self) -> u64 {
-        let by_outputs = self.pipeline.counters().iter().map(output::SinkCounters::lost_total).max();
-        self.lost().into_iter().map(|(_, count)| count).sum::<u64>() + by_outputs.unwrap_or(0)
-    }
-
-    fn log_state(&self) {
-        tracing::info!("{} rules, {} programs attached", self.store.rules().len(), self.engine.attached());
-        for (_, name, count) in self.engine.counters().unwrap_or_default() {
-            tracing::info!("{name}: {count}");
-        }
-        for sink in self.pipeline.counters() {
-            tracing::info!(
-                "{}: {} events written, {} waiting, {} lost",
-                sink.sink,
-                sink.written,
-                sink.pending(),
-                sink.lost_total()
-            );
-        }
-    }
-
-    fn report_losses(&mut self) {
-        self.losses_seen = Instant::now();
-        let mut losses = Vec::new();
-        for (cause, total) in self.lost() {
-            let reported = self.reported.insert(cause, total).unwrap_or(0);
-            if total > reported {
-                losses.push(Loss { cause: cause.into(), count: total - reported });
-            }
-        }
-        if !losses.is_empty() {
-            for loss in &losses {
-                tracing::error!("{} events lost: {}", loss.count, loss.cause);
-            }
-            self.push(Body::Lost(losses));
-            self.write_will();
-        }
     }
 
     /// As auditd's, with the format of the first output in the place of the log's.

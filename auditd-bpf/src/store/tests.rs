@@ -3,7 +3,7 @@ use rules::NoHost;
 
 use super::*;
 use crate::config::Config;
-use crate::control::protocol;
+use crate::control::protocol::{self, Answer, ErrorKind, Run, Said, Text};
 use crate::guard::Protect;
 
 const FACTS: Facts = Facts { pid: 77, lost: 5, backlog: 0, dialect: Dialect::V4, probation: None };
