@@ -369,6 +369,7 @@ mod tests {
                 "syslog:tls://loghost.example.org:6514",
                 "nats:nats://bus.example.org:4222/audit",
                 "kafka:kafka1.example.org:9093,kafka2.example.org:9093/audit",
+                "otlp:https://collector.example.org:4318",
                 "plugins:/etc/audit/plugins.d",
                 "stdout"
             ]

@@ -14,12 +14,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// What to log: `debug`, or `warn,output=debug`.
 pub const LOG_VARIABLE: &str = "AUDITD_BPF_LOG";
 
+/// Never logged: requests over HTTP byte by byte, with the tokens in their headers.
+const SILENT: &str = "ureq_proto=off";
+
 /// Starts logging. To be called once; a second call changes nothing.
 pub fn start() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .with_env_var(LOG_VARIABLE)
-        .from_env_lossy();
+    let filter = filter(&std::env::var(LOG_VARIABLE).unwrap_or_default());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Fails only if somebody else logs already: then that one goes on.
     let _ = if stderr_is_journal() {
@@ -29,6 +29,14 @@ pub fn start() {
         let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         log.with_target(false).with_ansi(colours).try_init()
     };
+}
+
+fn filter(asked: &str) -> EnvFilter {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(asked);
+    match SILENT.parse() {
+        Ok(silent) => filter.add_directive(silent),
+        Err(_) => filter,
+    }
 }
 
 /// systemd tells in `JOURNAL_STREAM` which device and inode its journal listens on (systemd.exec(5)).
@@ -79,6 +87,22 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn tokens_are_not_logged_whatever_is_asked_for() {
+        for asked in ["trace", "ureq_proto=trace,trace"] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = tracing_subscriber::fmt().with_env_filter(filter(asked)).with_writer(move || writer.clone());
+            tracing::subscriber::with_default(log.finish(), || {
+                tracing::trace!(target: "ureq_proto::util", "Authorization: Bearer secret");
+                tracing::trace!(target: "output::worker", "something else");
+            });
+            let lines = lines.0.lock().unwrap();
+            let lines = String::from_utf8_lossy(&lines);
+            assert!(lines.contains("something else") && !lines.contains("secret"), "{asked}: {lines}");
         }
     }
 
