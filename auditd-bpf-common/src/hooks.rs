@@ -127,6 +127,30 @@ hooks! {
 /// Number of the first hook that only refuses.
 pub const FIRST_REFUSING: u32 = TASK_CREATED;
 
+/// What kernels without CONFIG_SECURITY_PATH, which have no hooks of paths, have in their place. The program of each bears the
+/// name of the hook that it is on, and the number of the one whose place it takes. Such a hook comes after the permission checks.
+pub const SUBSTITUTES: &[(&str, &[&str])] = &[
+    ("path_unlink", &["inode_unlink"]),
+    ("path_rmdir", &["inode_rmdir"]),
+    ("path_mkdir", &["inode_mkdir"]),
+    ("path_mknod", &["inode_mknod", "inode_create"]),
+    ("path_symlink", &["inode_symlink"]),
+    ("path_link", &["inode_link"]),
+    ("path_rename", &["inode_rename"]),
+    ("path_truncate", &[ATTRIBUTES]),
+    ("path_chmod", &[ATTRIBUTES]),
+    ("path_chown", &[ATTRIBUTES]),
+];
+
+/// The hook `inode_setattr` in the place of others: a program besides the one that it has for itself.
+pub const ATTRIBUTES: &str = "inode_setattr in the place of path_chmod";
+
+/// What a kernel that lacks a hook may have in its place.
+#[must_use]
+pub fn substitutes(hook: &str) -> &'static [&'static str] {
+    SUBSTITUTES.iter().find(|(lacking, _)| *lacking == hook).map_or(&[], |(_, others)| others)
+}
+
 /// Functions with the program `fentry_NAME` at their start.
 pub const AT_START: &[&str] = &[
     "do_adjtimex",

@@ -48,6 +48,10 @@ pub const REFUSES: &str = "REFUSES";
 pub const LSM_SETATTR: &str = "lsm_inode_setattr";
 /// The other one.
 pub const LSM_SETATTR_MAPPED: &str = "lsm_inode_setattr_mapped";
+/// The program of `inode_setattr` in the place of hooks of paths, before 6.9.
+pub const LSM_ATTRIBUTES: &str = "lsm_attributes";
+/// The same from 6.9 on.
+pub const LSM_ATTRIBUTES_MAPPED: &str = "lsm_attributes_mapped";
 /// Program that sees opens by path, those that are let through and those that are refused.
 pub const FEXIT_OPENS: &str = "fexit_may_open_all";
 /// Program that completes the events of all calls, on the tracepoint [`SYS_EXIT`].

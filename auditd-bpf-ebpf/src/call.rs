@@ -33,6 +33,12 @@ impl Call {
         Self::current_if(hook, |entry| entry.accesses[moment & 1] >> (access & 7) & 1 != 0)
     }
 
+    /// The current task's call, if it has objects of hooks, as bits by number, that are of interest.
+    #[inline(always)]
+    pub fn current_with(is_of_interest: impl FnOnce(u64) -> bool) -> Option<Self> {
+        Self::current_where(|entry| is_of_interest(entry.hooks))
+    }
+
     /// The current task's call, if a rule may refuse it in a hook that only refuses.
     #[inline(always)]
     pub fn refusable(hook: u32) -> Option<Self> {

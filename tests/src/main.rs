@@ -11,6 +11,7 @@ mod event;
 mod harness;
 mod log;
 mod netlink;
+mod pathless;
 mod place;
 mod session;
 mod sys;
@@ -43,6 +44,12 @@ enum Mode {
         /// Only cases with one of these in their name
         only: Vec<String>,
     },
+    /// Run the cases about files as on a kernel without CONFIG_SECURITY_PATH, of which there is none to be had: its type
+    /// information is made to tell of no hooks of paths
+    Pathless {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
     /// Compare events with those of the kernel's own audit: needs auditd, auditctl and a kernel booted with audit=1
     Compliance {
         /// Only cases with one of these in their name
@@ -57,6 +64,13 @@ fn main() -> ExitCode {
         Mode::Run { only } => harness::run(cases::SUPPORTED, &only),
         Mode::Refused { only } => harness::run(cases::REFUSED, &only),
         Mode::Observe { only } => harness::run(cases::OBSERVED, &only),
+        Mode::Pathless { only } => match pathless::hide_hooks() {
+            Ok(()) => harness::run(cases::PATHLESS, &only),
+            Err(error) => {
+                eprintln!("cannot hide hooks: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
         Mode::Compliance { only } => compliance::run(&only),
         Mode::List => {
             compliance::list();

@@ -36,6 +36,34 @@ until_() {
 records() { auditd-bpf search -k "$1" --format json 2>/dev/null | wc -l; }
 more_than() { [ "$(records "$1")" -gt "$2" ]; }
 
+# Makes files that have numbers for names until /run/enough is there, and tells when each was made.
+make_numbered() { # directory below /srv/numbered
+    n=0
+    while [ ! -e /run/enough ]; do
+        n=$((n + 1))
+        : >"/srv/numbered/$1/$n"
+        read -r uptime _ </proc/uptime
+        echo "$n $uptime"
+        sleep 0.02
+    done >"/run/made-$1"
+}
+
+last_made() { tail -n 1 "/run/made-$1" | cut -d' ' -f1; }
+numbers_recorded() {
+    auditd-bpf search -k numbered --format json | sed -n "s|.*\"path\":\"/srv/numbered/$1/\\([0-9]*\\)\".*|\\1|p"
+}
+number_is_recorded() { numbers_recorded "$1" | grep -qx "$2"; }
+# What was made until now is in the log.
+made_is_recorded() { until_ number_is_recorded "$1" "$(last_made "$1")"; }
+# First and last of each row of numbers that were made and are not recorded; fails if one is recorded twice.
+numbers_missing() {
+    numbers_recorded "$1" | sort -n | awk -v last="$(last_made "$1")" '
+        $1 == before { print "twice: " $1; twice = 1 }
+        $1 > before + 1 { print before + 1, $1 - 1 }
+        { before = $1 }
+        END { if (before < last) print before + 1, last; exit twice }'
+}
+
 # An edit of a watched file is in the log.
 edit_is_recorded() { # file, key
     before=$(records "$2")
@@ -47,10 +75,10 @@ edit_is_recorded() { # file, key
 
 # One call: what a rule costs to load is the verifier's time, which is long under emulation.
 write_rules() {
-    mkdir -p /etc/audit/rules.d
+    mkdir -p /etc/audit/rules.d /srv/numbered
     touch /etc/watched
-    for rule in '/etc/watched -k life' '/mnt/late/file -k late'; do
-        echo "-a always,exit -F arch=b64 -S openat -F path=$rule"
+    for rule in 'path=/etc/watched -k life' 'path=/mnt/late/file -k late' 'dir=/srv/numbered -k numbered'; do
+        echo "-a always,exit -F arch=b64 -S openat -F $rule"
     done >/etc/audit/rules.d/life.rules
 }
 
@@ -97,7 +125,20 @@ examples_and_completions_have_no_mistake() {
     for rules in /usr/share/doc/auditd-bpf/examples/rules/*; do
         auditd-bpf check "$rules" || return 1
     done
-    bash -n /usr/share/bash-completion/completions/auditd-bpf
+    bash -c '. /usr/share/bash-completion/completions/auditd-bpf
+        COMP_WORDS=(auditd-bpf sear) COMP_CWORD=1
+        function=$(complete -p auditd-bpf)
+        function=${function#*-F }
+        ${function%% *} auditd-bpf sear auditd-bpf
+        [ "${COMPREPLY[*]}" = search ]' || return 1
+    is "$(fish -c 'complete -C "auditd-bpf sear"' | cut -f1)" search || return 1
+    zsh -c 'autoload -U compinit && compinit -D && [ "$_comps[auditd-bpf]" = _auditd-bpf ] && autoload +X _auditd-bpf'
+}
+
+example_of_the_configuration_starts_it() {
+    cp /usr/share/doc/auditd-bpf/examples/auditd-bpf.toml /etc/audit || return 1
+    systemctl restart auditd-bpf || { journalctl -u auditd-bpf --no-pager | tail; return 1; }
+    edit_is_recorded /etc/watched life && rm /etc/audit/auditd-bpf.toml
 }
 
 messages_of_programs_are_received() {
@@ -124,17 +165,83 @@ upgrade_keeps_what_the_admin_changed() {
     pid=$(systemctl show -P MainPID auditd-bpf)
     dpkg-deb -R /guest/auditd-bpf.deb /tmp/next && sed -i 's/^\(Version: .*\)-1$/\1-2/' /tmp/next/DEBIAN/control || return 1
     echo '# A new release.' >>/tmp/next/etc/default/auditd-bpf
-    dpkg-deb -b /tmp/next /tmp/next.deb && dpkg --force-confdef --force-confold -i /tmp/next.deb || return 1
+    dpkg-deb -Zgzip -z1 -b /tmp/next /tmp/next.deb && dpkg --force-confdef --force-confold -i /tmp/next.deb || return 1
     grep -q '^AUDITD_BPF_LOG=debug' /etc/default/auditd-bpf || return 1
     is "$(state auditd-bpf)" active || return 1
     [ "$(systemctl show -P MainPID auditd-bpf)" != "$pid" ] || { echo "the old one still runs"; return 1; }
     edit_is_recorded /etc/watched life
 }
 
+upgrade_under_load_loses_no_event() {
+    rm -f /run/enough
+    mkdir -p /srv/numbered/upgrade
+    make_numbered upgrade &
+    until_ number_is_recorded upgrade 50 || return 1
+    sed -i 's/^\(Version: .*\)-2$/\1-3/' /tmp/next/DEBIAN/control
+    dpkg-deb -Zgzip -z1 -b /tmp/next /tmp/next.deb && apt-get install -y /tmp/next.deb || return 1
+    case $(dpkg-query -W -f '${Version}' auditd-bpf) in *-3) ;; *) echo "not upgraded"; return 1 ;; esac
+    made_is_recorded upgrade
+    touch /run/enough
+    wait
+    made_is_recorded upgrade || return 1
+    missing=$(numbers_missing upgrade) || { echo "$missing"; return 1; }
+    is "$missing" '' || { auditd-bpf search -m LOST,DAEMON_CONFIG,DAEMON_START,DAEMON_END; return 1; }
+    auditd-bpf search -m LOST --format json | grep . && return 1
+    [ ! -e /run/auditd-bpf/control.sock.persist ] || { echo "the next stop will leave rules in force"; return 1; }
+    waited=$(auditd-bpf search -m DAEMON_CONFIG --format json | sed -n 's/.*take-over.*"events":"\([0-9]*\)".*/\1/p' | tail -n 1)
+    echo "figure: of $(last_made upgrade) files made during the upgrade none is missing; $waited events waited for the new daemon"
+    echo "figure: from the old daemon's end to the new one's start $(seconds_between_daemons) s"
+}
+
+# By the times of the last records of their kinds.
+seconds_between_daemons() {
+    for type in DAEMON_END DAEMON_START; do
+        time=$(auditd-bpf search -m $type --format json | sed -n 's/.*"time":"\([^"]*\)".*/\1/p' | tail -n 1)
+        date -d "$time" +%s.%N
+    done | awk '{ time[NR] = $1 } END { printf "%.1f", time[2] - time[1] }'
+}
+
 disabled_stays_disabled_after_an_upgrade() {
     systemctl disable auditd-bpf && dpkg -i /tmp/next.deb || return 1
     is "$(systemctl is-enabled auditd-bpf)" disabled || return 1
     systemctl enable auditd-bpf && systemctl start auditd-bpf
+}
+
+# For the next boot, in which files are made from before the daemon starts.
+make_early_files_at_the_next_boot() {
+    mkdir -p /srv/numbered/early
+    cat >/etc/systemd/system/early.service <<END
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+Before=auditd-bpf.service
+
+[Service]
+ExecStart=/usr/bin/dash /guest/life-cycle.sh early
+END
+    mkdir -p /etc/systemd/system/sysinit.target.wants
+    ln -sf ../early.service /etc/systemd/system/sysinit.target.wants
+}
+
+# The writer was there before the daemon: what it makes later is recorded, without a gap.
+early_boot_is_recorded_from_the_moment_that_the_daemon_is_ready() {
+    made_is_recorded early || return 1
+    touch /run/enough
+    until_ sh -c '! systemctl -q is-active early'
+    made_is_recorded early || return 1
+    missing=$(numbers_missing early) || { echo "$missing"; return 1; }
+    is "$(echo "$missing" | wc -l)" 1 && is "${missing% *}" 1 || { echo "$missing"; return 1; }
+    first=$((${missing#* } + 1))
+    passed=$(awk -v first=$first 'NR == 1 { start = $2 } $1 == first { print $2 - start }' /run/made-early)
+    echo "figure: of $(last_made early) files the first ${missing#* } are missing: $passed s"
+    echo "figure: the daemon is ready $(milliseconds Userspace ActiveEnter) ms after systemd's own start, $(milliseconds ExecMainStart ActiveEnter) ms after its own"
+}
+
+# Between two moments of the unit's life, the first of which may be systemd's.
+milliseconds() {
+    from=$(systemctl show -P "$1TimestampMonotonic" auditd-bpf)
+    from=${from:-$(systemctl show -P "$1TimestampMonotonic")}
+    echo $((($(systemctl show -P "$2TimestampMonotonic" auditd-bpf) - from) / 1000))
 }
 
 reboot_keeps_it() {
@@ -144,10 +251,33 @@ reboot_keeps_it() {
     edit_is_recorded /etc/watched life
 }
 
+# Nobody replaces the program of a daemon that guards it, a package manager neither; `auditctl --signal stop` lifts the guard.
+guarded_it_is_upgraded_after_a_stop() {
+    echo 'protect = ["logs", "config", "process", "bpf"]' >/etc/audit/auditd-bpf.toml
+    systemctl restart auditd-bpf || { journalctl -u auditd-bpf --no-pager | tail; return 1; }
+    pid=$(systemctl show -P MainPID auditd-bpf)
+    kill -9 "$pid" && { echo "it was killed"; return 1; }
+    dpkg --force-confold -i /guest/auditd-bpf.deb && { echo "the program was replaced"; return 1; }
+    is "$(systemctl show -P MainPID auditd-bpf)" "$pid" && is "$(state auditd-bpf)" active || return 1
+    auditd-bpf search -k auditd-bpf-guard --format json | grep dpkg || return 1
+    systemctl stop auditd-bpf || return 1
+    dpkg --force-confold -i /guest/auditd-bpf.deb || return 1
+    is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life || return 1
+    kill -9 "$(systemctl show -P MainPID auditd-bpf)" && { echo "it was killed"; return 1; }
+    return 0
+}
+
+nothing_is_in_force() {
+    left=$(ls /sys/fs/bpf/auditd-bpf 2>/dev/null)
+    is "$left" ''
+}
+
+# Still guarded: the package's own scripts stop it.
 removal_stops_it_and_leaves_logs() {
     dpkg -r auditd-bpf || return 1
     is "$(state auditd-bpf)" inactive || return 1
     pgrep -x auditd-bpf && return 1
+    nothing_is_in_force || return 1
     zcat $log | grep -q '"life"' && [ -e /etc/default/auditd-bpf ] && [ -e /etc/audit/rules.d/life.rules ]
 }
 
@@ -156,6 +286,13 @@ reinstallation_goes_on_in_the_same_log() {
     dpkg --force-confold -i /guest/auditd-bpf.deb || return 1
     is "$(state auditd-bpf)" active && edit_is_recorded /etc/watched life || return 1
     [ "$(zcat $log | wc -l)" -gt "$before" ]
+}
+
+rules_that_outlive_the_daemon_do_not_outlive_the_package() {
+    echo 'persist = true' >/etc/audit/auditd-bpf.toml
+    systemctl restart auditd-bpf && systemctl stop auditd-bpf || return 1
+    [ "$(ls /sys/fs/bpf/auditd-bpf)" ] || { echo "nothing stays in force"; return 1; }
+    dpkg -r auditd-bpf && nothing_is_in_force && dpkg --force-confold -i /guest/auditd-bpf.deb
 }
 
 purge_removes_logs_and_configuration() {
@@ -256,11 +393,6 @@ rpm_erases_it_and_leaves_logs() {
     [ ! -e /usr/bin/auditd-bpf ] && [ -e /etc/sysconfig/auditd-bpf.rpmsave ]
 }
 
-# Emulation is slow, and slower yet beside others: what is a hang on real machines is none here.
-mkdir -p /run/systemd/system/auditd-bpf.service.d
-printf '[Service]\nTimeoutStartSec=900\nWatchdogSec=900\n' >/run/systemd/system/auditd-bpf.service.d/slow.conf
-systemctl daemon-reload
-
 case $1 in
     install)
         case_ fresh_install_enables_and_starts
@@ -268,17 +400,24 @@ case $1 in
         case_ mistake_in_rules_fails_the_oneshot_and_changes_nothing
         case_ file_on_a_later_mount_is_watched
         case_ examples_and_completions_have_no_mistake
+        case_ example_of_the_configuration_starts_it
         case_ messages_of_programs_are_received
         case_ watchdog_is_fed
         case_ stopped_by_a_mistake_in_the_configuration_it_is_not_tried_again
         case_ upgrade_keeps_what_the_admin_changed
+        case_ upgrade_under_load_loses_no_event
         case_ disabled_stays_disabled_after_an_upgrade
         case_ sandbox_refuses_nothing_that_is_needed
+        make_early_files_at_the_next_boot
         ;;
+    early) make_numbered early ;;
     reboot)
+        case_ early_boot_is_recorded_from_the_moment_that_the_daemon_is_ready
         case_ reboot_keeps_it
+        case_ guarded_it_is_upgraded_after_a_stop
         case_ removal_stops_it_and_leaves_logs
         case_ reinstallation_goes_on_in_the_same_log
+        case_ rules_that_outlive_the_daemon_do_not_outlive_the_package
         case_ purge_removes_logs_and_configuration
         ;;
     compat)

@@ -24,21 +24,25 @@ const UNSTABLE_CRATES: &str = "auditd_bpf,auditd_bpf_trial,auditd_bpf_ebpf,aya_e
 /// Builds the object and returns its path; beside it lies the one that unit tests put on trial. The files are touched only when
 /// their bytes changed, so that the daemon, which embeds the object, is not built again for nothing.
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let toolchain = setup::ebpf_toolchain(workspace)?;
-    let build_dir = workspace.target.join("ebpf-build");
-    let mut command = cargo_command(workspace, &toolchain.compiler);
-    command
-        .args(["build", "--package", "auditd-bpf-ebpf", "--profile", "ebpf", "--target", TARGET])
-        .env("CARGO_TARGET_DIR", &build_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace))
-        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
-        .env("RUSTC_BOOTSTRAP", UNSTABLE_CRATES);
-    cmd::step("eBPF object", || cmd::run(&mut command))?;
-    let built = build_dir.join(TARGET).join("ebpf");
+    let built = compile(workspace, &workspace.target.join("ebpf-build"))?;
     copy_if_changed(&built.join("auditd-bpf-trial"), &workspace.ebpf_object("auditd-bpf-trial"))?;
     let object = workspace.ebpf_object("auditd-bpf");
     copy_if_changed(&built.join("auditd-bpf"), &object)?;
     Ok(object)
+}
+
+/// Compiles both objects under a target directory; returns where they lie, `auditd-bpf` and `auditd-bpf-trial`.
+pub fn compile(workspace: &Workspace, build_dir: &Path) -> Result<PathBuf> {
+    let toolchain = setup::ebpf_toolchain(workspace)?;
+    let mut command = cargo_command(workspace, &toolchain.compiler);
+    command
+        .args(["build", "--package", "auditd-bpf-ebpf", "--profile", "ebpf", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", build_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace))
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
+        .env("RUSTC_BOOTSTRAP", UNSTABLE_CRATES);
+    cmd::step("eBPF object", || cmd::run(&mut command))?;
+    Ok(build_dir.join(TARGET).join("ebpf"))
 }
 
 fn cargo_command(workspace: &Workspace, compiler: &Compiler) -> Command {

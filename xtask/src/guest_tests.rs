@@ -34,6 +34,8 @@ pub enum Suite {
     Run,
     /// Cases about rules, with bpf not among the kernel's security modules.
     Observe,
+    /// Cases about files, as without CONFIG_SECURITY_PATH.
+    Pathless,
     /// Cases of a kernel that must be refused.
     Refused,
     /// The same acts under the kernel's own audit, compared.
@@ -46,6 +48,7 @@ impl Suite {
         match self {
             Self::Run => "run",
             Self::Observe => "observe",
+            Self::Pathless => "pathless",
             Self::Refused => "refused",
             Self::Compliance => "compliance",
         }

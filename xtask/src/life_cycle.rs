@@ -15,9 +15,10 @@ use crate::vm::{End, Guest, Kernel};
 use crate::workspace::Workspace;
 
 const SUITE: &str = "bookworm";
-/// What the system has besides what is essential; the libraries are auditd's, which is installed from its package.
+/// What the system has besides what is essential; the libraries are auditd's, which is installed from its package, the shells
+/// those that complete commands.
 const PACKAGES: &str = "systemd,systemd-sysv,init-system-helpers,kmod,udev,procps,busybox-static,libauparse0,libcap-ng0,\
-                        libgssapi-krb5-2,libwrap0,mawk,rpm";
+                        libgssapi-krb5-2,libwrap0,mawk,rpm,zsh,fish";
 const SCRIPT: &str = include_str!("../guest/life-cycle.sh");
 /// Its program is the runner of all guests.
 const UNIT: &str = "[Unit]\nDescription=Life cycle of packages\nAfter=basic.target auditd-bpf.service auditd.service\n\n\
@@ -111,7 +112,7 @@ fn package_file(workspace: &Workspace, prefix: &str, kind: &str) -> Result<PathB
 /// A small Debian with systemd, as a directory; made the first time. Debian's auditd lies in it as a package.
 fn debian(workspace: &Workspace) -> Result<PathBuf> {
     let tree = workspace.guest().join(format!("debian-{SUITE}"));
-    if ["guest", "usr/bin/rpm"].iter().all(|last| tree.join(last).exists()) {
+    if ["guest", "usr/bin/rpm", "usr/bin/fish"].iter().all(|last| tree.join(last).exists()) {
         return Ok(tree);
     }
     if tree.exists() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -15,8 +16,12 @@ const SAMPLE_MARK: &str = ".\\\" SAMPLE\n";
 
 /// `cargo xtask man`.
 pub fn main(workspace: &Workspace) -> Result<()> {
+    pages(workspace, workspace.cargo("run"))
+}
+
+/// The same by a `cargo run` of the caller's.
+pub fn pages(workspace: &Workspace, mut write: Command) -> Result<()> {
     let pages = workspace.target.join("man");
-    let mut write = workspace.cargo("run");
     write.args(["--quiet", "--package", "auditd-bpf", "--example", "man", "--"]).arg(&pages);
     cmd::step("man pages of the commands", || cmd::run(&mut write))?;
     let by_hand = workspace.root.join("packaging/man");

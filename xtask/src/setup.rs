@@ -31,7 +31,8 @@ const LAUREL_PACKAGES: [&str; 2] = ["libacl1-dev", "libclang-dev"];
 /// What makes packages, and lists what they are made of: only `cargo xtask package` needs it.
 const PACKAGE_TOOLS: [(&str, &str); 3] =
     [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1"), ("cargo-cyclonedx", "0.5.9")];
-/// What looks at packages.
+/// What looks at packages, and at what their program is made of: only `cargo xtask package --lint` needs it.
+const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 const PACKAGE_JUDGES: [(&str, &str); 3] = [("lintian", "lintian"), ("rpmlint", "rpmlint"), ("rpm", "rpm")];
 const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
 /// Programs that guests need, and the Debian packages that have them.
@@ -293,12 +294,21 @@ pub fn laurel(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// cargo-deb, cargo-generate-rpm and cargo-cyclonedx, built the first time, and the linters of packages.
+/// cargo-deb, cargo-generate-rpm and cargo-cyclonedx, built the first time.
 pub fn package_tools(workspace: &Workspace) -> Result<()> {
+    install_crates(workspace, &PACKAGE_TOOLS)
+}
+
+/// The linters of packages, and cargo-deny, built the first time.
+pub fn package_judges(workspace: &Workspace) -> Result<()> {
     install_programs(&PACKAGE_JUDGES, "packages")?;
+    install_crates(workspace, &[DENY])
+}
+
+fn install_crates(workspace: &Workspace, crates: &[(&str, &str)]) -> Result<()> {
     let tools = workspace.tools();
     let notes = fs::read_to_string(tools.join(".crates2.json")).unwrap_or_default();
-    for (name, version) in PACKAGE_TOOLS {
+    for (name, version) in crates {
         if tools.join("bin").join(name).is_file() && notes.contains(&format!("{name} {version} ")) {
             continue;
         }

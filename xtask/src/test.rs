@@ -76,13 +76,15 @@ fn jobs(args: &Args) -> Vec<Job<'_>> {
         return kernels.flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite))).collect();
     }
     let everywhere = SUPPORTED.map(|version| job(version, Suite::Run));
-    let once = [job(USUAL, Suite::Compliance), job(USUAL, Suite::Observe), job(REFUSED, Suite::Refused)];
+    let usual = [Suite::Compliance, Suite::Observe, Suite::Pathless].map(|suite| job(USUAL, suite));
+    let once = usual.into_iter().chain([job(REFUSED, Suite::Refused)]);
     everywhere.into_iter().chain(once).collect()
 }
 
 /// All for a kernel.
 fn suites(version: &str) -> &'static [Suite] {
-    if version.starts_with(REFUSED) { &[Suite::Refused] } else { &[Suite::Run, Suite::Observe, Suite::Compliance] }
+    const EACH: &[Suite] = &[Suite::Run, Suite::Observe, Suite::Compliance, Suite::Pathless];
+    if version.starts_with(REFUSED) { &[Suite::Refused] } else { EACH }
 }
 
 /// Steps done and those that failed.

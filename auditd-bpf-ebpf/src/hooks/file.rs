@@ -131,7 +131,7 @@ pub fn lsm_path_mknod(ctx: LsmContext) -> i32 {
 /// What opens pass as well that make a file or empty it: writing, whatever else their flags say. Those of `openat2` are in memory
 /// that another thread may change.
 #[inline(always)]
-fn changed<const N: usize>(hook: u32, objects: [Met; N]) -> i32 {
+pub fn changed<const N: usize>(hook: u32, objects: [Met; N]) -> i32 {
     const WRITING: u32 = 2;
     let Some(call) = Call::current(hook) else { return 0 };
     let access = if hook == hooks::PATH_MKNOD { syscall::access_by_flags(&call) | WRITING } else { WRITING };

@@ -2,6 +2,7 @@
 
 mod exec;
 pub mod file;
+mod in_place;
 mod inode;
 mod look_up;
 mod mount;

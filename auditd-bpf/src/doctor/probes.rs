@@ -13,7 +13,7 @@ use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
 use super::{Answer, Need, Probe, Refusal, Report};
 use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
-use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings};
+use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings, has_lsm_hook};
 use crate::kernel::preemption::preempts;
 use crate::mode::Mode;
 
@@ -67,7 +67,8 @@ pub fn probe(wanted: Option<Mode>) -> Report {
     probes.push(bpffs());
     let absent_hooks = types.as_ref().map(absent_hooks).unwrap_or_default();
     if types.is_ok() {
-        probes.push(hooks(&absent_hooks));
+        let replaced = types.as_ref().map(replaced_hooks).unwrap_or_default();
+        probes.push(hooks(&absent_hooks, &replaced));
     }
     Report { kernel: kernel_name(), wanted, probes, absent_hooks }
 }
@@ -282,16 +283,28 @@ fn bpffs() -> Probe {
 
 impl KernelFacts for KernelTypes {
     fn has_hook(&self, hook: &str) -> bool {
-        if hooks::is_function(hook) { self.has_function(hook) } else { self.has_function(&format!("bpf_lsm_{hook}")) }
+        if hooks::is_function(hook) {
+            return self.has_function(hook);
+        }
+        has_lsm_hook(self, hook) || hooks::substitutes(hook).iter().any(|other| has_lsm_hook(self, other))
     }
+}
+
+/// Hooks that others take the place of in this kernel.
+fn replaced_hooks(types: &KernelTypes) -> Vec<&'static str> {
+    let hooks = hooks::SUBSTITUTES.iter().map(|row| row.0);
+    hooks.filter(|hook| !has_lsm_hook(types, hook) && types.has_hook(hook)).collect()
 }
 
 fn absent_hooks(types: &KernelTypes) -> Vec<&'static str> {
     HOOKS.iter().map(|row| row.1).filter(|hook| !types.has_hook(hook)).collect()
 }
 
-fn hooks(absent: &[&str]) -> Probe {
-    let found = format!("{} of {}", HOOKS.len() - absent.len(), HOOKS.len());
+fn hooks(absent: &[&str], replaced: &[&str]) -> Probe {
+    let mut found = format!("{} of {}", HOOKS.len() - absent.len(), HOOKS.len());
+    if !replaced.is_empty() {
+        found = format!("{found}, of which inode hooks take the place of {}", replaced.join(", "));
+    }
     if absent.is_empty() {
         return Probe::yes("hooks", found).needed_for(Need::Optional);
     }
@@ -356,8 +369,11 @@ mod tests {
 
     #[test]
     fn absent_hooks_are_named_and_are_no_obstacle() {
-        let probe = hooks(&["file_truncate"]);
+        let probe = hooks(&["file_truncate"], &[]);
         assert!(probe.detail.ends_with("not in this kernel: file_truncate"), "{}", probe.detail);
         assert_eq!(probe.need, crate::doctor::Need::Optional);
+        let probe = hooks(&[], &["path_unlink", "path_rmdir"]);
+        assert!(probe.detail.ends_with("take the place of path_unlink, path_rmdir"), "{}", probe.detail);
+        assert_eq!(probe.answer, Answer::Yes);
     }
 }

@@ -10,7 +10,7 @@ use rules::{Code, Diagnostic, Plan, Syscalls, plan};
 use tables::{Arch, refusing_hooks, syscalls};
 
 use super::btf::KernelTypes;
-use super::object::{Attached, Object, ObjectError, Settings, caller};
+use super::object::{Attached, Object, ObjectError, Settings, caller, has_lsm_hook};
 use super::pins::Pins;
 use super::preemption::preempts;
 use super::symbols::Symbols;
@@ -180,7 +180,7 @@ impl Engine {
     /// What of the rules that refuse this kernel has no hook for: one diagnostic for each call.
     #[must_use]
     pub fn unrefusable(&self, plan: &Plan) -> Vec<Diagnostic> {
-        let has_none = |hooks: &&[&'static str]| !hooks.iter().any(|hook| self.own_hook(hook).is_some());
+        let has_none = |hooks: &&[&'static str]| hooks.iter().all(|hook| self.own_hook(hook).is_empty());
         let refusing = plan.rules.iter().filter(|planned| planned.refusal.is_some());
         let calls = refusing.flat_map(|planned| {
             let names =
@@ -346,8 +346,8 @@ impl Engine {
             return (both.collect(), Vec::new());
         }
         let types = self.object.types();
-        let mut places: BTreeSet<Place> = plan.hooks.iter().filter_map(|hook| self.hook(hook)).collect();
-        places.extend(plan.refusing.iter().filter_map(|hook| self.own_hook(hook)));
+        let mut places: BTreeSet<Place> = plan.hooks.iter().flat_map(|hook| self.hook(hook)).collect();
+        places.extend(plan.refusing.iter().flat_map(|hook| self.own_hook(hook)));
         if self.call_ends == CallEnds::PerCall && !plan.opens_without_path() && !plan.refuses_in(FILE_OPEN) {
             let both = [Place::Lsm(FILE_OPEN), Place::Function(MAY_OPEN)];
             if both.iter().all(|place| places.contains(place)) {
@@ -396,23 +396,26 @@ impl Engine {
         (places, missing)
     }
 
-    /// Where a hook is on this kernel; `None` where it has none of that name: then another hook of the same call serves.
-    fn hook(&self, hook: &'static str) -> Option<Place> {
+    /// Where a hook is on this kernel; nowhere if it has none of that name: then another hook of the same call serves.
+    fn hook(&self, hook: &'static str) -> Vec<Place> {
         if self.mode == Mode::Syscall {
-            return None;
+            return Vec::new();
         }
-        let types = self.object.types();
-        self.own_hook(hook).or_else(|| types.has_function(hook).then_some(Place::Function(hook)))
+        let own = self.own_hook(hook);
+        let is_function = own.is_empty() && self.object.types().has_function(hook);
+        if is_function { vec![Place::Function(hook)] } else { own }
     }
 
-    /// The same of one that is no function by itself.
-    fn own_hook(&self, hook: &'static str) -> Option<Place> {
+    /// The same of one that is no function by itself: where it is, or what this kernel has in its place.
+    fn own_hook(&self, hook: &'static str) -> Vec<Place> {
         let types = self.object.types();
-        match self.mode {
-            Mode::Lsm => types.has_function(&format!("bpf_lsm_{hook}")).then_some(Place::Lsm(hook)),
+        let place = |hook| match self.mode {
+            Mode::Lsm => has_lsm_hook(types, hook).then_some(Place::Lsm(hook)),
             Mode::Observe => caller(types, hook).map(|_| Place::Caller(hook)),
             Mode::Syscall => None,
-        }
+        };
+        let own = place(hook).map(|place| vec![place]);
+        own.unwrap_or_else(|| hooks::substitutes(hook).iter().copied().filter_map(place).collect())
     }
 
     fn attach(&mut self, place: &Place) -> Result<Attached, ObjectError> {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use auditd_bpf_common::{kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
+use auditd_bpf_common::{hooks::ATTRIBUTES, kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, ProgramArray},
@@ -114,8 +114,8 @@ pub struct Object {
     /// The kernel's types as aya reads them: some 20 MiB, so only while programs are attached.
     btf: Option<Btf>,
     types: KernelTypes,
-    /// The program of the hook `inode_setattr`, which before 6.9 was shown the dentry first.
-    setattr: &'static str,
+    /// Whether the hook `inode_setattr` is shown the dentry after something else, as from 6.9 on.
+    setattr_mapped: bool,
     stages: Vec<Stage>,
     tail_calls: TailCalls,
 }
@@ -177,9 +177,8 @@ impl Object {
             .collect::<Result<Vec<(&str, u32)>, BtfError>>()?;
         let hook = types.parameters(&format!("bpf_lsm_{SETATTR}"));
         let parameters = hook.or_else(|| types.parameters(&format!("security_{SETATTR}")));
-        let mapped = parameters.is_some_and(|count| count > 2);
+        let setattr_mapped = parameters.is_some_and(|count| count > 2);
         let refuses = refuses(settings.mode);
-        let setattr = if mapped { names::LSM_SETATTR_MAPPED } else { names::LSM_SETATTR };
         let wakeup = u64::from(settings.ring_bytes / 4);
         let mut loader = EbpfLoader::new();
         // Task storage, which aya does not know.
@@ -199,7 +198,7 @@ impl Object {
             loader.map_pin_path(name, path);
         }
         let ebpf = loader.load(object).map_err(|error| ObjectError::Object(Box::new(error)))?;
-        Ok(Self { ebpf, btf: None, types, setattr, stages: Vec::new(), tail_calls: TailCalls::Untried })
+        Ok(Self { ebpf, btf: None, types, setattr_mapped, stages: Vec::new(), tail_calls: TailCalls::Untried })
     }
 
     /// The kernel's types.
@@ -323,7 +322,13 @@ impl Object {
     }
 
     fn program_of(&self, hook: &str) -> String {
-        if hook == SETATTR { self.setattr.to_owned() } else { format!("lsm_{hook}") }
+        match (hook, self.setattr_mapped) {
+            (SETATTR, false) => names::LSM_SETATTR.to_owned(),
+            (SETATTR, true) => names::LSM_SETATTR_MAPPED.to_owned(),
+            (ATTRIBUTES, false) => names::LSM_ATTRIBUTES.to_owned(),
+            (ATTRIBUTES, true) => names::LSM_ATTRIBUTES_MAPPED.to_owned(),
+            _ => format!("lsm_{hook}"),
+        }
     }
 
     /// Attaches a program to the start of a function, which may be one of many that it is attached to.
@@ -408,7 +413,7 @@ impl Object {
     /// If the kernel refuses it.
     pub fn attach_lsm(&mut self, hook: &str) -> Result<Attached, ObjectError> {
         attached!(self, Lsm, &self.program_of(hook), hook, |lsm| {
-            lsm.load(hook, loaded(&mut self.btf)?).and_then(|()| lsm.attach())
+            lsm.load(hook_itself(hook), loaded(&mut self.btf)?).and_then(|()| lsm.attach())
         })
     }
 
@@ -424,8 +429,20 @@ impl Object {
     }
 }
 
+/// The hook that the program of a hook is on.
+fn hook_itself(hook: &str) -> &str {
+    if hook == ATTRIBUTES { SETATTR } else { hook }
+}
+
+/// Whether a kernel has an LSM hook.
+#[must_use]
+pub fn has_lsm_hook(types: &KernelTypes, hook: &str) -> bool {
+    types.has_function(&format!("bpf_lsm_{}", hook_itself(hook)))
+}
+
 /// The function that calls a hook, of the same arguments.
 pub fn caller(types: &KernelTypes, hook: &str) -> Option<String> {
+    let hook = hook_itself(hook);
     // `security_bprm_check` for `bprm_check_security`, `security_settime64` for `settime`.
     let short = hook.strip_suffix("_security").unwrap_or(hook);
     let names = [format!("security_{hook}"), format!("security_{short}"), format!("security_{hook}64")];

@@ -67,3 +67,9 @@ pub const REFUSED: &[Suite] = &[Suite::Alone(host::REFUSED)];
 
 /// For kernels booted without bpf among their security modules: rules mean the same there.
 pub const OBSERVED: &[Suite] = &[Suite::Shared("rules", &FAMILIES_OBSERVED), Suite::Alone(host::OBSERVED)];
+
+/// For kernels without hooks of paths: what there is done by path means the same.
+pub const PATHLESS: &[Suite] = &[
+    Suite::Shared("rules", &[watch::CASES, tree::CASES, change::CASES, path::CASES, failure::CASES]),
+    Suite::Shared("deny", deny::FAMILIES),
+];

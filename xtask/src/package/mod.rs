@@ -3,6 +3,7 @@
 //! Packages are made from one directory (`stage`), in which all that `packaging/package.toml` names lies with the times, modes
 //! and names of the last commit, so that the same sources give the same bytes.
 
+mod notices;
 mod stage;
 
 use std::fs;
@@ -26,13 +27,13 @@ const SBOM: &str = "auditd-bpf-sbom.cdx";
 /// Options of `cargo xtask package`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Build everything a second time, the program too, and fail unless the packages are the same to the byte
+    /// Build everything a second time, program and eBPF object too, and fail unless the packages are the same to the byte
     #[arg(long)]
     verify: bool,
     /// Make a tarball with a program that needs no shared library instead
     #[arg(long = "static", conflicts_with = "verify")]
     fixed: bool,
-    /// Have lintian and rpmlint look at what is there, and fail for errors
+    /// Have lintian and rpmlint look at what is there, cargo-deny at licences and origins of crates, and fail for errors
     #[arg(long, conflicts_with_all = ["verify", "fixed"])]
     lint: bool,
 }
@@ -40,7 +41,7 @@ pub struct Args {
 /// `cargo xtask package`.
 pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if args.lint {
-        return lint(&directory(workspace)).map(|()| ExitCode::SUCCESS);
+        return lint(workspace).map(|()| ExitCode::SUCCESS);
     }
     if args.fixed {
         ebpf::build(workspace)?;
@@ -51,6 +52,8 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let packages = build(workspace)?;
     if args.verify {
         let other = workspace.target.join("packages-again");
+        let object = ebpf::compile(workspace, &other.join("ebpf-build"))?.join("auditd-bpf");
+        same(&[workspace.ebpf_object("auditd-bpf")], &[object])?;
         let program = program(workspace, &other.join("target"), None)?;
         let again = bundle(workspace, &program, &other.join("stage"), &other)?;
         same(&packages, &again)?;
@@ -77,16 +80,23 @@ pub fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-/// The program, optimised, without the names of this machine's directories.
-fn program(workspace: &Workspace, target_dir: &Path, target: Option<&str>) -> Result<PathBuf> {
+/// A cargo command that builds, optimised, without the names of this machine's directories. All that packages take is built so:
+/// crates once.
+fn cargo(workspace: &Workspace, subcommand: &str, target_dir: &Path) -> Result<Command> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no CARGO_HOME")?;
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let flags = [remap(&workspace.root, "/auditd-bpf"), remap(&cargo_home, "/cargo")].join("\x1f");
-    let mut command = workspace.cargo("build");
-    command.args(["--profile", PROFILE, "--locked", "--package", "auditd-bpf", "--bin", "auditd-bpf"]);
-    command.arg("--target-dir").arg(target_dir).env("CARGO_ENCODED_RUSTFLAGS", flags);
-    command.env("AUDITD_BPF_OBJECT", workspace.ebpf_object("auditd-bpf"));
+    let mut command = workspace.cargo(subcommand);
+    command.args(["--profile", PROFILE, "--locked", "--target-dir"]).arg(target_dir);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags).env("AUDITD_BPF_OBJECT", workspace.ebpf_object("auditd-bpf"));
+    Ok(command)
+}
+
+/// The program.
+fn program(workspace: &Workspace, target_dir: &Path, target: Option<&str>) -> Result<PathBuf> {
+    let mut command = cargo(workspace, "build", target_dir)?;
+    command.args(["--package", "auditd-bpf", "--bin", "auditd-bpf"]);
     let mut directory = target_dir.to_owned();
     if let Some(target) = target {
         command.args(["--target", target]);
@@ -135,9 +145,9 @@ fn packages_in(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn same(packages: &[PathBuf], again: &[PathBuf]) -> Result<()> {
-    ensure!(packages.len() == again.len(), "there are {} packages, then {}", packages.len(), again.len());
-    let differing: Vec<_> = packages
+fn same(files: &[PathBuf], again: &[PathBuf]) -> Result<()> {
+    ensure!(files.len() == again.len(), "there are {} packages, then {}", files.len(), again.len());
+    let differing: Vec<_> = files
         .iter()
         .zip(again)
         .filter(|(one, other)| !matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other))
@@ -218,6 +228,7 @@ fn tarball(workspace: &Workspace) -> Result<()> {
         "man",
         "records.schema.json",
         "systemd",
+        "THIRD-PARTY",
     ];
     cmd::output(tar.args(kept.map(|kept| format!("{name}/{kept}"))))?;
     digests(&directory)?;
@@ -225,9 +236,11 @@ fn tarball(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// What lintian and rpmlint say; warnings are shown, errors fail.
-fn lint(directory: &Path) -> Result<()> {
-    let packages = packages_in(directory)?;
+/// What lintian, rpmlint and cargo-deny say; warnings are shown, errors fail.
+fn lint(workspace: &Workspace) -> Result<()> {
+    setup::package_judges(workspace)?;
+    let directory = directory(workspace);
+    let packages = packages_in(&directory)?;
     ensure!(!packages.is_empty(), "there are no packages: `cargo xtask package`");
     let of_kind =
         |kind: &'static str| packages.iter().filter(move |path| path.extension().is_some_and(|found| found == kind));
@@ -235,5 +248,9 @@ fn lint(directory: &Path) -> Result<()> {
         Command::new(cmd::require("lintian")?).args(["--fail-on", "error", "--allow-root"]).args(of_kind("deb")),
     )?;
     let config = directory.join("stage/rpmlint.toml");
-    cmd::run_shown(Command::new(cmd::require("rpmlint")?).arg("--config").arg(config).args(of_kind("rpm")))
+    cmd::run_shown(Command::new(cmd::require("rpmlint")?).arg("--config").arg(config).args(of_kind("rpm")))?;
+    // Not advisories, whose database is not here.
+    let mut deny = Command::new(workspace.tools().join("bin/cargo-deny"));
+    deny.current_dir(&workspace.root).args(["--locked", "--offline", "check", "licenses", "bans", "sources"]);
+    cmd::run_shown(&mut deny)
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::notices;
 use crate::cmd;
 use crate::man;
 use crate::workspace::Workspace;
@@ -113,6 +114,8 @@ fn documents(workspace: &Workspace, stage: &Path, staged: &Staged) -> Result<()>
     let licences = licences?;
     write(stage, "copyright", &licences.join("\n----\n\n"))?;
     let apache = "On Debian systems /usr/share/common-licenses/Apache-2.0 has the Apache License, Version 2.0.\n";
+    write(stage, "THIRD-PARTY", &notices::of_crates(workspace)?)?;
+    cmd::output(Command::new("gzip").arg("-9nk").arg(stage.join("THIRD-PARTY")))?;
     write(stage, "copyright-debian", &[licences[0].as_str(), &licences[1], apache].join("\n----\n\n"))?;
     let mut date = Command::new("date");
     let date = cmd::output(date.args(["-u", "-R", "-d"]).arg(format!("@{}", staged.epoch)).env("LC_ALL", "C"))?;
@@ -140,7 +143,7 @@ fn pages(workspace: &Workspace, stage: &Path) -> Result<()> {
         // A page of a command that is gone would come along.
         fs::remove_dir_all(&built).with_context(|| format!("cannot remove {}", built.display()))?;
     }
-    man::main(workspace)?;
+    man::pages(workspace, super::cargo(workspace, "run", &workspace.target)?)?;
     copy(&workspace.target.join("man"), stage)?;
     let compat = stage.join("man-compat");
     fs::create_dir(&compat).context("cannot create the directory of man pages")?;
@@ -156,7 +159,7 @@ fn pages(workspace: &Workspace, stage: &Path) -> Result<()> {
 }
 
 fn completions(workspace: &Workspace, stage: &Path) -> Result<()> {
-    let mut write = workspace.cargo("run");
+    let mut write = super::cargo(workspace, "run", &workspace.target)?;
     write.args(["--quiet", "--package", "auditd-bpf", "--example", "completions", "--"]).arg(stage.join("completions"));
     cmd::step("completions for shells", || cmd::run(&mut write))
 }
