@@ -1,8 +1,8 @@
 //! The messages of OTLP that logs take, with the numbers of opentelemetry-proto 1.x (`logs/v1/logs.proto`,
 //! `collector/logs/v1/logs_service.proto` and what they import).
 //!
-//! Derived here by prost, for these dozen messages: the crate opentelemetry-proto has them among those of traces, metrics and gRPC,
-//! and brings tonic.
+//! Derived here by prost, for these dozen messages: with the types of the crate opentelemetry-proto, which bring the SDK besides, a log
+//! record from the spool would have to be decoded and encoded again for each request.
 
 /// `ExportLogsServiceRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
