@@ -148,9 +148,9 @@ fn closing_delivers_what_it_can() {
     let directory = tempfile::tempdir().unwrap();
     let memory = Memory::default();
     let (mut sink, meter) = open(directory.path(), WhenFull::DropOldest, 0, &memory);
-    write(&mut sink, 0..3000);
+    write(&mut sink, 0..300);
     sink.close();
-    assert!(serials(&memory).into_iter().eq(0..3000));
+    assert!(serials(&memory).into_iter().eq(0..300));
     assert_eq!(meter.snapshot("").pending(), 0);
 }
 
