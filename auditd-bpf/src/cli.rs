@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -22,6 +23,7 @@ use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
 use crate::release;
+use crate::replay;
 use crate::report::{self, ReportArgs};
 use crate::rule_files::DEFAULT_RULES;
 use crate::search::{self, SearchOptions};
@@ -87,6 +89,9 @@ pub struct DaemonOptions {
     /// Configuration file; the default one may be missing [default: /etc/audit/auditd-bpf.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Take new rules back after this time, unless `auditctl --confirm` says that they may stay: a number with s, m or h [default: `probation_s` of the configuration]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub probation: Option<Duration>,
     /// Load rules that refuse what the first process must do
     #[arg(long)]
     pub force: bool,
@@ -101,6 +106,9 @@ impl DaemonOptions {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(rules) = &self.rules {
             config.rules.clone_from(rules);
+        }
+        if let Some(time) = self.probation {
+            config.probation_s = time.as_secs();
         }
         Ok(config)
     }
@@ -158,9 +166,12 @@ struct CheckOptions {
 
 #[derive(Debug, Args)]
 struct ExplainOptions {
-    /// Print a JSON array with an object for each rule
+    /// Print a JSON array with an object for each rule; with --replay an object on each line
     #[arg(long)]
     json: bool,
+    /// Tell instead which acts in this log, ours or auditd's, the rules would have refused; may be given more than once; - is standard input
+    #[arg(long, value_name = "LOG")]
+    replay: Vec<PathBuf>,
     /// Where rules would be decided [default: what the kernel's lsm list allows]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
@@ -319,11 +330,14 @@ fn run_release(options: &ReleaseOptions, out: &mut dyn Write, err: &mut dyn Writ
 }
 
 fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
+    let format = if options.json { Format::Json } else { Format::Text };
+    if !options.replay.is_empty() {
+        return replay::run(&options.paths, &options.replay, format, &HostFacts, out, err);
+    }
     // Rules may be explained where they cannot run: then nothing is said about the kernel.
     let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
     let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
     let mode = options.mode.unwrap_or_else(doctor::likely_mode);
-    let format = if options.json { Format::Json } else { Format::Text };
     explain::run(&options.paths, format, mode, &HostFacts, kernel, out, err)
 }
 

@@ -44,6 +44,8 @@ pub struct Config {
     pub watch_rules: bool,
     /// `enforce`: whether `deny` and `kill` refuse, or only tell what they would refuse. Default true.
     pub enforce: bool,
+    /// `probation_s`: seconds after which new rules go again, unless `auditctl --confirm` says that they may stay. Default 0: they stay.
+    pub probation_s: u64,
     /// `persist`: whether a daemon that is told to end leaves its rules in force, and events waiting, for the next one. One that is
     /// killed does so in any case. Default false.
     pub persist: bool,
@@ -96,6 +98,7 @@ impl Default for Config {
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
             enforce: true,
+            probation_s: 0,
             persist: false,
             protect: Vec::new(),
             protect_locked: Protect::LOCKED.to_vec(),
@@ -366,6 +369,7 @@ mod tests {
                 "syslog:tls://loghost.example.org:6514",
                 "nats:nats://bus.example.org:4222/audit",
                 "kafka:kafka1.example.org:9093,kafka2.example.org:9093/audit",
+                "otlp:https://collector.example.org:4318",
                 "plugins:/etc/audit/plugins.d",
                 "stdout"
             ]

@@ -3,8 +3,10 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod losses;
 mod persistence;
 mod predecessor;
+mod probation;
 mod reload;
 mod requester;
 mod requests;
@@ -15,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{counters, limits::RING_BYTES, plan_rows::active};
+use auditd_bpf_common::{limits::RING_BYTES, plan_rows::active};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use output::event::{self, Body, Event, Loss, RuleRef, Verdict, Word};
+use output::event::{self, Body, Event, RuleRef, Verdict, Word};
 use output::{OutputError, Pipeline};
 use rules::{Diagnostic, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
@@ -51,6 +53,7 @@ use crate::user_messages::UserMessages;
 pub use predecessor::will_of;
 
 use predecessor::Predecessor;
+use probation::Probation;
 use requester::Requester;
 
 /// How often losses are looked for, and reported if there are any.
@@ -227,6 +230,7 @@ struct Daemon {
     /// Where the next daemon finds what it must know of this one, if it is to take over.
     will: Option<PathBuf>,
     predecessors: Vec<Predecessor>,
+    probation: Option<Probation>,
 }
 
 /// Rules that are to be put in force first.
@@ -270,6 +274,7 @@ impl Daemon {
                 .into_iter()
                 .map(|left| Predecessor::new(left, &config.control_socket, pipeline.serials()))
                 .collect(),
+            probation: None,
             engine: Engine::load(settings, config.kernel.call_ends.fixed(), pins)?,
             decoder: Decoder::new(pipeline.serials(), Box::<MountsByDevice>::default()),
             metrics: start_metrics(&config)?,
@@ -295,6 +300,7 @@ impl Daemon {
         daemon.drain_predecessors();
         daemon.attach()?;
         daemon.retire_predecessors();
+        daemon.begin_probation(daemon.store.without_rules());
         daemon.messages = hear_messages(&daemon.config);
         daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
@@ -311,8 +317,16 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Puts a store in force in place of the one before; if that cannot be done, the one before stays.
+    /// Puts a store in force in place of the one before, on [probation](Probation) if that is asked for; if it cannot be done, the
+    /// one before stays.
     fn put_in_force(&mut self, store: Store) -> Result<(), StartError> {
+        let before = self.store.clone();
+        self.replace_by(store)?;
+        self.begin_probation(before);
+        Ok(())
+    }
+
+    fn replace_by(&mut self, store: Store) -> Result<(), StartError> {
         let plan = store.plan().map_err(StartError::Rules)?;
         mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
         spared(self.vital.as_ref(), &store)?;
@@ -362,6 +376,7 @@ impl Daemon {
             }
             if self.losses_seen.elapsed() >= LOSS_INTERVAL {
                 self.engine.rest();
+                self.end_probation();
                 self.bury_predecessors();
                 self.report_losses();
                 // Whoever looks for losses is alive: systemd's watchdog waits for this (sd_watchdog_enabled(3)).
@@ -450,60 +465,6 @@ impl Daemon {
         let Some(mountinfo) = &self.mountinfo else { return false };
         let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Events lost on the way to the outputs, by cause.
-    fn lost(&self) -> Vec<(&'static str, u64)> {
-        let mut totals: Vec<(&'static str, u64)> = self.decoder.counters().losses().to_vec();
-        match self.engine.counters() {
-            Ok(all) => totals.extend(
-                all.into_iter().filter(|row| counters::LOSSES.contains(&row.0)).map(|(_, name, count)| (name, count)),
-            ),
-            Err(error) => tracing::error!("cannot read the kernel's loss counters: {error}"),
-        }
-        totals.push(("call_end_not_seen", self.engine.left_out()));
-        totals.extend(self.messages.as_ref().map(|messages| ("user_messages_full", messages.lost())));
-        totals
-    }
-
-    /// Events lost on the way to the outputs and by the output that lost most.
-    fn lost_total(&self) -> u64 {
-        let by_outputs = self.pipeline.counters().iter().map(output::SinkCounters::lost_total).max();
-        self.lost().into_iter().map(|(_, count)| count).sum::<u64>() + by_outputs.unwrap_or(0)
-    }
-
-    fn log_state(&self) {
-        tracing::info!("{} rules, {} programs attached", self.store.rules().len(), self.engine.attached());
-        for (_, name, count) in self.engine.counters().unwrap_or_default() {
-            tracing::info!("{name}: {count}");
-        }
-        for sink in self.pipeline.counters() {
-            tracing::info!(
-                "{}: {} events written, {} waiting, {} lost",
-                sink.sink,
-                sink.written,
-                sink.pending(),
-                sink.lost_total()
-            );
-        }
-    }
-
-    fn report_losses(&mut self) {
-        self.losses_seen = Instant::now();
-        let mut losses = Vec::new();
-        for (cause, total) in self.lost() {
-            let reported = self.reported.insert(cause, total).unwrap_or(0);
-            if total > reported {
-                losses.push(Loss { cause: cause.into(), count: total - reported });
-            }
-        }
-        if !losses.is_empty() {
-            for loss in &losses {
-                tracing::error!("{} events lost: {}", loss.count, loss.cause);
-            }
-            self.push(Body::Lost(losses));
-            self.write_will();
-        }
     }
 
     /// As auditd's, with the format of the first output in the place of the log's.

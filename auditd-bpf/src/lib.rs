@@ -53,6 +53,7 @@ pub mod mode;
 pub mod mounts;
 pub mod names;
 pub mod release;
+pub mod replay;
 pub mod report;
 pub mod rule_files;
 mod rules_watch;

@@ -14,18 +14,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// What to log: `debug`, or `warn,output=debug`.
 pub const LOG_VARIABLE: &str = "AUDITD_BPF_LOG";
 
+/// Never logged: requests over HTTP byte by byte, with the tokens in their headers.
+const SILENT: &str = "ureq_proto=off";
+
 /// What loads programs tells of each relocation in each of them: with that in the journal, a start takes several times as long.
 /// `debug` alone leaves it out, `debug,aya_obj=debug` does not.
 const TALKATIVE: &str = "aya_obj";
-
-fn filter(asked_for: &str) -> EnvFilter {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(asked_for);
-    let is_detailed = filter.max_level_hint().is_none_or(|level| level > LevelFilter::INFO);
-    match format!("{TALKATIVE}=info").parse() {
-        Ok(directive) if is_detailed && !asked_for.contains(TALKATIVE) => filter.add_directive(directive),
-        _ => filter,
-    }
-}
 
 /// Starts logging. To be called once; a second call changes nothing.
 pub fn start() {
@@ -39,6 +33,14 @@ pub fn start() {
         let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         log.with_target(false).with_ansi(colours).try_init()
     };
+}
+
+fn filter(asked: &str) -> EnvFilter {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(asked);
+    let is_detailed = filter.max_level_hint().is_none_or(|level| level > LevelFilter::INFO);
+    let quiet = (is_detailed && !asked.contains(TALKATIVE)).then(|| format!("{TALKATIVE}=info"));
+    let directives = quiet.into_iter().chain([SILENT.to_owned()]).filter_map(|directive| directive.parse().ok());
+    directives.fold(filter, EnvFilter::add_directive)
 }
 
 /// systemd tells in `JOURNAL_STREAM` which device and inode its journal listens on (systemd.exec(5)).
@@ -89,6 +91,22 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn tokens_are_not_logged_whatever_is_asked_for() {
+        for asked in ["trace", "ureq_proto=trace,trace"] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = tracing_subscriber::fmt().with_env_filter(filter(asked)).with_writer(move || writer.clone());
+            tracing::subscriber::with_default(log.finish(), || {
+                tracing::trace!(target: "ureq_proto::util", "Authorization: Bearer secret");
+                tracing::trace!(target: "output::worker", "something else");
+            });
+            let lines = lines.0.lock().unwrap();
+            let lines = String::from_utf8_lossy(&lines);
+            assert!(lines.contains("something else") && !lines.contains("secret"), "{asked}: {lines}");
         }
     }
 

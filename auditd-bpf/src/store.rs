@@ -1,14 +1,14 @@
 //! Rules and settings in force, and what command lines make of them. Pure: nothing here touches the kernel or a record, so
 //! that a change is known as a whole before any of it is put in force.
 
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+mod runner;
+
 use std::sync::Arc;
 
 use rules::plan::PlannedRule;
-use rules::{Code, Control, Diagnostic, Dialect, FilterList, Host, Line, Loader, Plan, Rule, RuleSet, Severity, print};
+use rules::{Control, Diagnostic, Dialect, FilterList, Plan, Rule, RuleSet};
 
-use crate::control::protocol::{self, Answer, ErrorKind, Ran, Run, Said, Status, Text};
+use crate::control::protocol::Ran;
 use crate::guard::Guard;
 
 /// What auditctl says where `-e 2` forbids a change of rules.
@@ -90,6 +90,8 @@ pub enum What {
     },
     /// `op=trim`
     Trim,
+    /// `op=confirm`: ours.
+    Confirm,
     /// `-m`: no change, a message.
     Message(Vec<u8>),
 }
@@ -105,6 +107,8 @@ pub struct Facts {
     pub backlog: u64,
     /// What `-l` prints like.
     pub dialect: Dialect,
+    /// Seconds after which rules on probation go, if any are.
+    pub probation: Option<u64>,
 }
 
 /// Rules in match order, and settings.
@@ -123,6 +127,8 @@ pub struct Outcome {
     pub affects_kernel: bool,
     /// Whether lost events are counted from here on.
     pub resets_lost: bool,
+    /// Whether what is on probation stays.
+    pub confirms: bool,
     /// In order.
     pub changes: Vec<Change>,
     /// What to answer once it is in force.
@@ -154,6 +160,25 @@ impl Store {
         let mut settings = self.settings;
         let what = settings.set(&Control::Enforce(enforce)).filter(|_| settings != self.settings);
         (Self { settings, ..self.clone() }, what.map(|what| Change { what, done: true }).into_iter().collect())
+    }
+
+    /// Whether it decides as another does.
+    #[must_use]
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let settings = |store: &Self| (store.settings.enabled, store.settings.enforce);
+        settings(self) == settings(other) && self.changes_to(other).is_empty()
+    }
+
+    /// Which rules go, and which come, where another takes the place of this one.
+    #[must_use]
+    pub fn changes_to(&self, other: &Self) -> Vec<Change> {
+        differences(&self.rules, &other.rules)
+    }
+
+    /// The same without rules of the user's.
+    #[must_use]
+    pub fn without_rules(&self) -> Self {
+        Self { rules: RuleSet::default(), ..self.clone() }
     }
 
     /// The same with a guard, whose rules are in force before all others.
@@ -201,28 +226,6 @@ impl Store {
         }
         (Self { rules, settings, guard: Arc::clone(&self.guard) }, changes)
     }
-
-    /// Carries out command lines on a copy. A file that begins with `-D` is one whole: it succeeds, or nothing of it does.
-    #[must_use]
-    pub fn run(&self, run: &Run, host: &dyn Host, facts: Facts) -> Outcome {
-        let mut runner = Runner::new(self, host, facts);
-        if run.file.is_some() && self.is_locked() {
-            runner.refuse_file();
-        } else {
-            runner.lines(run);
-        }
-        let mut outcome = runner.outcome;
-        if run.file.is_some() && begins_with_delete_all(run) {
-            if outcome.ran.stopped {
-                outcome.take_back(self);
-            } else {
-                // What is there again was never gone.
-                outcome.changes.retain(|change| !change.done || !is_rule(&change.what));
-                outcome.changes.splice(0..0, differences(&self.rules, &outcome.store.rules));
-            }
-        }
-        outcome
-    }
 }
 
 /// Numbers the rules of the exit list as they are listed, and the guard's, which are its first, behind them. Returns how many are
@@ -235,15 +238,6 @@ fn number(plan: &mut Plan, of_guard: usize) -> u32 {
         planned.number = u32::try_from(number).unwrap_or(u32::MAX);
     }
     u32::try_from(listed).unwrap_or(u32::MAX)
-}
-
-fn is_rule(what: &What) -> bool {
-    matches!(what, What::AddRule(_) | What::RemoveRule(_))
-}
-
-fn begins_with_delete_all(run: &Run) -> bool {
-    let mut lines = run.lines.iter().map(|line| rules::words(&line.text.0)).filter(|words| !words.is_empty());
-    lines.next().is_some_and(|words| words.len() == 1 && words[0].bytes == b"-D")
 }
 
 /// Rules that go and rules that come. One that changes its place among the others does both.
@@ -287,288 +281,6 @@ impl Settings {
         let old = std::mem::replace(place, new);
         Some(What::Set { name, new: u64::from(new), old: u64::from(old) })
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum OnError {
-    Stop,
-    Continue,
-    Ignore,
-}
-
-struct Runner<'a> {
-    host: &'a dyn Host,
-    facts: Facts,
-    on_error: OnError,
-    outcome: Outcome,
-}
-
-/// A line that failed. It has said why.
-struct Failed;
-
-impl Outcome {
-    /// Nothing of what was done is done; what was refused stays refused.
-    fn take_back(&mut self, store: &Store) {
-        self.store = store.clone();
-        self.affects_kernel = false;
-        self.resets_lost = false;
-        self.changes.retain(|change| !change.done);
-        if let Some(Said::Error { hint, .. }) = self.ran.answers.last_mut().map(|answer| &mut answer.said) {
-            let kept = "nothing of the file was loaded; the rules in force stay";
-            *hint = Some(hint.take().map_or_else(|| kept.to_owned(), |hint| format!("{hint}; {kept}")));
-        }
-    }
-}
-
-impl<'a> Runner<'a> {
-    fn new(store: &Store, host: &'a dyn Host, facts: Facts) -> Self {
-        let outcome = Outcome {
-            store: store.clone(),
-            affects_kernel: false,
-            resets_lost: false,
-            changes: Vec::new(),
-            ran: Ran::default(),
-        };
-        Self { host, facts, on_error: OnError::Stop, outcome }
-    }
-
-    fn lines(&mut self, run: &Run) {
-        let file = run.file.as_ref().map(|name| PathBuf::from(std::ffi::OsString::from_vec(name.0.clone())));
-        for protocol::Line { number, text } in &run.lines {
-            let origin = rules::Origin { file: file.clone(), line: *number };
-            let line = Arc::new(Line { origin, text: text.0.clone() });
-            if self.line(&line).is_ok() {
-                continue;
-            }
-            match self.on_error {
-                OnError::Stop => {
-                    self.outcome.ran.stopped = true;
-                    return;
-                }
-                OnError::Continue => self.outcome.ran.failed = true,
-                OnError::Ignore => {}
-            }
-        }
-    }
-
-    fn refuse_file(&mut self) {
-        self.outcome.ran.stopped = true;
-        self.changed(What::Locked("add_rule"), false);
-        self.say(0, Said::Error { kind: ErrorKind::Immutable, message: IMMUTABLE.to_owned(), hint: None });
-    }
-
-    fn say(&mut self, line: u32, said: Said) {
-        self.outcome.ran.answers.push(Answer { line, said });
-    }
-
-    fn changed(&mut self, what: What, done: bool) {
-        self.outcome.changes.push(Change { what, done });
-    }
-
-    fn fail(&mut self, line: &Line, kind: ErrorKind, message: impl Into<String>, hint: Option<String>) -> Failed {
-        self.say(line.origin.line, Said::Error { kind, message: message.into(), hint });
-        Failed
-    }
-
-    fn line(&mut self, line: &Arc<Line>) -> Result<(), Failed> {
-        let (commands, diagnostics) = Loader::new(self.host).commands(line);
-        if let Some(error) = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
-            return Err(self.fail(line, ErrorKind::Invalid, &error.message, error.hint.clone()));
-        }
-        for warning in diagnostics {
-            self.say(line.origin.line, Said::Warning { message: warning.message });
-        }
-        commands.into_iter().try_for_each(|command| self.command(command, line))
-    }
-
-    fn command(&mut self, command: rules::Command, line: &Arc<Line>) -> Result<(), Failed> {
-        match &command {
-            rules::Command::Append(rule) | rules::Command::Prepend(rule) => {
-                let what = What::AddRule(rule.clone());
-                self.refuse_if_locked("add_rule", line)?;
-                if let Err(problem) = can_be_decided(rule, line) {
-                    self.changed(what, false);
-                    let message = "Error sending add rule data request (Operation not supported)";
-                    return Err(self.fail(line, ErrorKind::Unsupported, message, Some(problem)));
-                }
-                self.apply(command, what, line)
-            }
-            rules::Command::Delete(rule) => {
-                let what = What::RemoveRule(rule.clone());
-                self.refuse_if_locked("remove_rule", line)?;
-                self.apply(command, what, line)
-            }
-            rules::Command::Control(control) => self.control(control, line),
-        }
-    }
-
-    fn refuse_if_locked(&mut self, op: &'static str, line: &Line) -> Result<(), Failed> {
-        if !self.outcome.store.is_locked() {
-            return Ok(());
-        }
-        self.changed(What::Locked(op), false);
-        Err(self.fail(line, ErrorKind::Immutable, IMMUTABLE, None))
-    }
-
-    fn apply(&mut self, command: rules::Command, what: What, line: &Arc<Line>) -> Result<(), Failed> {
-        match self.outcome.store.rules.apply(command, line) {
-            Ok(()) => {
-                self.changed(what, true);
-                self.outcome.affects_kernel = true;
-                Ok(())
-            }
-            Err(error) => {
-                self.changed(what, false);
-                let kind = if error.code == Code::Duplicate { ErrorKind::Exists } else { ErrorKind::Missing };
-                Err(self.fail(line, kind, error.message, error.hint))
-            }
-        }
-    }
-
-    fn control(&mut self, control: &Control, line: &Arc<Line>) -> Result<(), Failed> {
-        let number = line.origin.line;
-        match control {
-            Control::IgnoreErrors => self.on_error = OnError::Ignore,
-            Control::ContinueOnError => self.on_error = OnError::Continue,
-            Control::DeleteAll { key } => return self.delete_all(key.as_deref(), line),
-            Control::List { interpret, key } => {
-                let print = if *interpret { print::interpreted } else { print::rule };
-                self.list(number, key.as_deref(), print);
-            }
-            Control::Status { interpret } => {
-                let status = self.status();
-                self.say(number, Said::Status { status, interpret: *interpret });
-            }
-            Control::ResetLost => {
-                let old = std::mem::take(&mut self.facts.lost);
-                self.outcome.resets_lost = true;
-                self.changed(What::Set { name: "lost", new: 0, old }, true);
-                self.say(number, Said::Lost { count: old });
-            }
-            Control::ResetBacklogWaitTimeActual => {
-                self.changed(What::Set { name: "backlog_wait_time_actual", new: 0, old: 0 }, true);
-                self.say(number, Said::BacklogWaitTimeActual { count: 0 });
-            }
-            Control::Message(text) => self.changed(What::Message(text.clone()), true),
-            Control::MakeEquivalent { mount, subtree } => {
-                let what = What::MakeEquivalent { mount: mount.clone(), subtree: subtree.clone() };
-                return self.change(what, "Error sending make_equivalent command", line);
-            }
-            Control::TrimSubtrees => return self.change(What::Trim, "Error sending trim subtrees command", line),
-            Control::ReadFile(_) => {
-                let message = "Error - nested rule files not supported";
-                return Err(self.fail(line, ErrorKind::Invalid, message, None));
-            }
-            // What concerns the program that asks, not the rules.
-            Control::Signal(_) | Control::Version | Control::Help => {}
-            setting => return self.setting(setting, line),
-        }
-        Ok(())
-    }
-
-    /// Carries out what has no effect on rules, unless it is too late for that.
-    fn change(&mut self, what: What, refusal: &str, line: &Line) -> Result<(), Failed> {
-        let locked = self.outcome.store.is_locked();
-        self.changed(what, !locked);
-        if locked {
-            let message = format!("{refusal} (Operation not permitted)");
-            return Err(self.fail(line, ErrorKind::Immutable, message, None));
-        }
-        self.outcome.affects_kernel = true;
-        Ok(())
-    }
-
-    fn delete_all(&mut self, key: Option<&[u8]>, line: &Arc<Line>) -> Result<(), Failed> {
-        let chosen = |rule: &&Rule| key.is_none_or(|key| rule.key_contains(key));
-        let removed: Vec<Rule> = self.outcome.store.rules.rules().filter(chosen).cloned().collect();
-        if self.outcome.store.is_locked() && !removed.is_empty() {
-            self.changed(What::Locked("remove_rule"), false);
-            let message = "Error deleting rule (Operation not permitted)";
-            return Err(self.fail(line, ErrorKind::Immutable, message, Some(IMMUTABLE.to_owned())));
-        }
-        for rule in removed {
-            // It is one of those that are there.
-            self.apply(rules::Command::Delete(rule.clone()), What::RemoveRule(rule), line)?;
-        }
-        self.list(line.origin.line, key, print::rule);
-        Ok(())
-    }
-
-    fn setting(&mut self, control: &Control, line: &Line) -> Result<(), Failed> {
-        let mut settings = self.outcome.store.settings;
-        let Some(what) = settings.set(control) else { return Ok(()) };
-        let refusal = if self.outcome.store.is_locked() {
-            Some("Operation not permitted")
-        } else {
-            (settings.backlog_wait_time > BACKLOG_WAIT_TIME_MAX).then_some("Invalid argument")
-        };
-        if let Some(reason) = refusal {
-            self.changed(what, false);
-            let message = format!("{} ({reason})", request_of(control));
-            let locked = self.outcome.store.is_locked();
-            let kind = if locked { ErrorKind::Immutable } else { ErrorKind::Invalid };
-            return Err(self.fail(line, kind, message, locked.then(|| IMMUTABLE.to_owned())));
-        }
-        let before = self.outcome.store.settings;
-        self.outcome.affects_kernel |= (settings.enabled, settings.enforce) != (before.enabled, before.enforce);
-        self.outcome.store.settings = settings;
-        self.changed(what, true);
-        if *control == Control::LoginuidImmutable {
-            let message = "loginuid-immutable is only remembered: the kernel enforces it by its own audit".to_owned();
-            self.say(line.origin.line, Said::Warning { message });
-        } else {
-            let status = self.status();
-            self.say(line.origin.line, Said::Set { status });
-        }
-        Ok(())
-    }
-
-    fn list(&mut self, line: u32, key: Option<&[u8]>, print: fn(&Rule, Dialect) -> Vec<u8>) {
-        let all = &self.outcome.store.rules;
-        let chosen = all.rules().filter(|rule| key.is_none_or(|key| rule.key_contains(key)));
-        let rules = chosen.map(|rule| Text(print(rule, self.facts.dialect))).collect();
-        let total = all.len();
-        self.say(line, Said::Rules { rules, total });
-    }
-
-    fn status(&self) -> Status {
-        let Settings { enabled, failure, rate_limit, backlog_limit, backlog_wait_time, loginuid_immutable, enforce } =
-            self.outcome.store.settings;
-        let Facts { pid, lost, backlog, .. } = self.facts;
-        Status {
-            enabled,
-            failure,
-            pid,
-            rate_limit,
-            backlog_limit,
-            lost,
-            backlog,
-            backlog_wait_time,
-            backlog_wait_time_actual: 0,
-            loginuid_immutable,
-            enforce,
-        }
-    }
-}
-
-/// The request that auditctl's library names where the kernel refuses a setting.
-const fn request_of(control: &Control) -> &'static str {
-    match control {
-        Control::Enabled(_) => "Error sending enable request",
-        Control::Failure(_) => "Error sending failure mode request",
-        Control::RateLimit(_) => "Error sending rate limit request",
-        Control::BacklogLimit(_) | Control::BacklogWaitTime(_) => "Error sending backlog limit request",
-        _ => "Error setting feature",
-    }
-}
-
-/// Whether the kernel side can decide this rule; if not, why.
-fn can_be_decided(rule: &Rule, line: &Arc<Line>) -> Result<(), String> {
-    let mut alone = RuleSet::default();
-    // There is no other that it could be the same as.
-    let _ = alone.apply(rules::Command::Append(rule.clone()), line);
-    let problems = Plan::compile(&alone).map(drop);
-    problems.map_err(|problems| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

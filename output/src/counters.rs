@@ -20,11 +20,13 @@ pub enum Cause {
     PluginGone,
     /// An action of its configuration said that no more was to be written until SIGUSR2.
     Suspended,
+    /// The server answered that it will never take it.
+    Refused,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::TooLong,
         Self::Shutdown,
@@ -32,6 +34,7 @@ impl Cause {
         Self::SpoolDamaged,
         Self::PluginGone,
         Self::Suspended,
+        Self::Refused,
     ];
 
     /// The cause's name in records and in `auditctl -s`.
@@ -44,6 +47,7 @@ impl Cause {
             Self::SpoolDamaged => "spool_damaged",
             Self::PluginGone => "plugin_gone",
             Self::Suspended => "suspended",
+            Self::Refused => "refused",
         }
     }
 }

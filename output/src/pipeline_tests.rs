@@ -13,7 +13,7 @@ use crate::format::Format;
 use crate::record::Record;
 use crate::samples::{self, FixedNames, NODE};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Keeps lines in memory; takes nothing while its gate is shut, as a sink whose destination is down.
 #[derive(Clone, Default)]

@@ -62,6 +62,7 @@ pub enum Flag {
     BacklogLimit,
     BacklogWaitTime,
     Compare,
+    Confirm,
     ContinueOnError,
     Delete,
     DeleteAll,
@@ -164,6 +165,7 @@ pub const OPTIONS: &[OptionRow] = &[
     long(Flag::LoginuidImmutable, "loginuid-immutable", Takes::Nothing, "a login uid once set cannot change"),
     long(Flag::Signal, "signal", Takes::Word, "signal the daemon: stop reload rotate resume state"),
     long(Flag::Enforce, "enforce", Takes::Word, "0: deny and kill only record, 1: they refuse (not in stock audit)"),
+    long(Flag::Confirm, "confirm", Takes::Nothing, "keep the rules that are on probation (not in stock audit)"),
     long(Flag::Action, "action", Takes::Word, "action of a watch: deny or kill (not in stock audit)"),
     long(Flag::DryRun, "dry-run", Takes::Nothing, "a deny or kill that only records (not in stock audit)"),
 ];

@@ -50,6 +50,8 @@ pub enum Control {
     LoginuidImmutable,
     /// `--enforce`: whether `deny` and `kill` refuse, or only tell (ours).
     Enforce(bool),
+    /// `--confirm`: what is on probation stays (ours).
+    Confirm,
     /// `-i`: errors after this line do not count.
     IgnoreErrors,
     /// `-c`: lines after an error are still loaded.

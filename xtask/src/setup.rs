@@ -51,8 +51,9 @@ const GUEST_TOOLS: [(&str, &str); 8] = [
 const JUDGES: [(&str, &str); 2] = [("chromium", "chromium"), ("python3", "python3")];
 /// Has no program of its own: `python3 -m venv` fails without it on Debian.
 const PYTHON_VENV: &str = "python3-venv";
-/// From PyPI: the database that reads our JSON logs, and librdkafka, with a mock of a cluster, for the Kafka output.
-const PYTHON_JUDGES: [&str; 2] = ["duckdb==2.0.1", "confluent-kafka==2.16.1"];
+/// From PyPI: the database that reads our JSON logs, librdkafka, with a mock of a cluster, for the Kafka output, and OpenTelemetry's
+/// types for the OTLP output.
+const PYTHON_JUDGES: [&str; 3] = ["duckdb==2.0.1", "confluent-kafka==2.16.1", "opentelemetry-proto==1.45.2"];
 
 /// Options of `cargo xtask setup`.
 #[derive(clap::Args)]

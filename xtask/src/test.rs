@@ -18,7 +18,7 @@ pub struct Args {
     /// Leave the guests out
     #[arg(long, conflicts_with_all = ["all", "kernel"])]
     quick: bool,
-    /// Every case on every kernel; else the suites on rules and on compliance run on the first of them only
+    /// Every case on every kernel; else only the cases of the daemon run on each, all others on 6.12
     #[arg(long)]
     all: bool,
     /// Every case on this kernel; may be given more than once

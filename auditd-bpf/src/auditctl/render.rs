@@ -17,11 +17,11 @@ pub(super) fn said(said: &Said, out: &mut dyn Write, err: &mut dyn Write) -> io:
                 settings(status, &status.enabled.to_string(), &status.failure.to_string(), out)?;
             }
             writeln!(out, "loginuid_immutable {} unlocked", u8::from(status.loginuid_immutable))?;
-            not_enforced(status, out)
+            beyond_stock(status, out)
         }
         Said::Set { status } => {
             settings(status, &status.enabled.to_string(), &status.failure.to_string(), out)?;
-            not_enforced(status, out)
+            beyond_stock(status, out)
         }
         // Nothing at all where there are rules and none has the key.
         Said::Rules { total: 0, .. } => writeln!(out, "No rules"),
@@ -56,8 +56,11 @@ fn settings(status: &Status, enabled: &str, failure: &str, out: &mut dyn Write) 
 }
 
 /// What stock auditctl does not know is shown where it is not as everybody expects.
-fn not_enforced(status: &Status, out: &mut dyn Write) -> io::Result<()> {
-    if status.enforce { Ok(()) } else { writeln!(out, "enforce 0") }
+fn beyond_stock(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+    if !status.enforce {
+        writeln!(out, "enforce 0")?;
+    }
+    status.probation.map_or(Ok(()), |seconds| writeln!(out, "probation {seconds}"))
 }
 
 #[cfg(test)]
@@ -83,6 +86,7 @@ mod tests {
         backlog_wait_time_actual: 0,
         loginuid_immutable: false,
         enforce: true,
+        probation: None,
     };
 
     #[test]

@@ -173,7 +173,7 @@ impl AuditdConf {
             _ => None,
         };
         let network = self.tcp_listen_port.is_some().then_some(
-            "tcp_listen_port: records of other machines are not received; let them send to a syslog server, NATS or Kafka",
+            "tcp_listen_port: records of other machines are not received; let them send to a syslog server, NATS, Kafka or OTLP",
         );
         let local = (!self.local_events)
             .then_some("local_events = no: events of this machine are all there is; they are recorded");

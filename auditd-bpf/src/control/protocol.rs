@@ -199,6 +199,9 @@ pub struct Status {
     /// `--enforce`: whether `deny` and `kill` refuse. Daemons that do not say it do.
     #[serde(default = "enforced")]
     pub enforce: bool,
+    /// Seconds after which rules on probation go; absent where none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probation: Option<u64>,
 }
 
 const fn enforced() -> bool {

@@ -46,6 +46,9 @@ impl Daemon {
         if outcome.resets_lost {
             self.lost_before = self.lost_total();
         }
+        if outcome.confirms {
+            self.confirm();
+        }
         let mut ran = outcome.ran;
         let mut changes = outcome.changes;
         let put = if outcome.affects_kernel {
@@ -76,6 +79,7 @@ impl Daemon {
             lost: self.lost_total().saturating_sub(self.lost_before),
             backlog: self.pipeline.counters().iter().map(output::SinkCounters::pending).max().unwrap_or(0),
             dialect: self.config.dialect.into(),
+            probation: self.probation_left(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Daemon {
                 ("make_equiv", vec![("old", escape(mount).into_owned()), ("new", escape(subtree).into_owned())])
             }
             What::Trim => ("trim", Vec::new()),
+            What::Confirm => ("confirm", Vec::new()),
             // A record of another type.
             What::Message(_) => ("message", Vec::new()),
         }

@@ -3,10 +3,10 @@ use rules::NoHost;
 
 use super::*;
 use crate::config::Config;
-use crate::control::protocol;
+use crate::control::protocol::{self, Answer, ErrorKind, Run, Said, Text};
 use crate::guard::Protect;
 
-const FACTS: Facts = Facts { pid: 77, lost: 5, backlog: 0, dialect: Dialect::V4 };
+const FACTS: Facts = Facts { pid: 77, lost: 5, backlog: 0, dialect: Dialect::V4, probation: None };
 
 fn run(file: Option<&str>, lines: &str) -> Run {
     let lines = (1..).zip(lines.lines()).map(|(number, text)| protocol::Line { number, text: Text(text.into()) });
@@ -144,6 +144,28 @@ fn locked_rules_and_settings_do_not_change() {
     assert_eq!(changes(&outcome), ["!locked add_rule"]);
     let outcome = locked.run(&run(None, "-l"), &NoHost, FACTS);
     assert_eq!(outcome.ran.answers.len(), 1, "questions are answered");
+}
+
+#[test]
+fn rules_are_confirmed_where_any_are_on_probation() {
+    let store = store("-w /a -p w -k a");
+    let outcome = store.run(&run(None, "--confirm"), &NoHost, Facts { probation: Some(5), ..FACTS });
+    assert!(outcome.confirms && outcome.ran.answers.is_empty());
+    assert_eq!(changes(&outcome), ["Confirm"]);
+    let outcome = store.run(&run(None, "--confirm"), &NoHost, FACTS);
+    assert!(!outcome.confirms);
+    assert_eq!(errors(&outcome), [(1, ErrorKind::Invalid, "No rules are on probation")]);
+    assert_eq!(changes(&outcome), ["!Confirm"]);
+}
+
+#[test]
+fn stores_that_decide_alike_are_told_from_others() {
+    let one = store("-w /a -p w -k a\n-w /b -p w -k b");
+    assert!(one.decides_as(&one.clone()) && one.decides_as(&store("-w /a -p w -k a\n-w /b -p w -k b\n-b 8192")));
+    for other in ["-w /b -p w -k b\n-w /a -p w -k a", "-w /a -p w -k a", "-w /a -p w -k a\n-w /b -p w -k b\n-e 0"] {
+        assert!(!one.decides_as(&store(other)), "{other}");
+    }
+    assert!(one.without_rules().rules().is_empty());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod filter;
 mod kafka;
 mod nats;
 mod network;
+mod otlp;
 mod plugins;
 mod syslog;
 
@@ -37,6 +38,7 @@ pub use filter::{Facility, FilterConfig, Severities, Severity};
 pub use kafka::{KafkaConfig, KafkaLogin, SaslMechanism};
 pub use nats::NatsConfig;
 pub use network::{Acknowledge, SpoolConfig, TlsConfig, WhenFull};
+pub use otlp::{HeaderSource, OtlpConfig};
 pub use plugins::PluginsConfig;
 pub(crate) use plugins::{Layout, PluginKind, PluginSpec};
 pub use syslog::{SyslogConfig, SyslogProtocol, SyslogTarget, TargetError};
@@ -53,6 +55,8 @@ pub enum OutputConfig {
     Nats(NatsConfig),
     /// A topic of Kafka.
     Kafka(KafkaConfig),
+    /// A server that takes logs of OpenTelemetry.
+    Otlp(OtlpConfig),
     /// Programs and sockets that auditd's plugins.d names.
     Plugins(PluginsConfig),
     /// Standard output.
@@ -67,6 +71,7 @@ impl OutputConfig {
             Self::Syslog(syslog) => format!("syslog:{}", syslog.target),
             Self::Nats(nats) => format!("nats:{}/{}", nats.server, nats.subject),
             Self::Kafka(kafka) => format!("kafka:{}/{}", kafka.brokers.join(","), kafka.topic),
+            Self::Otlp(otlp) => format!("otlp:{}", otlp.endpoint),
             Self::Plugins(plugins) => format!("plugins:{}", plugins.path.display()),
             Self::Stdout(_) => "stdout".to_owned(),
         }
@@ -80,6 +85,7 @@ impl OutputConfig {
             Self::Syslog(syslog) => syslog.spool.as_ref().map(|spool| spool.path.as_path()),
             Self::Nats(nats) => Some(&nats.spool.path),
             Self::Kafka(kafka) => Some(&kafka.spool.path),
+            Self::Otlp(otlp) => Some(&otlp.spool.path),
             Self::Plugins(_) | Self::Stdout(_) => None,
         }
     }
@@ -92,6 +98,7 @@ impl OutputConfig {
             Self::Syslog(syslog) => syslog.format,
             Self::Nats(nats) => nats.format,
             Self::Kafka(kafka) => kafka.format,
+            Self::Otlp(otlp) => otlp.format,
             Self::Plugins(plugins) => plugins.format,
             Self::Stdout(stdout) => stdout.format,
         }
@@ -103,6 +110,7 @@ impl OutputConfig {
             Self::Syslog(syslog) => syslog.limits,
             Self::Nats(nats) => nats.limits,
             Self::Kafka(kafka) => kafka.limits,
+            Self::Otlp(otlp) => otlp.limits,
             Self::Plugins(plugins) => plugins.limits,
             Self::Stdout(stdout) => stdout.limits,
         }
@@ -114,6 +122,7 @@ impl OutputConfig {
             Self::Syslog(syslog) => &syslog.filter,
             Self::Nats(nats) => &nats.filter,
             Self::Kafka(kafka) => &kafka.filter,
+            Self::Otlp(otlp) => &otlp.filter,
             Self::Plugins(plugins) => &plugins.filter,
             Self::Stdout(stdout) => &stdout.filter,
         }
@@ -123,7 +132,7 @@ impl OutputConfig {
     pub(crate) fn severities(&self) -> Severities {
         match self {
             Self::Syslog(syslog) => syslog.severities,
-            Self::File(_) | Self::Nats(_) | Self::Kafka(_) | Self::Plugins(_) | Self::Stdout(_) => {
+            Self::File(_) | Self::Nats(_) | Self::Kafka(_) | Self::Otlp(_) | Self::Plugins(_) | Self::Stdout(_) => {
                 Severities::default()
             }
         }
@@ -307,7 +316,8 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         assert!(
-            error("type='pigeon'").contains("expected one of `file`, `syslog`, `nats`, `kafka`, `plugins`, `stdout`")
+            error("type='pigeon'")
+                .contains("expected one of `file`, `syslog`, `nats`, `kafka`, `otlp`, `plugins`, `stdout`")
         );
         assert!(error("path='/a'").contains("missing field `type`"));
         assert!(error("type='file'").contains("missing field `path`"));

@@ -31,6 +31,11 @@ impl Backoff {
         self.until.replace(now + wait).is_none()
     }
 
+    /// Who was asked wants no attempt before that.
+    pub(crate) fn wait_until(&mut self, earliest: Instant) {
+        self.until = self.until.max(Some(earliest));
+    }
+
     /// An attempt succeeded. Returns whether a failure preceded it.
     pub(crate) fn succeeded(&mut self) -> bool {
         self.until.take().is_some()

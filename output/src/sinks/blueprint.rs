@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "kafka")]
 use super::kafka;
+#[cfg(feature = "otlp")]
+use super::otlp;
 use super::plugin::{self, Installed};
 use super::{Sink, file, nats, stdout, syslog};
 use crate::config::OutputConfig;
@@ -59,6 +61,7 @@ impl Blueprint {
             (OutputConfig::File(file), _) => Place::File(&file.path),
             (OutputConfig::Nats(nats), _) => Place::Spool(&nats.spool.path),
             (OutputConfig::Kafka(kafka), _) => Place::Spool(&kafka.spool.path),
+            (OutputConfig::Otlp(otlp), _) => Place::Spool(&otlp.spool.path),
             (OutputConfig::Syslog(syslog), _) => match &syslog.spool {
                 Some(spool) => Place::Spool(&spool.path),
                 None => Place::Name(&self.name),
@@ -82,6 +85,12 @@ impl Blueprint {
             #[cfg(not(feature = "kafka"))]
             (OutputConfig::Kafka(_), _) => {
                 return Err(OutputError::NotBuilt { sink: self.name.clone(), feature: "kafka" });
+            }
+            #[cfg(feature = "otlp")]
+            (OutputConfig::Otlp(otlp), _) => otlp::open(otlp, &self.name, meter)?,
+            #[cfg(not(feature = "otlp"))]
+            (OutputConfig::Otlp(_), _) => {
+                return Err(OutputError::NotBuilt { sink: self.name.clone(), feature: "otlp" });
             }
             (OutputConfig::Plugins(config), Some(plugin)) => return Ok(plugin.open(config, meter)),
             (OutputConfig::Plugins(_), None) => return Ok(None),

@@ -80,8 +80,8 @@ impl Delivery for KafkaDelivery {
     }
 
     /// They were, each request by its answer.
-    fn acknowledge(&mut self) -> io::Result<()> {
-        Ok(())
+    fn acknowledge(&mut self) -> io::Result<u64> {
+        Ok(0)
     }
 
     fn reset(&mut self) {

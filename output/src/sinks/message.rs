@@ -13,14 +13,19 @@ pub(super) struct Message {
 
 impl Encode for Message {
     fn encode(&self, record: &Record<'_>) -> Vec<Vec<u8>> {
-        let node: String = record.node.chars().filter(char::is_ascii_graphic).collect();
-        // What names a record for good.
-        let mut payload = format!("{node}:{}:{}\n", record.event.time, record.event.serial).into_bytes();
+        let mut payload = id(record).into_bytes();
+        payload.push(b'\n');
         let head = payload.len();
         self.format.write_lines(record, &mut payload);
         payload.pop();
         if payload.len() - head > self.max_bytes { Vec::new() } else { vec![payload] }
     }
+}
+
+/// What names a record for good: `node:time:serial`.
+pub(super) fn id(record: &Record<'_>) -> String {
+    let node: String = record.node.chars().filter(char::is_ascii_graphic).collect();
+    format!("{node}:{}:{}", record.event.time, record.event.serial)
 }
 
 /// Id and text of what [`Message`] made.

@@ -9,6 +9,8 @@ mod member;
 mod message;
 mod nats;
 pub(crate) mod network;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod plugin;
 mod spooled;
 mod stdout;

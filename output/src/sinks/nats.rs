@@ -94,8 +94,8 @@ impl Delivery for NatsDelivery {
     }
 
     /// They came one by one.
-    fn acknowledge(&mut self) -> io::Result<()> {
-        Ok(())
+    fn acknowledge(&mut self) -> io::Result<u64> {
+        Ok(0)
     }
 
     fn reset(&mut self) {

@@ -42,8 +42,13 @@ pub(crate) trait Delivery: Send {
     /// acknowledgement.
     fn send(&mut self, batch: &[Spooled]) -> io::Result<()>;
 
-    /// Makes sure that all that was sent arrived.
-    fn acknowledge(&mut self) -> io::Result<()>;
+    /// Makes sure that all that was sent arrived. Returns how many records of it the server refused for good, where it may.
+    fn acknowledge(&mut self) -> io::Result<u64>;
+
+    /// Before when the server wants nothing more, after an error in which it said so.
+    fn not_before(&self) -> Option<Instant> {
+        None
+    }
 
     /// Forgets the connection, after an error.
     fn reset(&mut self);
@@ -251,7 +256,7 @@ impl Sender {
         loop {
             let done = match self.work() {
                 Ok(Work::Send(batch)) => self.send(&batch),
-                Ok(Work::Acknowledge) => self.delivery.acknowledge().and_then(|()| self.arrived()),
+                Ok(Work::Acknowledge) => self.delivery.acknowledge().and_then(|refused| self.arrived(refused)),
                 Ok(Work::Stop) => break,
                 Err(error) => Err(error),
             };
@@ -323,8 +328,9 @@ impl Sender {
         Ok(())
     }
 
-    /// All that was sent arrived.
-    fn arrived(&mut self) -> io::Result<()> {
+    /// All that was sent arrived, but for so many records that the server refused. Where it does not tell which, they count as
+    /// the first.
+    fn arrived(&mut self, mut refused: u64) -> io::Result<()> {
         let mut state = self.shared.state();
         let records = self.unacknowledged.iter();
         let still_counted = state.spool.acknowledged();
@@ -332,7 +338,12 @@ impl Sender {
         for (sequence, events, length) in self.unacknowledged.drain(..) {
             // What a full spool dropped meanwhile is counted as lost already.
             let events = if sequence >= still_counted { u64::from(events) } else { 0 };
-            self.shared.meter.wrote(events, length);
+            if refused == 0 {
+                self.shared.meter.wrote(events, length);
+            } else {
+                refused -= 1;
+                self.shared.meter.give_up(Cause::Refused, events);
+            }
         }
         if let Some(since) = self.since.take() {
             self.shared.meter.flushed(since.elapsed());
@@ -350,6 +361,7 @@ impl Sender {
     }
 
     fn failed(&mut self, error: &io::Error) {
+        let earliest = self.delivery.not_before();
         self.delivery.reset();
         self.unacknowledged.clear();
         self.since = None;
@@ -358,6 +370,9 @@ impl Sender {
         self.shared.meter.set_stalled(true);
         if self.backoff.failed() {
             tracing::warn!(output = self.shared.name, %error, "cannot deliver; records wait in the spool");
+        }
+        if let Some(earliest) = earliest {
+            self.backoff.wait_until(earliest);
         }
     }
 }

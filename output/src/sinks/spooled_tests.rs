@@ -20,6 +20,10 @@ struct Server {
     /// What was acknowledged.
     received: Vec<String>,
     down: bool,
+    /// So many of what was sent are refused when it is asked for.
+    refuses: u64,
+    /// Before when it wants nothing, while it is down.
+    wants_nothing_before: Option<Instant>,
 }
 
 impl Memory {
@@ -44,11 +48,15 @@ impl Delivery for Memory {
         Ok(())
     }
 
-    fn acknowledge(&mut self) -> io::Result<()> {
+    fn acknowledge(&mut self) -> io::Result<u64> {
         let mut server = self.up()?;
         let arrived = std::mem::take(&mut server.arriving);
         server.received.extend(arrived);
-        Ok(())
+        Ok(std::mem::take(&mut server.refuses))
+    }
+
+    fn not_before(&self) -> Option<Instant> {
+        self.server().wants_nothing_before
     }
 
     fn reset(&mut self) {
@@ -140,9 +148,9 @@ fn closing_delivers_what_it_can() {
     let directory = tempfile::tempdir().unwrap();
     let memory = Memory::default();
     let (mut sink, meter) = open(directory.path(), WhenFull::DropOldest, 0, &memory);
-    write(&mut sink, 0..3000);
+    write(&mut sink, 0..300);
     sink.close();
-    assert!(serials(&memory).into_iter().eq(0..3000));
+    assert!(serials(&memory).into_iter().eq(0..300));
     assert_eq!(meter.snapshot("").pending(), 0);
 }
 
@@ -179,4 +187,36 @@ fn a_full_spool_loses_the_oldest_or_the_newest_and_says_so() {
     let (full, received, told) = overflow(WhenFull::DropNewest);
     assert_eq!((told, received.len() as u64), (full.lost_total(), 2000 - told));
     assert!(received.into_iter().eq(0..2000 - told));
+}
+
+#[test]
+fn what_the_server_refuses_is_lost_and_told_and_not_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    memory.server().refuses = 3;
+    let (mut sink, meter) = open(directory.path(), WhenFull::DropOldest, 0, &memory);
+    write(&mut sink, 0..5);
+    wait_until(|| meter.snapshot("").pending() == 0);
+    assert!(meter.take_unreported().all(|(cause, _)| cause == Cause::Refused));
+    let counters = meter.snapshot("");
+    assert_eq!(counters.written + counters.lost[Cause::Refused as usize].1, 5);
+    assert!(counters.lost[Cause::Refused as usize].1 > 0);
+    sink.close();
+    assert!(serials(&memory).into_iter().eq(0..5), "each once");
+}
+
+#[test]
+fn a_server_is_left_alone_for_as_long_as_it_wants() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let later = Instant::now() + Duration::from_secs(3600);
+    (memory.server().down, memory.server().wants_nothing_before) = (true, Some(later));
+    let (mut sink, meter) = open(directory.path(), WhenFull::DropOldest, 0, &memory);
+    write(&mut sink, 0..1);
+    wait_until(|| meter.snapshot("").stalled);
+    memory.server().down = false;
+    // Longer than the time between attempts otherwise.
+    std::thread::sleep(Duration::from_millis(300));
+    sink.close();
+    assert_eq!((meter.snapshot("").errors, meter.snapshot("").spooled), (1, 1));
 }

@@ -113,6 +113,7 @@ fn setting(part: &Part) -> Result<Option<Control>, String> {
         Value::Word(word) => setting_with_word(part.flag, word)?,
         Value::None => match part.flag {
             Flag::LoginuidImmutable => Some(Control::LoginuidImmutable),
+            Flag::Confirm => Some(Control::Confirm),
             Flag::IgnoreErrors => Some(Control::IgnoreErrors),
             Flag::ContinueOnError => Some(Control::ContinueOnError),
             Flag::ResetLost => Some(Control::ResetLost),

@@ -27,6 +27,7 @@ pub const CASES: &[Alone] = &[
     Alone::new("control_rule_files", rule_files),
     Alone::new("control_disabled_rules_wait", disabled),
     Alone::new("control_enforces_or_rehearses", enforce),
+    Alone::new("control_takes_back_what_nobody_confirms", probation),
     Alone::new("control_locked_rules_stay", locked),
     Alone::new("control_reloads_miss_and_double_nothing", reloads_under_load),
     Alone::new("control_reloads_leave_nothing_behind", reloads_leak_nothing),
@@ -265,6 +266,36 @@ fn enforce(place: &Place) -> Result<()> {
     ensure!(verdicts == ["deny", "would-deny", "deny"], "verdicts: {verdicts:?}");
     let settings = changes(session.records(), "set").len();
     ensure!(settings == 2, "{settings} records of settings");
+    session.stop()
+}
+
+fn probation(place: &Place) -> Result<()> {
+    place.file("f")?;
+    place.file("g")?;
+    let log = PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name));
+    let config = format!("probation_s = 15\n{}", file_output(&log));
+    let mut session = Session::start_with(place.name, &place.rules(OPEN), &config, &log)?;
+    ensure!(prints("-s")?.contains("\nprobation "), "the rules of the start are not on probation");
+    prints("--confirm")?;
+    ensure!(!prints("-s")?.contains("\nprobation "), "confirmed rules are on probation");
+    let confirmed = prints("-l")?;
+    prints(&format!("-w {} -p r --action deny -k other", place.path("g").display()))?;
+    child::run(|| {
+        ensure!(File::open(place.path("g")).is_err(), "the new rule refuses nothing");
+        Ok(())
+    })?;
+    wait_for("rules that nobody confirms to go", RULE_TIME, || Ok((prints("-l")? == confirmed).then_some(())))?;
+    child::run(|| read(&place.path("g")).and_then(|()| read(&place.path("f"))))?;
+    let confirmation = auditctl("--confirm")?;
+    ensure!(confirmation.status != Some(0), "nothing can be confirmed, and auditctl says that it was");
+    confirmation.said(&["No rules are on probation"])?;
+    session.settle()?;
+    let records = session.records();
+    ensure!(count(records, place.name) == 1, "the rules from before do not decide");
+    let ops: Vec<_> = records.iter().filter_map(|event| event.get("op").as_str()).collect();
+    for op in ["confirm", "add_rule", "remove_rule", "revert"] {
+        ensure!(ops.contains(&op), "no record of {op} among {ops:?}");
+    }
     session.stop()
 }
 

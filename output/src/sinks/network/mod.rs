@@ -104,6 +104,22 @@ impl Connection {
         self.socket.write_all(bytes)
     }
 
+    /// Whether the server proved who it is.
+    #[cfg(feature = "otlp")]
+    pub(super) fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.session.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
+    /// Other limits than the usual for each read and write; none where it is too late for any.
+    #[cfg(feature = "otlp")]
+    pub(super) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.socket.set_read_timeout(patience)?;
+        self.socket.set_write_timeout(patience)
+    }
+
     /// Reads what is there, which is of no interest but for alerts of TLS. Returns whether the server ended its side.
     pub(super) fn server_ended(&mut self) -> io::Result<bool> {
         self.socket.set_nonblocking(true)?;

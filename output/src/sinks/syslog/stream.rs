@@ -59,15 +59,16 @@ impl Delivery for StreamDelivery {
         connection.write(&frames)
     }
 
-    fn acknowledge(&mut self) -> io::Result<()> {
-        let Some(connection) = self.connection.take() else { return Ok(()) };
+    fn acknowledge(&mut self) -> io::Result<u64> {
+        let Some(connection) = self.connection.take() else { return Ok(0) };
         // Secured after the other's end only: a server may serve one at a time.
         let next = self.server.connect()?;
         connection.finish()?;
         self.used = false;
         let next = self.connection.insert(self.server.secure(next)?);
         std::thread::sleep(SETTLE);
-        still_there(next)
+        still_there(next)?;
+        Ok(0)
     }
 
     fn reset(&mut self) {
