@@ -90,9 +90,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended already, which is what is wanted; or it may be guarded, and does not end.
-        if self.child.kill().is_ok() {
+        // It has ended already, if all is well; or it may be guarded, and does not end.
+        if matches!(self.child.try_wait(), Ok(None)) && self.child.kill().is_ok() {
             let _ = self.child.wait();
+            // The next case must not find the rules of this one in force.
+            let _ = Command::new(PROGRAM).arg("release").output();
         }
     }
 }

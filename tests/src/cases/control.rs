@@ -385,7 +385,9 @@ fn reloads_leak_nothing(place: &Place) -> Result<()> {
     }
     let after = wait_for("what the reloads used to go", RULE_TIME, || {
         let after = owned(pid)?;
-        Ok((after == before).then_some(after))
+        // The kernel frees programs some time after they are gone, also those of the first reload.
+        let is_gone = after.iter().zip(&before).all(|(after, before)| after <= before);
+        Ok(is_gone.then_some(after))
     });
     after.with_context(|| format!("before {before:?}, after {:?}", owned(pid)))?;
     session.settle()?;
@@ -457,9 +459,13 @@ fn socket(place: &Place) -> Result<()> {
     ensure!(Path::new(SOCKET).exists(), "no socket is left, and the case tests nothing");
     refuses("-l", 0, "The audit system is disabled\n")?;
     let mut session = start(place, OPEN)?;
+    session.settle()?;
+    // Some of the daemon that was killed, whose rules were in force meanwhile.
+    let before = count(session.records(), place.name);
     child::run(|| read(&place.path("f")))?;
     session.settle()?;
-    ensure!(count(session.records(), place.name) == 1, "no event after a restart");
+    let after = count(session.records(), place.name);
+    ensure!(after == before + 1, "{before} events before, {after} after one more: no event after a restart");
     prints("--signal stop")?;
     ensure!(!Path::new(SOCKET).exists(), "the socket stays behind");
     Ok(())
