@@ -100,7 +100,7 @@ impl Session<'_> {
         let mut doctor = setup::as_root(self.daemon());
         doctor.args(["doctor", "--json"]).stdin(Stdio::inherit()).stderr(Stdio::inherit());
         let output = doctor.output().with_context(|| format!("cannot run {}", cmd::shown(&doctor)))?;
-        Ok((!output.status.success()).then(|| reason(&String::from_utf8_lossy(&output.stdout))))
+        Ok(why_not(&String::from_utf8_lossy(&output.stdout)))
     }
 
     fn on_host(&self) -> Result<bool> {
@@ -167,11 +167,15 @@ fn empty_run_directory(workspace: &Workspace) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The first thing that doctor found wanting, in one line.
-fn reason(report: &str) -> String {
+/// The first thing that doctor found wanting, in one line; `None` where rules are decided in hooks. At the ends of system calls alone,
+/// which is all that some hosts let programs see, there is little of the session to be seen.
+fn why_not(report: &str) -> Option<String> {
     let report: Value = serde_json::from_str(report).unwrap_or_default();
+    if report["mode"] == "lsm" {
+        return None;
+    }
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    text(&report["why"]).unwrap_or_else(|| "`auditd-bpf doctor` says why".to_owned())
+    Some(text(&report["why"]).unwrap_or_else(|| "`auditd-bpf doctor` says why".to_owned()))
 }
 
 /// What a log holds, by rule key.
@@ -231,7 +235,9 @@ mod test {
 
     #[test]
     fn reason_is_doctor_s_own() {
-        assert_eq!(reason(r#"{"why":"LSM programs are refused"}"#), "LSM programs are refused");
-        assert!(reason("garbage").contains("auditd-bpf doctor"));
+        let refused = r#"{"mode":"syscall","why":"LSM programs are refused"}"#;
+        assert_eq!(why_not(refused).as_deref(), Some("LSM programs are refused"));
+        assert_eq!(why_not(r#"{"mode":"lsm","why":null}"#), None);
+        assert!(why_not("garbage").is_some_and(|why| why.contains("auditd-bpf doctor")));
     }
 }
