@@ -53,7 +53,13 @@ const JUDGES: [(&str, &str); 2] = [("chromium", "chromium"), ("python3", "python
 const PYTHON_VENV: &str = "python3-venv";
 /// From PyPI: the database that reads our JSON logs, librdkafka, with a mock of a cluster, for the Kafka output, and OpenTelemetry's
 /// types for the OTLP output.
-const PYTHON_JUDGES: [&str; 3] = ["duckdb==2.0.1", "confluent-kafka==2.16.1", "opentelemetry-proto==1.45.2"];
+const PYTHON_JUDGES: [&str; 5] = [
+    "duckdb==2.0.1",
+    "confluent-kafka==2.16.1",
+    "opentelemetry-proto==1.45.2",
+    "ocsf-json-schema==1.2.0",
+    "jsonschema==4.26.0",
+];
 
 /// Options of `cargo xtask setup`.
 #[derive(clap::Args)]

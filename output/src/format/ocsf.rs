@@ -252,7 +252,6 @@ fn authentication(record: &Record<'_>, activity: u32, message: &Message, unmappe
     let ip = shown("addr").filter(|address| address.parse::<std::net::IpAddr>().is_ok());
     let own = json!({
         "status_id": status(success),
-        "action_id": if success == Some(false) { 2 } else { 1 },
         "user": user(record, id("id").or(id("auid")).unwrap_or(UNSET), id("uid").unwrap_or(UNSET)),
         "service": { "name": shown("exe").unwrap_or_else(|| "unknown".to_owned()) },
         "src_endpoint": ip.map(|ip| json!({ "ip": ip })),
