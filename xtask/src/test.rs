@@ -64,16 +64,16 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// The guests to boot, those that take longest first.
 fn jobs(args: &Args) -> Vec<Job<'_>> {
     let job = |version, suite| Job { version, suite };
-    if !args.kernel.is_empty() {
-        return args
-            .kernel
-            .iter()
+    let whole: Vec<&str> = if args.all {
+        SUPPORTED.into_iter().chain([REFUSED]).collect()
+    } else {
+        args.kernel.iter().map(String::as_str).collect()
+    };
+    if !whole.is_empty() {
+        return whole
+            .into_iter()
             .flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite)))
             .collect();
-    }
-    if args.all {
-        let kernels = SUPPORTED.into_iter().chain([REFUSED]);
-        return kernels.flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite))).collect();
     }
     let everywhere = SUPPORTED.map(|version| job(version, Suite::Run));
     let usual = [Suite::Compliance, Suite::Observe, Suite::Pathless].map(|suite| job(USUAL, suite));
