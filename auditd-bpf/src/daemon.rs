@@ -297,7 +297,8 @@ impl Daemon {
             control,
             pipeline,
         };
-        daemon.drain_predecessors();
+        // What waits of those before is in the log before anything of ours.
+        daemon.drain();
         daemon.attach()?;
         daemon.retire_predecessors();
         daemon.begin_probation(daemon.store.without_rules());
@@ -338,6 +339,7 @@ impl Daemon {
             return Err(error);
         }
         self.store = store;
+        self.leave_no_guard();
         Ok(())
     }
 
@@ -348,7 +350,7 @@ impl Daemon {
             return Err(StartError::Rules(unrefusable));
         }
         self.decoder.rules().insert(self.engine.next_generation(), rule_refs(&self.plan));
-        self.prepare_to_leave();
+        self.write_will();
         let (_, missing) = self.engine.apply(&self.plan, &self.identities)?;
         for (arch, number) in missing.into_iter().filter(|call| named_explicitly(&self.plan, *call)) {
             let name = syscalls::name(arch, number).unwrap_or("?");
@@ -365,7 +367,6 @@ impl Daemon {
     fn run(&mut self, signals: &SignalFd) -> Result<Requester, StartError> {
         loop {
             self.wait(signals)?;
-            self.drain_predecessors();
             self.drain();
             if self.files.changed() || self.mounts_changed() {
                 self.refresh();
@@ -432,14 +433,19 @@ impl Daemon {
     }
 
     fn drain(&mut self) {
-        let Self { engine, decoder, plan, pipeline, messages, verdicts, keys, .. } = self;
+        let Self { predecessors, engine, decoder, plan, pipeline, messages, verdicts, keys, .. } = self;
         let exclusions = Exclusions::new(&plan.exclusions);
-        engine.drain(|sample| {
-            if let Some(event) = decoder.sample(sample).and_then(|event| exclusions.apply(event)) {
-                tally(verdicts, keys, &event);
+        let mut deliver = |event| {
+            if let Some(event) = exclusions.apply(event) {
+                if let Body::Syscall(call) = &event.body {
+                    verdicts[call.verdict as usize] += 1;
+                    keys.count(call);
+                }
                 pipeline.push(Arc::new(event));
             }
-        });
+        };
+        predecessors.iter_mut().for_each(|predecessor| predecessor.drain(&mut deliver));
+        engine.drain(|sample| decoder.sample(sample).into_iter().for_each(&mut deliver));
         let records = messages.iter().flat_map(|messages| std::iter::from_fn(|| messages.next()));
         for record in records.filter(|record| exclusions.keep_message(record, &plan.user)) {
             let body = Body::Messages(vec![record.message]);
@@ -522,14 +528,6 @@ impl Daemon {
         if stays {
             engine.leave();
         }
-    }
-}
-
-/// Counts an event that goes to the outputs.
-fn tally(verdicts: &mut [u64; Verdict::ALL.len()], keys: &mut KeyCounts, event: &Event) {
-    if let Body::Syscall(call) = &event.body {
-        verdicts[call.verdict as usize] += 1;
-        keys.count(call);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use output::event::Body;
 
@@ -10,7 +9,6 @@ use super::predecessor::{Predecessor, Will, will_of};
 use super::requester::Requester;
 use super::{Daemon, Loaded};
 use crate::config::Config;
-use crate::exclusions::Exclusions;
 use crate::kernel::pins::{Left, Pins};
 use crate::mode::Mode;
 
@@ -21,12 +19,9 @@ pub fn left(config: &Config) -> Vec<Left> {
 
 /// Where to pin, if anything may be. A guard spares one daemon alone, whose files nobody else could touch after its end.
 pub fn pins(config: &Config, loaded: &Loaded, left: &[Left]) -> Option<Pins> {
-    if loaded.mode == Mode::Syscall || loaded.store.is_guarded() {
-        tracing::debug!(
-            "rules end with the daemon: mode {}, guarded: {}",
-            loaded.mode.name(),
-            loaded.store.is_guarded()
-        );
+    let guarded = loaded.store.is_guarded();
+    if loaded.mode == Mode::Syscall || guarded {
+        tracing::debug!("rules end with the daemon: mode {}, guarded: {guarded}", loaded.mode.name());
         return None;
     }
     Pins::create(&config.control_socket, left)
@@ -54,13 +49,13 @@ pub fn own_start() -> io::Result<u64> {
 }
 
 impl Daemon {
-    /// Before a plan is put in force: what a daemon after this one needs to know of it, or that nothing is to be left to it.
-    pub(super) fn prepare_to_leave(&mut self) {
+    /// What is guarded ends with the daemon: see [`pins`].
+    pub(super) fn leave_no_guard(&mut self) {
         if self.store.is_guarded() && self.engine.is_pinned() {
             tracing::info!("what is guarded ends with the daemon, and so do the rules");
             self.engine.unpin();
+            self.write_will();
         }
-        self.write_will();
     }
 
     /// Brings up to date what the next daemon must know.
@@ -77,20 +72,6 @@ impl Daemon {
         }
     }
 
-    /// What waits of those before, in the log before anything of ours.
-    pub(super) fn drain_predecessors(&mut self) {
-        let Self { predecessors, plan, verdicts, keys, pipeline, .. } = self;
-        let exclusions = Exclusions::new(&plan.exclusions);
-        for predecessor in predecessors {
-            predecessor.drain(|event| {
-                if let Some(event) = exclusions.apply(event) {
-                    super::tally(verdicts, keys, &event);
-                    pipeline.push(Arc::new(event));
-                }
-            });
-        }
-    }
-
     /// Ours are in force.
     pub(super) fn retire_predecessors(&mut self) {
         let owner = self.engine.owner();
@@ -103,7 +84,7 @@ impl Daemon {
             std::mem::take(&mut self.predecessors).into_iter().partition(Predecessor::is_gone);
         // Calls that were in progress when it was retired may have sent something since it was last looked at.
         self.predecessors = gone;
-        self.drain_predecessors();
+        self.drain();
         for predecessor in std::mem::replace(&mut self.predecessors, rest) {
             let losses = predecessor.losses();
             let lost: u64 = losses.iter().map(|loss| loss.count).sum();

@@ -24,6 +24,7 @@ pub const CASES: &[Alone] = &[
     Alone::new("killed_daemon_leaves_its_rules", killed),
     Alone::new("next_daemon_misses_nothing", relieved),
     Alone::new("persist_leaves_rules_and_release_ends_them", persistent),
+    Alone::new("persist_ends_where_a_guard_begins", guarded),
 ];
 
 const RULES: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k {key}\n\
@@ -225,4 +226,16 @@ fn persistent(place: &Place) -> Result<()> {
     ensure!(!is_refused(place)?, "rules are in force after their release");
     release()?.ended_with(0)?.said(&["no daemon left rules in force"])?;
     is_gone(links)
+}
+
+/// A guard spares one daemon alone: the next could not write its logs.
+fn guarded(place: &Place) -> Result<()> {
+    prepare(place)?;
+    let session = start(place, "", OTHERS)?;
+    ensure!(Path::new(PINS).exists(), "nothing is guarded, and nothing is pinned");
+    private_file(place.name, "toml", &format!("protect = [\"config\"]\n{}", file_output(&log_of(place))))?;
+    session.reload()?;
+    wait_for("the pins to go", TIME, || Ok((!Path::new(PINS).exists()).then_some(())))
+        .with_context(|| session.said())?;
+    session.stop()
 }
