@@ -208,8 +208,10 @@ pub struct SyscallEntry {
     /// Bit per access of an open, the index of [`Header::perm_rows`]: whether any rule that names the call can match it. All
     /// bits are alike for calls that are no open. By [`moment`].
     pub accesses: [u8; moment::COUNT],
+    /// 1 for a call whose events wake the daemon.
+    pub at_once: u8,
     /// Zero.
-    pub _pad: [u8; 2],
+    pub _pad: u8,
 }
 
 /// The word that says which tables are in force: those of one owner, a loaded object, in one of its slots. Objects may share it, so
@@ -295,9 +297,9 @@ pub mod class {
     /// `mmap`, `mprotect` and their like: perm is decided by what the memory is for.
     pub const MAP: u8 = 5;
     /// `chdir`, `chroot`: names mean others when the call has ended.
-    pub const MOVE: u8 = 5;
+    pub const MOVE: u8 = 6;
     /// `symlink`, `symlinkat`: the second path is a text.
-    pub const SYMLINK: u8 = 6;
+    pub const SYMLINK: u8 = 7;
 }
 
 /// From `start` up to the next interval's start, `row` holds.

@@ -8,6 +8,7 @@ use crate::{
 use auditd_bpf_common::{
     counters,
     limits::{APPEND_BYTES, CHUNK_BYTES},
+    plan_rows::SyscallEntry,
     wire::{self, EventHeader, SectionHead, incomplete, kind, verdict},
 };
 use aya_ebpf::{
@@ -64,7 +65,7 @@ extern "C" fn send_chunk(context: *mut TaskContext) -> i32 {
     context.header.kind = kind::CHUNK;
     context.header.schema = wire::SCHEMA_VERSION;
     context.header.tid = kernel::pid_tid().1;
-    if !output(context) {
+    if !output(context, Wakeup::WhenMuchWaits) {
         context.header.incomplete |= incomplete::CHUNK;
         count(counters::LOST_CHUNK);
     }
@@ -75,17 +76,26 @@ extern "C" fn send_chunk(context: *mut TaskContext) -> i32 {
 
 /// Sends the last sample of the event.
 #[inline(always)]
-pub fn send_event(context: &mut TaskContext) {
+pub fn send_event(context: &mut TaskContext, entry: &SyscallEntry) {
     context.header.kind = kind::EVENT;
-    if output(context) {
+    let refused = context.header.verdict == verdict::DENY || context.header.verdict == verdict::KILL;
+    let wakeup = if refused || entry.at_once != 0 { Wakeup::Now } else { Wakeup::WhenMuchWaits };
+    if output(context, wakeup) {
         count(counters::EMITTED);
     } else {
         count(counters::LOST_RING);
     }
 }
 
+/// When the daemon is to look.
+#[derive(Clone, Copy, PartialEq)]
+enum Wakeup {
+    Now,
+    WhenMuchWaits,
+}
+
 #[inline(always)]
-fn output(context: &mut TaskContext) -> bool {
+fn output(context: &mut TaskContext, wakeup: Wakeup) -> bool {
     let payload = context.header.payload_len as u64;
     if payload > (CHUNK_BYTES + APPEND_BYTES) as u64 {
         return false;
@@ -93,12 +103,8 @@ fn output(context: &mut TaskContext) -> bool {
     // SAFETY: header and payload lie side by side, and both are inside the map value.
     unsafe {
         let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
-        let refused = context.header.verdict == verdict::DENY || context.header.verdict == verdict::KILL;
-        let flags = if refused || raw::bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) > WAKEUP_BYTES.load() {
-            BPF_RB_FORCE_WAKEUP
-        } else {
-            BPF_RB_NO_WAKEUP
-        };
+        let much_waits = || raw::bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) > WAKEUP_BYTES.load();
+        let flags = if wakeup == Wakeup::Now || much_waits() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         let data = (&raw mut context.header).cast();
         raw::bpf_ringbuf_output(map, data, size_of::<EventHeader>() as u64 + payload, u64::from(flags)) == 0
     }

@@ -301,7 +301,7 @@ fn emit_event(context: &mut TaskContext, entry: &SyscallEntry, subject: Subject,
     }
     event_details(context, entry.class, entry.path_arg, entry.dirfd_arg, pair(entry.path2_arg, entry.dirfd2_arg));
     event_proctitle(context);
-    emit::send_event(context);
+    emit::send_event(context, entry);
 }
 
 /// Whether an exec that succeeded is one of a call that no rule names, which ends as `execve` all the same: else a hook would

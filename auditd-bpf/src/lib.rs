@@ -35,6 +35,7 @@ pub mod control;
 pub mod convert;
 pub mod daemon;
 pub mod decode;
+mod delays;
 pub mod doctor;
 pub mod exclusions;
 pub mod exit_code;

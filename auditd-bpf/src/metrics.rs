@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use output::SinkCounters;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -23,6 +23,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
 use crate::connections::{Slots, accept_all};
+use crate::delays::Delays;
 use crate::status::{Counts, Output, Report};
 
 /// What the log calls it.
@@ -248,18 +249,34 @@ impl Collector for Board {
                 ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
             }
         }
+        let help = "How long events waited between the end of their act and the daemon";
+        let mut metric = encoder.encode_descriptor("delay_seconds", help, None, MetricType::Histogram)?;
+        if !report.delays.is_empty() {
+            let labels: [(&str, &str); 0] = [];
+            times(metric.encode_family(&labels)?, &Delays::bounds(), &report.delays, report.delay_micros)?;
+        }
         let help = "How long it took to hand on what had gathered";
         let mut metric = encoder.encode_descriptor("output_flush_seconds", help, None, MetricType::Histogram)?;
         for output in report.outputs.iter().filter(|output| !output.flushes.is_empty()) {
-            let buckets = SinkCounters::flush_bounds()
-                .map(|(name, bound)| (bound, output.flushes.get(name).copied().unwrap_or_default()));
             let labels = [("output", output.name.as_str())];
-            let (sum, count) =
-                (Duration::from_micros(output.flush_micros), buckets.iter().map(|(_, count)| count).sum());
-            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)?;
+            let bounds = SinkCounters::flush_bounds();
+            times(metric.encode_family(&labels)?, &bounds, &output.flushes, output.flush_micros)?;
         }
         Ok(())
     }
+}
+
+/// A histogram of times: the names of its bounds, in seconds, how many lie below each by that name, and their sum.
+fn times(
+    mut metric: MetricEncoder<'_>,
+    bounds: &[(&str, f64)],
+    counts: &Counts,
+    micros: u64,
+) -> Result<(), std::fmt::Error> {
+    let count_of = |name: &str| counts.get(name).copied().unwrap_or_default();
+    let buckets: Vec<_> = bounds.iter().map(|(name, bound)| (*bound, count_of(name))).collect();
+    let (sum, count) = (Duration::from_micros(micros), buckets.iter().map(|(_, count)| count).sum());
+    metric.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)
 }
 
 #[cfg(test)]
@@ -287,7 +304,9 @@ mod tests {
             Output { name, written: 7, spool_bytes: 9, lost, flushes, flush_micros: 250_000, ..Output::default() };
         let events = counts([("deny", 3)]);
         let (keys, other_keys) = ([("ssh".to_owned(), events.clone())].into(), counts([("allow", 8)]));
-        metrics.publish(Report { rules: 5, events, keys, other_keys, outputs: vec![output], ..Report::default() });
+        let delays = counts([("5ms", 2)]);
+        let outputs = vec![output];
+        metrics.publish(Report { rules: 5, events, keys, other_keys, delays, outputs, ..Report::default() });
         let text = ask(&mut UnixStream::connect(&path).unwrap(), "GET /metrics HTTP/1.1");
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         for line in [
@@ -295,6 +314,7 @@ mod tests {
             "auditd_bpf_events_total{verdict=\"deny\"} 3\n",
             "auditd_bpf_key_events_total{key=\"ssh\",verdict=\"deny\"} 3\n",
             "auditd_bpf_key_events_total{key=\"(others)\",verdict=\"allow\"} 8\n",
+            "auditd_bpf_delay_seconds_bucket{le=\"0.005\"} 2\n",
             "auditd_bpf_output_flush_seconds_sum{output=\"file:/a\\\"b\"} 0.25\n",
             "auditd_bpf_output_flush_seconds_bucket{le=\"0.001\",output=\"file:/a\\\"b\"} 2\n",
             "auditd_bpf_output_flush_seconds_bucket{le=\"+Inf\",output=\"file:/a\\\"b\"} 3\n",

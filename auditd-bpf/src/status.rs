@@ -46,6 +46,12 @@ pub struct Report {
     /// Those of all keys beyond the first 256 that came.
     #[serde(default)]
     pub other_keys: Counts,
+    /// Events by how long they waited between the end of their act and the daemon: up to so long.
+    #[serde(default)]
+    pub delays: Counts,
+    /// How long they waited together, in microseconds.
+    #[serde(default)]
+    pub delay_micros: u64,
     /// Events lost before they reached any output, by cause.
     pub lost: Counts,
     /// The outputs, in the order of the configuration.
@@ -118,6 +124,9 @@ impl fmt::Display for Report {
         }
         if !self.other_keys.is_empty() {
             writeln!(out, "    other keys: {}", Listed(&self.other_keys))?;
+        }
+        if let Some(mean) = self.delay_micros.checked_div(self.delays.values().sum()) {
+            writeln!(out, "with the daemon: {} within; after {mean} us on average", Listed(&self.delays))?;
         }
         writeln!(out, "lost before the outputs: {}", Listed(&self.lost))?;
         self.outputs.iter().try_for_each(|output| write!(out, "{output}"))
@@ -201,11 +210,13 @@ mod tests {
             events: counts([("allow", 10), ("deny", 2), ("kill", 0)]),
             keys: [("ssh keys".to_owned(), counts([("allow", 4)]))].into(),
             other_keys: Counts::new(),
+            delays: counts([("5ms", 11), ("20ms", 1)]),
+            delay_micros: 36_000,
             lost: counts([("ring_buffer_full", 0)]),
             outputs: vec![sink.into()],
         };
         let expected = "auditd-bpf 1.2.3, pid 9, mode lsm: 5 rules, 40 programs attached\nevents: 10 allow, 2 deny\n    \
-                        key ssh keys: 4 allow\nlost before the outputs: none\nfile:/a.gz: takes nothing at the moment\n    \
+                        key ssh keys: 4 allow\nwith the daemon: 1 20ms, 11 5ms within; after 3000 us on average\nlost before the outputs: none\nfile:/a.gz: takes nothing at the moment\n    \
                         events: 7 written, 2 waiting, 2 filtered\n    lost: 3 too_long\n    \
                         bytes: 100 written, 0 in the spool; failed attempts: 0\n    \
                         flushes: 1 10ms, 3 1ms within; 1250 us on average\n";

@@ -19,6 +19,7 @@ mod perms;
 mod record_types;
 mod refusals;
 pub mod syscalls;
+mod urgent;
 
 pub use address_families::{ADDRESS_FAMILY_END, address_family_name, address_family_number};
 pub use arch::Arch;
@@ -38,3 +39,4 @@ pub use operators::Op;
 pub use perms::{AccessTest, Perm, access_test, perm_class, perm_listing};
 pub use record_types::{record_type_name, record_type_number, record_types};
 pub use refusals::{BY_HANDLE, MAPS, refuses_by_file, refusing_hooks};
+pub use urgent::is_at_once;

@@ -10,6 +10,7 @@ mod daemon;
 mod event;
 mod harness;
 mod log;
+mod measure;
 mod netlink;
 mod pathless;
 mod place;
@@ -55,6 +56,8 @@ enum Mode {
         /// Only cases with one of these in their name
         only: Vec<String>,
     },
+    /// Measure what settings do to losses and delays
+    Measure,
     /// List all cases
     List,
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
             }
         },
         Mode::Compliance { only } => compliance::run(&only),
+        Mode::Measure => measure::run(),
         Mode::List => {
             compliance::list();
             harness::list(&[cases::SUPPORTED, cases::OBSERVED, cases::REFUSED])

@@ -26,6 +26,7 @@ impl Daemon {
     /// What of it is known now.
     pub(super) fn status(&self) -> Report {
         let (keys, other_keys) = self.keys.told();
+        let delays = self.decoder.delays();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -35,6 +36,8 @@ impl Daemon {
             events: counts(Verdict::ALL.map(|verdict| (verdict.name(), self.verdicts[verdict as usize]))),
             keys,
             other_keys,
+            delays: counts(delays.by_bound()),
+            delay_micros: delays.micros(),
             lost: counts(self.lost()),
             outputs: self.pipeline.counters().into_iter().map(Into::into).collect(),
         }

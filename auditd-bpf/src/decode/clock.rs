@@ -1,5 +1,7 @@
 //! From the kernel side's monotonic time to the time of day.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 
 /// How long a difference between the clocks is used, in ns: a step of the time of day shows after a second at most.
@@ -22,6 +24,11 @@ impl Clock {
             self.refresh();
         }
         self.difference.saturating_add(monotonic)
+    }
+
+    /// How long ago a monotonic time was; nothing if it is yet to come.
+    pub fn since(&self, monotonic: u64) -> Duration {
+        Duration::from_nanos(read(ClockId::CLOCK_MONOTONIC).unwrap_or(0).saturating_sub(monotonic))
     }
 
     fn refresh(&mut self) {

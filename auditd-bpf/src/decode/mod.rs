@@ -29,6 +29,8 @@ use output::Serials;
 use output::event::{Args, Body, Event, Ids, NameType, PathItem, SyscallEvent, Verdict, Word};
 use tables::{Arch, syscalls};
 
+use crate::delays::Delays;
+
 use assemble::Assembler;
 use clock::Clock;
 use collect::{Collected, collect};
@@ -59,6 +61,7 @@ pub struct Decoder {
     clock: Clock,
     assembler: Assembler,
     counters: DecodeCounters,
+    delays: Delays,
 }
 
 impl Decoder {
@@ -71,6 +74,7 @@ impl Decoder {
             clock: Clock::default(),
             assembler: Assembler::default(),
             counters: DecodeCounters::default(),
+            delays: Delays::default(),
         }
     }
 
@@ -106,12 +110,18 @@ impl Decoder {
         DecodeCounters { unknown_rules, assembly, ..self.counters }
     }
 
+    /// How long the events waited.
+    pub(crate) fn delays(&self) -> Delays {
+        self.delays
+    }
+
     fn event(&mut self, sample: &Sample<'_>) -> Event {
         let (parts, after_gap) = self.assembler.finish(&sample.header);
         let earlier = parts.iter().map(|part| (part.after_gap, part.payload.as_slice()));
         let payloads = earlier.chain([(after_gap, sample.payload)]);
         let collected = collect(payloads, &mut *self.mounts, &mut self.counters);
         self.counters.events += 1;
+        self.delays.count(self.clock.since(sample.header.time));
         Event {
             // As in the kernel's audit, an event bears the time at which its call began.
             time: self.clock.wall(sample.header.start),

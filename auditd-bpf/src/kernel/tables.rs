@@ -379,7 +379,10 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let refuses = hook_bits(call.refusing);
     let hooks = records | refuses[0];
     let class = if call.maps { class::MAP } else { class::PLAIN };
-    let Some(objects) = call.objects else { return SyscallEntry { hooks, records, refuses, class, ..NO_ARGUMENTS } };
+    let at_once = u8::from(call.at_once);
+    let Some(objects) = call.objects else {
+        return SyscallEntry { hooks, records, refuses, class, at_once, ..NO_ARGUMENTS };
+    };
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
     SyscallEntry {
@@ -402,6 +405,7 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
         dirfd2_arg: dirfd(1),
         data_arg: objects.data.map_or(NO_ARG, |(arg, _)| arg),
         data_len: objects.data.map_or(0, |(_, length)| length),
+        at_once,
         ..SyscallEntry::default()
     }
 }
@@ -417,8 +421,8 @@ fn hook_bits(names: &[&str]) -> [u64; 2] {
 
 /// The same of an operation of io_uring, which has no arguments.
 fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
-    let SyscallEntry { hooks, records, refuses, class, .. } = entry(call);
-    SyscallEntry { hooks, records, refuses, class, ..NO_ARGUMENTS }
+    let SyscallEntry { hooks, records, refuses, class, at_once, .. } = entry(call);
+    SyscallEntry { hooks, records, refuses, class, at_once, ..NO_ARGUMENTS }
 }
 
 const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
@@ -436,5 +440,6 @@ const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
     data_arg: NO_ARG,
     data_len: 0,
     accesses: [0; moment::COUNT],
-    _pad: [0; 2],
+    at_once: 0,
+    _pad: 0,
 };

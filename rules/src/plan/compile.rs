@@ -6,7 +6,7 @@ use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
 use auditd_bpf_common::wire::verdict;
-use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, objects, refusing_hooks};
+use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects, refusing_hooks};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
 use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, success_holds};
@@ -302,7 +302,8 @@ fn planned_calls<C: Copy + Ord>(
             let name = name_of(call);
             let objects = name.and_then(objects);
             let maps = name.is_some_and(|name| MAPS.contains(&name));
-            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: &[], objects, maps };
+            let at_once = name.is_some_and(is_at_once);
+            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: &[], objects, maps, at_once };
             let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
             if planned.refusal.is_some() {

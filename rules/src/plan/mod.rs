@@ -118,6 +118,8 @@ pub struct PlannedCall {
     pub objects: Option<&'static Objects>,
     /// Whether it maps files into memory, and perm is about what for.
     pub maps: bool,
+    /// Whether its events wake the daemon.
+    pub at_once: bool,
 }
 
 /// Rules that test one executable.

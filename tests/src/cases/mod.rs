@@ -11,6 +11,7 @@ mod field;
 mod guard;
 mod host;
 mod load;
+mod loss;
 mod messages;
 mod order;
 mod path;
@@ -55,6 +56,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(reload::CASES),
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
+    Suite::Alone(loss::CASES),
     Suite::Alone(persistence::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),

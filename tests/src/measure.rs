@@ -1,0 +1,116 @@
+//! Figures for `docs/operations.md`: what the settings of `[kernel]` do to losses and delays. Measured, never asserted.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::kmod::{DeleteModuleFlags, delete_module, finit_module};
+use nix::sys::ptrace;
+use nix::unistd::{Pid, Uid, setuid};
+use serde_json::Value;
+
+use crate::child;
+use crate::daemon::{self, PROGRAM};
+use crate::event::Event;
+use crate::place::{BUSYBOX, copy_of_busybox};
+use crate::session::{Session, is_loss, kernel_and_file_output};
+
+const DIRECTORY: &str = "/srv/measured";
+
+/// Prints both tables.
+pub fn run() -> ExitCode {
+    let measured = fs::create_dir_all(DIRECTORY).map_err(Into::into).and_then(|()| rings()).and_then(|()| polls());
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot measure: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(name: &str) -> PathBuf {
+    PathBuf::from(format!("/var/log/audit/{name}.json.gz"))
+}
+
+/// Four processes make files as fast as they can.
+fn rings() -> Result<()> {
+    const PROCESSES: u32 = 4;
+    const EACH: u32 = 2500;
+    println!("ring_buffer_bytes  poll_ms  events  lost");
+    for (bytes, poll) in [(256 << 10, 20), (256 << 10, 200), (1 << 20, 20), (8 << 20, 20), (8 << 20, 200)] {
+        let name = format!("ring-{bytes}-{poll}");
+        let directory = Path::new(DIRECTORY).join(&name);
+        fs::create_dir(&directory)?;
+        let rules = format!("-a always,exit -F arch=b64 -S openat -F dir={} -F perm=w -k ring\n", directory.display());
+        let kernel = format!("ring_buffer_bytes = {bytes}\npoll_ms = {poll}\n");
+        let session = Session::start_with(&name, &rules, &kernel_and_file_output(&kernel, &log(&name)), &log(&name))?;
+        let start = |process| {
+            let directory = directory.clone();
+            child::start(move || {
+                (0..EACH).try_for_each(|number| {
+                    Ok(File::create_new(directory.join(format!("{process}-{number}"))).map(drop)?)
+                })
+            })
+        };
+        let children: Vec<_> = (0..PROCESSES).map(start).collect::<Result<_>>()?;
+        children.into_iter().try_for_each(|child| child.wait().map(drop))?;
+        let records = session.stop_and_read()?;
+        println!("{bytes:>17}  {poll:>7}  {:>6}  {:>4}", PROCESSES * EACH, lost(&records));
+    }
+    Ok(())
+}
+
+fn lost(records: &[Event]) -> u64 {
+    records.iter().filter(|record| is_loss(record)).filter_map(|record| record.get("lost").as_u64()).sum()
+}
+
+/// One act after the other, with pauses: how long its event is on its way.
+fn polls() -> Result<()> {
+    const ACTS: u32 = 20;
+    let program = Path::new(DIRECTORY).join("program");
+    fs::copy(BUSYBOX, &program).context("cannot copy busybox")?;
+    let acts: [(&str, &str, fn() -> Result<()>); 6] = [
+        ("exec", "execve -F path=/srv/measured/program", exec),
+        ("setuid", "setuid", || child::run(|| Ok(setuid(Uid::from_raw(child::USER))?)).map(drop)),
+        ("kill", "kill", || Ok(nix::sys::signal::kill(Pid::this(), None)?)),
+        ("ptrace", "ptrace", || child::run(|| Ok(ptrace::traceme()?)).map(drop)),
+        ("module", "finit_module", module),
+        ("open", "openat -F path=/srv/measured/program", || Ok(File::open("/srv/measured/program").map(drop)?)),
+    ];
+    println!("act     poll_ms  within so many ms");
+    for (act, syscall, perform) in acts {
+        for poll in [1, 20, 200] {
+            let name = format!("poll-{act}-{poll}");
+            let rules = format!("-a always,exit -F arch=b64 -S {syscall} -k poll\n");
+            let config = kernel_and_file_output(&format!("poll_ms = {poll}\n"), &log(&name));
+            let session = Session::start_with(&name, &rules, &config, &log(&name))?;
+            for _ in 0..ACTS {
+                perform().with_context(|| act.to_owned())?;
+                thread::sleep(Duration::from_millis(70));
+            }
+            let status = daemon::run(Command::new(PROGRAM).args(["status", "--json"]))?;
+            let status: Value = serde_json::from_str(&status.stdout).context("the status is no JSON")?;
+            session.stop()?;
+            println!("{act:<7} {poll:>7}  {}, {} us together", status["delays"], status["delay_micros"]);
+        }
+    }
+    Ok(())
+}
+
+fn exec() -> Result<()> {
+    copy_of_busybox(Path::new("/srv/measured/program")).arg("true").status().map(drop).context("cannot run it")
+}
+
+fn module() -> Result<()> {
+    let file = File::open("/guest/dummy.ko")?;
+    match finit_module(file, c"", nix::kmod::ModuleInitFlags::empty()) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(delete_module(c"dummy", DeleteModuleFlags::O_NONBLOCK)?)
+}
