@@ -50,6 +50,10 @@ pub mod operand {
     pub const SADDR_FAM: u32 = 34;
     /// The process that the call acts upon.
     pub const OBJ_PID: u32 = 35;
+    /// Whether the internet address that the call was given lies in a network: the test's value is its index.
+    pub const DADDR: u32 = 36;
+    /// The port that the call was given.
+    pub const DPORT: u32 = 37;
     /// Owner of an object.
     pub const OBJ_UID: u32 = 40;
     /// Group of an object.
@@ -74,7 +78,7 @@ pub mod operand {
     /// Whether it is known only in the course of the call.
     #[must_use]
     pub const fn is_result(operand: u32) -> bool {
-        operand == super::field::EXIT || operand == super::field::SUCCESS || operand == SADDR_FAM || operand == OBJ_PID
+        operand == super::field::EXIT || operand == super::field::SUCCESS || SADDR_FAM <= operand && operand <= DPORT
     }
 }
 
@@ -131,6 +135,16 @@ pub struct SingleTest {
     pub row: u32,
     /// Of an object: row of rules with this test that any object may meet.
     pub any_row: u32,
+}
+
+/// A range of internet addresses, those of IPv4 as they lie within IPv6: most significant half first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// The bits that its addresses have in common; the others are zero.
+    pub bits: [u64; 2],
+    /// Which these are.
+    pub mask: [u64; 2],
 }
 
 /// What holds for a slot as a whole.
@@ -388,7 +402,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Header, Interval, NameKey, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry};
+    use super::{Header, Interval, NameKey, Network, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry};
     // SAFETY: all are repr(C), Copy, made of integers, and without padding (sizes asserted above).
     unsafe impl aya::Pod for Row {}
     // SAFETY: as above.
@@ -399,6 +413,8 @@ mod pod {
     unsafe impl aya::Pod for Interval {}
     // SAFETY: as above.
     unsafe impl aya::Pod for SingleTest {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Network {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ObjectKey {}
     // SAFETY: as above.

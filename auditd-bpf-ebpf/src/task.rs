@@ -44,6 +44,10 @@ pub struct TaskContext {
     pub tests_met: u64,
     /// 1 + family of the socket address that the call was given, 0 for none.
     pub address_family: u64,
+    /// Of the internet's: 1 + its port, 0 for none,
+    pub port: u64,
+    /// and the address within IPv6, most significant half first.
+    pub ip: [u64; 2],
     /// 1 + the process that the call acts upon, 0 for none.
     pub target: u64,
     /// 1 + the operation of io_uring that the task carries out, 0 for none: also where nothing of it is noted yet.
@@ -195,6 +199,20 @@ pub fn address_family(task: Task) -> i64 {
     noted(task, |context| context.address_family)
 }
 
+/// Its port, if it is of the internet's, negative if it is not.
+#[inline(always)]
+pub fn port(task: Task) -> i64 {
+    noted(task, |context| context.port)
+}
+
+/// Its address, if it is of the internet's.
+#[inline(always)]
+pub fn ip(task: Task) -> Option<[u64; 2]> {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(task.raw()).as_ref() }?;
+    (context.header.start != 0 && context.port != 0).then_some(context.ip)
+}
+
 /// The process that the call in progress acts upon, negative for none.
 #[inline(always)]
 pub fn target(task: Task) -> i64 {
@@ -299,6 +317,7 @@ impl TaskContext {
         // Each for itself: of two zeros side by side the compiler makes a call of its memset, a loop over bytes.
         kernel::clear(&mut self.tests_met);
         kernel::clear(&mut self.address_family);
+        kernel::clear(&mut self.port);
         kernel::clear(&mut self.target);
         self.file_caps.magic = 0;
         self.header.chunk = 0;

@@ -3,11 +3,11 @@
 use crate::{
     filter::{Rules, rules_exclude},
     kernel::{self, Task},
-    maps::{HEADERS, OBJECT_TESTS, SUBJECT_TESTS},
+    maps::{HEADERS, NETWORKS, OBJECT_TESTS, SUBJECT_TESTS},
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
-    limits::{GROUP_STEPS, MAX_OBJECT_TESTS, MAX_SUBJECT_TESTS},
+    limits::{GROUP_STEPS, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_SUBJECT_TESTS},
     plan_rows::{ROW_NONE, SingleTest, field, operand, operator},
 };
 
@@ -37,14 +37,18 @@ unsafe extern "C" fn subject_step(index: u32, tests: *mut SubjectTests) -> i64 {
     // SAFETY: the state of `tests_of_subject`, checked by the verifier.
     let tests = unsafe { &mut *tests };
     let Some(test) = SUBJECT_TESTS.get(tests.slot * MAX_SUBJECT_TESTS + tests.first + index) else { return 1 };
-    if !subject_test_holds(test, tests.exit) {
+    if !subject_test_holds(tests.slot, test, tests.exit) {
         rules_exclude(tests.slot, test.row, tests.rules);
     }
     0
 }
 
 #[inline(always)]
-fn subject_test_holds(test: &SingleTest, exit: i64) -> bool {
+fn subject_test_holds(slot: u32, test: &SingleTest, exit: i64) -> bool {
+    if test.left == operand::DADDR {
+        let is_within = tests_is_within(slot, test.value);
+        return i64::from(is_within) != NO_VALUE && (is_within == 1) == (test.operator == operator::EQUAL);
+    }
     let cred = if test.left == operand::GROUPS_GID || test.left == operand::GROUPS_EGID {
         let is_member = tests_is_member(test.left, test.value) != 0;
         return is_member == (test.operator == operator::EQUAL);
@@ -85,8 +89,19 @@ extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
         field::SUCCESS => i64::from(!kernel::is_error(exit)),
         operand::SADDR_FAM => task::address_family(task),
         operand::OBJ_PID => task::target(task),
+        operand::DPORT => task::port(task),
         _ => NO_VALUE,
     }
+}
+
+/// 1 if the address that the call was given lies in a network, 0 if it does not, and [`NO_VALUE`] if it is none of the internet's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tests_is_within(slot: u32, network: u32) -> i32 {
+    let Some(ip) = task::ip(Task::current()) else { return NO_VALUE as i32 };
+    let Some(network) = NETWORKS.get(slot * MAX_NETWORKS + network) else { return NO_VALUE as i32 };
+    let differs = |half: usize| (ip[half] & network.mask[half]) ^ network.bits[half];
+    (differs(0) | differs(1) == 0) as i32
 }
 
 struct GroupSearch {

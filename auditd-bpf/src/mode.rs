@@ -83,7 +83,7 @@ pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     if planned.rule.list == FilterList::IoUring {
         return whole("does not see operations of io_uring");
     }
-    if tests(Field::SaddrFam) {
+    if [Field::SaddrFam, Field::Daddr, Field::Dport].into_iter().any(tests) {
         return whole("does not see socket addresses");
     }
     if tests(Field::ObjPid) {

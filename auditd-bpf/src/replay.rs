@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat};
 use output::event::{Body, Event, Part, PathItem, SyscallEvent};
 use output::read::{Entry, Reader};
 use rules::matcher::{self, Call, Inode, Object, Subject};
-use rules::{Action, Dialect, FilterList, Host, Rule, RuleSet, print};
+use rules::{Action, Dialect, FilterList, Host, Rule, RuleSet, SocketAddress, print};
 use serde::Serialize;
 use tables::{Arch, Perm, syscalls};
 
@@ -194,14 +194,13 @@ fn subject(call: &SyscallEvent) -> Subject {
 fn act(call: &SyscallEvent, arch: Arch, number: u16) -> Call {
     let mut args = [0; 6];
     args.iter_mut().zip(call.args.iter()).for_each(|(place, value)| *place = *value);
-    let family = call.sockaddr.as_deref().and_then(|address| address.first_chunk::<2>());
     Call {
         arch,
         number,
         args,
         access: access(call, syscalls::name(arch, number).unwrap_or_default(), args),
         exit: call.exit,
-        address_family: family.map(|family| u16::from_ne_bytes(*family)),
+        address: call.sockaddr.as_deref().and_then(SocketAddress::parse),
         target: call.targets.first().map(|target| target.pid),
     }
 }

@@ -15,7 +15,7 @@
 //! 6. `-S` numbers from 2032 up, which the kernel takes for classes of calls, and `-F field_compare=` by number are errors.
 //! 7. Rules with a perm alone, or with perm before path, list in full; auditctl prints ` -p wa-w /etc/passwd`.
 //! 8. A path that is not there yet gets a warning; [`MissingPaths::Refuse`] makes it auditctl's error.
-//! 9. Actions `deny` and `kill`, `--action` for watches, `-F errno=` and `--dry-run` are ours; `-l -i` names fewer arguments.
+//! 9. Actions `deny` and `kill`, `--action` for watches, `-F errno=`, `-F daddr=`, `-F dport=` and `--dry-run` are ours; `-l -i` names fewer arguments.
 #![forbid(unsafe_code)]
 
 pub mod ast;
@@ -29,6 +29,7 @@ mod interpret;
 mod lexer;
 mod load;
 pub mod matcher;
+mod network;
 mod parser;
 pub mod plan;
 pub mod print;
@@ -44,6 +45,7 @@ pub use format::format;
 pub use host::{Host, NoHost, PathKind};
 pub use lexer::{Word, escape, words};
 pub use load::{Loader, Parsed, parse};
+pub use network::{BadNetwork, Network, SocketAddress};
 pub use parser::parse_line;
 pub use plan::Plan;
 pub use print::Dialect;

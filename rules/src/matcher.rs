@@ -4,9 +4,11 @@
 //! `kernel/auditsc.c`, and not to be fast. Files are told apart by their names alone; what a name stands for is the caller's
 //! business.
 
+use std::net::Ipv6Addr;
+
 use tables::{AccessTest, Action, Arch, Field, FilterList, Op, Perm, access_test, perm_class};
 
-use crate::{Rule, RuleSet, Syscalls, Test, success_holds};
+use crate::{Rule, RuleSet, SocketAddress, Syscalls, Test, success_holds};
 
 /// Who acts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,8 +58,8 @@ pub struct Call {
     pub access: Perm,
     /// Return value; `None` for a call that does not return.
     pub exit: Option<i64>,
-    /// Family of the socket address that it was given.
-    pub address_family: Option<u16>,
+    /// The socket address that it was given.
+    pub address: Option<SocketAddress>,
     /// The process that it acts upon.
     pub target: Option<u32>,
 }
@@ -164,6 +166,7 @@ impl Event<'_> {
             Test::Perm(perm) => self.call.is_some_and(|call| has_access(call, *perm)),
             // Without a security module that has labels.
             Test::Text { .. } => false,
+            Test::Network { equal, network } => self.inet().is_some_and(|(ip, _)| network.contains(&ip) == *equal),
             Test::Compare { pair, equal } => {
                 let op = if *equal { Op::Equal } else { Op::NotEqual };
                 let Some(left) = self.id(pair.left()) else { return false };
@@ -195,16 +198,22 @@ impl Event<'_> {
             }
             Field::Exit => self.result().is_some_and(|exit| op.holds(exit as u32, value)),
             Field::Success => self.result().is_some_and(|exit| success_holds(op, value, !(-4095..0).contains(&exit))),
-            Field::SaddrFam => {
-                let family = self.call.and_then(|call| call.address_family);
-                family.is_some_and(|family| op.holds(u32::from(family), value))
-            }
+            Field::SaddrFam => self.address().is_some_and(|address| op.holds(u32::from(address.family), value)),
+            Field::Dport => self.inet().is_some_and(|(_, port)| op.holds(u32::from(port), value)),
             Field::ObjPid => self.call.and_then(|call| call.target).is_some_and(|target| op.holds(target, value)),
             _ => match field.argument() {
                 Some(index) => self.call.is_some_and(|call| op.holds(call.args[index] as u32, value)),
                 None => self.id(field).is_some_and(|id| op.holds(id, value)),
             },
         }
+    }
+
+    fn address(self) -> Option<SocketAddress> {
+        self.call.and_then(|call| call.address)
+    }
+
+    fn inet(self) -> Option<(Ipv6Addr, u16)> {
+        self.address().and_then(|address| address.inet)
     }
 
     fn result(self) -> Option<i64> {
@@ -285,7 +294,7 @@ mod tests {
             args: [0; 6],
             access: Perm::NONE,
             exit: Some(exit),
-            address_family: None,
+            address: None,
             target: None,
         }
     }

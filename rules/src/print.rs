@@ -162,6 +162,9 @@ impl Printer {
                 self.path(if *equal || drops_not { "exe=" } else { "exe!=" }, path);
             }
             Test::Perm(perm) => self.word(&format!(" -F perm={perm}")),
+            Test::Network { equal, network } => {
+                self.word(&format!(" -F daddr{}{network}", if *equal { "=" } else { "!=" }));
+            }
             Test::Text { field, op, value } => {
                 self.word(&format!(" -F {}{}", field.name(), op.symbol()));
                 self.bytes(value);

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::network::Network;
 use crate::source::{Line, Span};
 
 pub use tables::{Action, Arch, CompareField, Field, FilterList, Op, Perm};
@@ -93,6 +94,13 @@ pub enum Test {
         /// Right side, bytes as given.
         value: Vec<u8>,
     },
+    /// `-F daddr=` or `daddr!=`.
+    Network {
+        /// `true` for `=`, `false` for `!=`.
+        equal: bool,
+        /// Where the address must lie, or must not.
+        network: Network,
+    },
     /// `-C a=b` or `a!=b`.
     Compare {
         /// Which pair, in the kernel's canonical order.
@@ -112,6 +120,7 @@ impl Test {
             Self::Dir(_) => Some(Field::Dir),
             Self::Exe { .. } => Some(Field::Exe),
             Self::Perm(_) => Some(Field::Perm),
+            Self::Network { .. } => Some(Field::Daddr),
             Self::Compare { .. } => None,
         }
     }

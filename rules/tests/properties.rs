@@ -1,13 +1,14 @@
 //! Any valid rule survives being written and read back; no text makes the parser panic.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use rules::{
-    Action, Arch, CompareField, Dialect, Field, FilterList, Line, Loader, NoHost, Op, Origin, Perm, Rule, Severity,
-    Source, Span, Syscalls, Test, TreePath, Written, parse, print, refusal,
+    Action, Arch, CompareField, Dialect, Field, FilterList, Line, Loader, Network, NoHost, Op, Origin, Perm, Rule,
+    Severity, Source, Span, Syscalls, Test, TreePath, Written, parse, print, refusal,
 };
 use tables::{ValueKind, syscalls};
 
@@ -32,9 +33,21 @@ fn value(field: Field) -> BoxedStrategy<u32> {
         ValueKind::AddressFamily => (0..tables::ADDRESS_FAMILY_END).boxed(),
         ValueKind::Exit => prop_oneof![any::<u32>(), (0..200_u32).prop_map(u32::wrapping_neg)].boxed(),
         ValueKind::RecordType => (1000..2600_u32).boxed(),
+        ValueKind::Port => (0..=65535_u32).boxed(),
         // Only auid and the session may be unset, and unset is neither above nor below a number.
         _ => prop_oneof![0..3000_u32, any::<u32>().prop_map(|number| number.min(u32::MAX - 1))].boxed(),
     }
+}
+
+fn network(bits: u128, prefix: u32, is_v4: bool) -> Network {
+    let kept = |width: u32, prefix: u32| bits & (u128::MAX.checked_shl(width - prefix).unwrap_or(0));
+    let text = if is_v4 {
+        let prefix = prefix % 33;
+        format!("{}/{prefix}", Ipv4Addr::from((kept(32, prefix) & u128::from(u32::MAX)) as u32))
+    } else {
+        format!("{}/{prefix}", Ipv6Addr::from(kept(128, prefix)))
+    };
+    Network::parse(&text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
 fn field_test(field: Field) -> BoxedStrategy<Test> {
@@ -45,6 +58,9 @@ fn field_test(field: Field) -> BoxedStrategy<Test> {
             let value = word_bytes().prop_filter("not part of an operator", |value| !value.starts_with(b"="));
             (op, value).prop_map(move |(op, value)| Test::Text { field, op, value }).boxed()
         }
+        ValueKind::Network => (any::<u128>(), 0..=128_u32, any::<bool>(), any::<bool>())
+            .prop_map(|(bits, prefix, is_v4, equal)| Test::Network { equal, network: network(bits, prefix, is_v4) })
+            .boxed(),
         ValueKind::Perm => (1..16_u8).prop_map(|bits| Test::Perm(Perm::from_bits(bits))).boxed(),
         ValueKind::Path if field == Field::Path => path().prop_map(Test::Path).boxed(),
         ValueKind::Path if field == Field::Dir => (path(), any::<bool>())
@@ -190,7 +206,7 @@ fn is_expressible(rule: &Rule, dialect: Dialect) -> bool {
         Test::Dir(tree) => plain(tree.as_written()) && !watch,
         Test::Exe { equal, path } => plain(path) && (*equal || dialect == Dialect::V4),
         Test::Text { value, .. } => plain(value),
-        Test::Perm(_) | Test::Compare { .. } => true,
+        Test::Perm(_) | Test::Network { .. } | Test::Compare { .. } => true,
     };
     rule.keys.iter().all(|key| plain(key))
         && rule.tests.iter().all(test)

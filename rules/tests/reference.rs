@@ -36,6 +36,8 @@ const fn values(kind: ValueKind) -> &'static str {
         ValueKind::Text => "text",
         ValueKind::Path => "absolute path",
         ValueKind::Perm => "letters of rwxa",
+        ValueKind::Network => "address, address/prefix length",
+        ValueKind::Port => "number up to 65535",
         ValueKind::Key => "text, 256 bytes for all keys",
     }
 }

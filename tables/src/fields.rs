@@ -97,6 +97,10 @@ pub enum Field {
     Errno,
     /// `obj_pid`: Process that is signalled or traced. Not in stock audit.
     ObjPid,
+    /// `daddr`: Internet address that a call was given. Not in stock audit.
+    Daddr,
+    /// `dport`: Port that a call was given. Not in stock audit.
+    Dport,
 }
 
 /// What may stand on the right side of a field.
@@ -126,6 +130,10 @@ pub enum ValueKind {
     AddressFamily,
     /// A system call argument: number, also negative, hexadecimal or octal.
     Argument,
+    /// An internet address, with or without the length of a prefix.
+    Network,
+    /// A port of TCP or UDP.
+    Port,
     /// Free text.
     Text,
     /// An absolute path.
@@ -283,6 +291,8 @@ const ROWS: &[Row] = &[
     row(Field::Key, "key", 210, ValueKind::Key, EQUAL, ANY),
     row(Field::Errno, "errno", 0x1000, ValueKind::Errno, EQUAL, EXIT),
     row(Field::ObjPid, "obj_pid", 0x1001, ValueKind::Number, SIX, EXIT),
+    row(Field::Daddr, "daddr", 0x1002, ValueKind::Network, EQUALITY, EXIT),
+    row(Field::Dport, "dport", 0x1003, ValueKind::Port, SIX, EXIT),
 ];
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ enum Mode {
         /// Only cases with one of these in their name
         only: Vec<String>,
     },
+    /// Of these, run those in which the kernel has a part: what rules decide, refuse and guard
+    Kernel {
+        /// Only cases with one of these in their name
+        only: Vec<String>,
+    },
     /// Run the cases for kernels that must be refused
     Refused {
         /// Only cases with one of these in their name
@@ -65,6 +70,7 @@ enum Mode {
 fn main() -> ExitCode {
     match Cli::parse().mode {
         Mode::Run { only } => harness::run(cases::SUPPORTED, &only),
+        Mode::Kernel { only } => harness::run(cases::KERNEL, &only),
         Mode::Refused { only } => harness::run(cases::REFUSED, &only),
         Mode::Observe { only } => harness::run(cases::OBSERVED, &only),
         Mode::Pathless { only } => match pathless::hide_hooks() {

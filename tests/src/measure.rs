@@ -69,27 +69,40 @@ fn lost(records: &[Event]) -> u64 {
     records.iter().filter(|record| is_loss(record)).filter_map(|record| record.get("lost").as_u64()).sum()
 }
 
+/// What an event is made by.
+struct Act {
+    name: &'static str,
+    /// What a rule on it names.
+    syscall: &'static str,
+    perform: fn() -> Result<()>,
+}
+
+const ACTS: [Act; 6] = [
+    Act { name: "exec", syscall: "execve -F path=/srv/measured/program", perform: exec },
+    Act {
+        name: "setuid",
+        syscall: "setuid",
+        perform: || child::run(|| Ok(setuid(Uid::from_raw(child::USER))?)).map(drop),
+    },
+    Act { name: "kill", syscall: "kill", perform: || Ok(nix::sys::signal::kill(Pid::this(), None)?) },
+    Act { name: "ptrace", syscall: "ptrace", perform: || child::run(|| Ok(ptrace::traceme()?)).map(drop) },
+    Act { name: "module", syscall: "finit_module", perform: module },
+    Act { name: "open", syscall: "openat -F path=/srv/measured/program", perform: open },
+];
+
 /// One act after the other, with pauses: how long its event is on its way.
 fn polls() -> Result<()> {
-    const ACTS: u32 = 20;
+    const TIMES: u32 = 20;
     let program = Path::new(DIRECTORY).join("program");
     fs::copy(BUSYBOX, &program).context("cannot copy busybox")?;
-    let acts: [(&str, &str, fn() -> Result<()>); 6] = [
-        ("exec", "execve -F path=/srv/measured/program", exec),
-        ("setuid", "setuid", || child::run(|| Ok(setuid(Uid::from_raw(child::USER))?)).map(drop)),
-        ("kill", "kill", || Ok(nix::sys::signal::kill(Pid::this(), None)?)),
-        ("ptrace", "ptrace", || child::run(|| Ok(ptrace::traceme()?)).map(drop)),
-        ("module", "finit_module", module),
-        ("open", "openat -F path=/srv/measured/program", || Ok(File::open("/srv/measured/program").map(drop)?)),
-    ];
     println!("act     poll_ms  within so many ms");
-    for (act, syscall, perform) in acts {
+    for Act { name: act, syscall, perform } in ACTS {
         for poll in [1, 20, 200] {
             let name = format!("poll-{act}-{poll}");
             let rules = format!("-a always,exit -F arch=b64 -S {syscall} -k poll\n");
             let config = kernel_and_file_output(&format!("poll_ms = {poll}\n"), &log(&name));
             let session = Session::start_with(&name, &rules, &config, &log(&name))?;
-            for _ in 0..ACTS {
+            for _ in 0..TIMES {
                 perform().with_context(|| act.to_owned())?;
                 thread::sleep(Duration::from_millis(70));
             }
@@ -104,6 +117,10 @@ fn polls() -> Result<()> {
 
 fn exec() -> Result<()> {
     copy_of_busybox(Path::new("/srv/measured/program")).arg("true").status().map(drop).context("cannot run it")
+}
+
+fn open() -> Result<()> {
+    File::open("/srv/measured/program").map(drop).context("cannot open it")
 }
 
 fn module() -> Result<()> {

@@ -109,6 +109,14 @@ pub fn setxattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
     checked(result.into()).map(drop)
 }
 
+/// sendto(2) with the bytes of an address, whatever they are.
+pub fn send_to(socket: RawFd, message: &[u8], address: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(address.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (message, size, address) = (message.as_ptr().cast(), message.len(), address.as_ptr().cast());
+    // SAFETY: message and address have the lengths given and outlive the call.
+    checked(unsafe { libc::sendto(socket, message, size, 0, address, length) } as i64).map(drop)
+}
+
 /// removexattr(2).
 pub fn removexattr(path: &Path, name: &CStr) -> io::Result<()> {
     let path = c_path(path)?;

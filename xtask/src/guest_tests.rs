@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::life_cycle::{PHASES, Phase, System};
 use crate::test::{Outcome, Tally};
 use crate::vm::{End, Guest, Kernel, packages};
 use crate::workspace::Workspace;
-use crate::{build, cmd, compliance, setup};
+use crate::{build, cmd, compliance, package, setup};
 
 /// Guests at once: each keeps about one processor busy.
 const PARALLEL: usize = 2;
@@ -40,10 +41,14 @@ pub enum Suite {
     Refused,
     /// The same acts under the kernel's own audit, compared.
     Compliance,
+    /// Cases of the daemon in which the kernel has a part.
+    Kernel,
+    /// What becomes of the packages on a system with systemd.
+    Packages,
 }
 
 impl Suite {
-    /// guest-tests' word for it.
+    /// Its word, guest-tests' too.
     fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -51,6 +56,8 @@ impl Suite {
             Self::Pathless => "pathless",
             Self::Refused => "refused",
             Self::Compliance => "compliance",
+            Self::Kernel => "kernel",
+            Self::Packages => "packages",
         }
     }
 }
@@ -69,6 +76,8 @@ pub struct GuestTests<'w> {
     workspace: &'w Workspace,
     rsyslog: Option<packages::Unpacked>,
     audit: packages::Unpacked,
+    /// For [`Suite::Packages`].
+    system: System,
 }
 
 impl<'w> GuestTests<'w> {
@@ -80,7 +89,10 @@ impl<'w> GuestTests<'w> {
         let rsyslog = packages::rsyslog(workspace)
             .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
         let audit = packages::audit(workspace).context("no auditd to compare with")?;
-        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit })
+        setup::life_cycle_tools()?;
+        setup::packagers(workspace)?;
+        let system = System::prepare(workspace, &package::build_for_trial(workspace)?)?;
+        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit, system })
     }
 
     /// Boots them all, some at once.
@@ -104,9 +116,19 @@ impl<'w> GuestTests<'w> {
         Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().sum())
     }
 
-    /// One guest; a guest that breaks counts as a failed case.
     fn run_one(&self, job: Job<'_>, kernel: Kernel) -> Outcome {
-        let (start, version) = (Instant::now(), job.version);
+        let start = Instant::now();
+        let outcome = match job.suite {
+            Suite::Packages => PHASES.iter().map(|phase| self.life_cycle(job, kernel.clone(), phase)).sum(),
+            _ => self.cases(job, kernel),
+        };
+        let took = cmd::duration(start.elapsed());
+        println!("[{}] {}: {}, {took}", job.version, job.suite.name(), outcome.tally);
+        outcome
+    }
+
+    /// Cases of guest-tests.
+    fn cases(&self, job: Job<'_>, kernel: Kernel) -> Outcome {
         let mut guest = Guest::new(kernel).timeout(GUEST_TIME).memory(MEMORY).scratch(SCRATCH_MB);
         for name in ["auditd-bpf", "guest-tests"] {
             guest = guest.add(self.binary(name), format!("/usr/bin/{name}"));
@@ -114,49 +136,82 @@ impl<'w> GuestTests<'w> {
         if let Some(rsyslog) = &self.rsyslog {
             guest = rsyslog.add_to(guest);
         }
-        let results = compliance::results(self.workspace, version).join("compliance.json");
+        let results = compliance::results(self.workspace, job.version).join("compliance.json");
         if let Suite::Compliance = job.suite {
             // Those of an earlier run must not pass for this one's.
             let _ = fs::remove_file(&results);
-            guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, version));
+            guest = self.audit.add_to(guest).append("audit=1").out(compliance::results(self.workspace, job.version));
         }
         if let Suite::Observe = job.suite {
             guest = guest.lsm("lockdown,landlock,yama");
         }
-        let command = ["guest-tests", job.suite.name()];
-        let mut cases = Lines::new(version);
-        let mut end = guest.run(&command, &mut cases, Lines::new(version));
-        if matches!(&end, Ok(End::Died(_))) && !cases.any {
-            // Kernels panic at times while they boot under emulation (seen: 7.3 in sched_clock_cpu), before any of ours runs.
-            println!("[{version}] the guest went down before the first case: once more");
-            end = guest.run(&command, &mut cases, Lines::new(version));
-        }
-        let ended = cases.tally.is_some();
-        let mut outcome = cases.outcome();
-        let trouble = match end {
+        let ran = run(&guest, job, &["guest-tests", job.suite.name()]);
+        let trouble = match &ran.end {
             Ok(End::Exited(0)) if matches!(job.suite, Suite::Compliance) && !results.exists() => {
                 Some("the results did not come out of the guest".to_owned())
             }
-            Ok(End::Exited(0)) if ended => None,
-            Ok(End::Exited(_)) if ended && outcome.tally.failed > 0 => None,
             Ok(End::Exited(KILLED)) => Some("guest-tests was killed: is the guest out of memory?".to_owned()),
-            Ok(End::Exited(status)) => Some(format!("guest-tests ended with status {status} and no count of failures")),
-            Ok(End::TimedOut) => Some(format!("not done after {}", cmd::duration(GUEST_TIME))),
-            Ok(End::Died(why)) => Some(format!("the guest went down\n{why}")),
-            Err(error) => Some(format!("{error:#}")),
+            Ok(End::Exited(status)) if ran.cases.tally.is_none() => {
+                Some(format!("guest-tests ended with status {status} and no count of failures"))
+            }
+            _ => ran.trouble(),
         };
-        if let Some(trouble) = trouble {
-            let line = format!("[{version}] FAILED {}: {trouble}", job.suite.name());
-            println!("{line}");
-            outcome.tally.failed += 1;
-            outcome.remarks.push(line);
-        }
-        println!("[{version}] {}: {}, {}", job.suite.name(), outcome.tally, cmd::duration(start.elapsed()));
-        outcome
+        ran.outcome(job, trouble)
+    }
+
+    /// Cases of the packages between two boots.
+    fn life_cycle(&self, job: Job<'_>, kernel: Kernel, phase: &Phase) -> Outcome {
+        let ran = run(&self.system.guest(kernel, phase).timeout(GUEST_TIME), job, &phase.command());
+        let trouble = ran.trouble().map(|trouble| format!("{}: {trouble}", phase.name));
+        ran.outcome(job, trouble)
     }
 
     fn binary(&self, name: &str) -> PathBuf {
         self.workspace.binary("debug", name)
+    }
+}
+
+/// Runs a command in a guest.
+fn run(guest: &Guest, job: Job<'_>, command: &[&str]) -> Ran {
+    let mut cases = Lines::new(job.version);
+    let mut end = guest.run(command, &mut cases, Lines::new(job.version));
+    if matches!(&end, Ok(End::Died(_))) && !cases.any {
+        // Kernels panic at times while they boot under emulation (seen: 7.3 in sched_clock_cpu), before any of ours runs.
+        println!("[{}] the guest went down before the first case: once more", job.version);
+        end = guest.run(command, &mut cases, Lines::new(job.version));
+    }
+    Ran { end, cases }
+}
+
+/// A guest that is done.
+struct Ran {
+    end: Result<End>,
+    cases: Lines,
+}
+
+impl Ran {
+    /// What went wrong besides cases that failed.
+    fn trouble(&self) -> Option<String> {
+        match &self.end {
+            Ok(End::Exited(0)) => None,
+            Ok(End::Exited(_)) if self.cases.failed() > 0 => None,
+            Ok(End::Exited(status)) => Some(format!("it ended with status {status}, and no case failed")),
+            Ok(End::TimedOut) => Some(format!("not done after {}", cmd::duration(GUEST_TIME))),
+            Ok(End::Died(why)) => Some(format!("the guest went down\n{why}")),
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+
+    /// What came of it; trouble counts as a failed case.
+    fn outcome(self, job: Job<'_>, trouble: Option<String>) -> Outcome {
+        let mut outcome = self.cases.outcome();
+        if let Some(trouble) = trouble {
+            let line = format!("[{}] FAILED {}: {trouble}", job.version, job.suite.name());
+            println!("{line}");
+            outcome.tally.failed += 1;
+            outcome.remarks.push(line);
+        }
+        outcome
     }
 }
 
@@ -214,6 +269,11 @@ impl Lines {
             self.of_failure -= 1;
             self.remarks.push(format!("{}{line}", self.prefix));
         }
+    }
+
+    /// Cases that failed, as far as is known.
+    fn failed(&self) -> u64 {
+        self.tally.unwrap_or(self.told).failed
     }
 
     /// What came of the cases; where the closing line is missing, of those that were told of.

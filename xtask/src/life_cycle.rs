@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 
 use crate::cmd;
 use crate::package;
@@ -24,7 +25,8 @@ const SCRIPT: &str = include_str!("../guest/life-cycle.sh");
 const UNIT: &str = "[Unit]\nDescription=Life cycle of packages\nAfter=basic.target auditd-bpf.service auditd.service\n\n\
                     [Service]\nType=oneshot\nExecStart=/guest/run\nTimeoutStartSec=infinity\n";
 const IMAGE_BYTES: u64 = 2 << 30;
-const PHASES: [Phase; 4] = [
+/// In this order, on the same system.
+pub const PHASES: [Phase; 4] = [
     Phase { name: "install", lsm: None },
     Phase { name: "reboot", lsm: None },
     Phase { name: "compat", lsm: None },
@@ -32,10 +34,62 @@ const PHASES: [Phase; 4] = [
 ];
 
 /// What is done between two boots.
-struct Phase {
-    name: &'static str,
+pub struct Phase {
+    /// The script's word for it.
+    pub name: &'static str,
     /// Instead of the kernel's own security modules and bpf.
     lsm: Option<&'static str>,
+}
+
+impl Phase {
+    /// What runs in the guest. Not sh: busybox, which runs it, would be the shell, and its own dpkg the package manager.
+    pub fn command(&self) -> [&'static str; 3] {
+        ["/usr/bin/dash", "/guest/life-cycle.sh", self.name]
+    }
+}
+
+/// A system without the packages, and these.
+pub struct System {
+    /// Holds the image and the script.
+    work: TempDir,
+    packages: Vec<(PathBuf, String)>,
+}
+
+impl System {
+    /// A new one, for the packages of a directory.
+    pub fn prepare(workspace: &Workspace, packages: &Path) -> Result<Self> {
+        let work = tempfile::tempdir_in(workspace.guest()).context("cannot create a directory for the image")?;
+        let mut files = Vec::new();
+        for name in ["auditd-bpf", "auditd-bpf-compat"] {
+            let rpm = format!("{name}-{}", env!("CARGO_PKG_VERSION"));
+            files.push((package_file(packages, &format!("{name}_"), "deb")?, format!("/guest/{name}.deb")));
+            files.push((package_file(packages, &rpm, "rpm")?, format!("/guest/{name}.rpm")));
+        }
+        let system = Self { work, packages: files };
+        format(&debian(workspace)?, &system.image())?;
+        fs::write(system.script(), SCRIPT).context("cannot write the script")?;
+        Ok(system)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.work.path().join("root.img")
+    }
+
+    fn script(&self) -> PathBuf {
+        self.work.path().join("life-cycle.sh")
+    }
+
+    /// It, booted for a phase.
+    pub fn guest(&self, kernel: Kernel, phase: &Phase) -> Guest {
+        let mut guest = Guest::new(kernel).root(self.image()).add(self.script(), "/guest/life-cycle.sh");
+        for (file, path) in &self.packages {
+            guest = guest.add(file, path);
+        }
+        match phase.lsm {
+            Some(lsm) => guest.lsm(lsm),
+            None => guest,
+        }
+    }
 }
 
 /// Options of `cargo xtask test-packages`.
@@ -44,9 +98,9 @@ pub struct Args {
     /// Kernel: 6.1, 6.12, 7.3 or a longer version prefix
     #[arg(long, default_value = "6.12")]
     kernel: String,
-    /// Use the packages that are there instead of building them first
+    /// Try the packages in target/packages, which `cargo xtask package` makes, instead of building some as `cargo xtask test` does
     #[arg(long)]
-    no_build: bool,
+    released: bool,
     /// Only this phase, on a new system: install, compat or degraded
     #[arg(long, value_parser = ["install", "compat", "degraded"])]
     phase: Option<String>,
@@ -59,31 +113,19 @@ pub struct Args {
 pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     setup::guest_tools()?;
     setup::life_cycle_tools()?;
-    if !args.no_build {
-        setup::package_tools(workspace)?;
-        package::build(workspace)?;
-    }
-    let work = tempfile::tempdir_in(workspace.guest()).context("cannot create a directory for the image")?;
-    let image = work.path().join("root.img");
-    format(&debian(workspace)?, &image)?;
-    let script = work.path().join("life-cycle.sh");
-    fs::write(&script, SCRIPT).context("cannot write the script")?;
+    let packages = if args.released {
+        package::directory(workspace)
+    } else {
+        setup::packagers(workspace)?;
+        package::build_for_trial(workspace)?
+    };
+    let system = System::prepare(workspace, &packages)?;
     let kernel = Kernel::find(workspace, &args.kernel)?;
     let mut failed = Vec::new();
     for phase in PHASES.iter().filter(|phase| args.phase.as_ref().is_none_or(|only| only == phase.name)) {
         println!("{} on {}:", phase.name, kernel.name);
-        let mut guest = Guest::new(kernel.clone()).root(&image).timeout(Duration::from_secs(args.timeout));
-        guest = guest.add(&script, "/guest/life-cycle.sh");
-        for name in ["auditd-bpf", "auditd-bpf-compat"] {
-            guest = guest.add(package_file(workspace, &format!("{name}_"), "deb")?, format!("/guest/{name}.deb"));
-            let rpm = package_file(workspace, &format!("{name}-{}", env!("CARGO_PKG_VERSION")), "rpm")?;
-            guest = guest.add(rpm, format!("/guest/{name}.rpm"));
-        }
-        if let Some(lsm) = phase.lsm {
-            guest = guest.lsm(lsm);
-        }
-        // Not sh: busybox, which runs it, would be the shell, and its own dpkg the package manager.
-        match guest.run(&["/usr/bin/dash", "/guest/life-cycle.sh", phase.name], io::stdout(), io::stderr())? {
+        let guest = system.guest(kernel.clone(), phase).timeout(Duration::from_secs(args.timeout));
+        match guest.run(&phase.command(), io::stdout(), io::stderr())? {
             End::Exited(0) => {}
             End::Exited(_) => failed.push(phase.name),
             End::TimedOut => bail!("{}: timed out after {} s", phase.name, args.timeout),
@@ -98,9 +140,8 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 }
 
 /// The package whose file name begins and ends so.
-fn package_file(workspace: &Workspace, prefix: &str, kind: &str) -> Result<PathBuf> {
-    let directory = package::directory(workspace);
-    let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+fn package_file(directory: &Path, prefix: &str, kind: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let is_it = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.starts_with(prefix) && path.extension().is_some_and(|extension| extension == kind)

@@ -28,9 +28,10 @@ const DEBIAN_BUILD_TOOLS: [(&str, &str); 3] = [("g++", "g++"), ("make", "make"),
 const LAUREL_VERSION: &str = "0.8.2";
 /// What building LAUREL takes: it generates bindings to libacl.
 const LAUREL_PACKAGES: [&str; 2] = ["libacl1-dev", "libclang-dev"];
-/// What makes packages, and lists what they are made of: only `cargo xtask package` needs it.
-const PACKAGE_TOOLS: [(&str, &str); 3] =
-    [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1"), ("cargo-cyclonedx", "0.5.9")];
+/// What makes packages.
+const PACKAGERS: [(&str, &str); 2] = [("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1")];
+/// What lists what they are made of: only `cargo xtask package` needs it.
+const SBOM_TOOL: (&str, &str) = ("cargo-cyclonedx", "0.5.9");
 /// What looks at packages, and at what their program is made of: only `cargo xtask package --lint` needs it.
 const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 const PACKAGE_JUDGES: [(&str, &str); 3] = [("lintian", "lintian"), ("rpmlint", "rpmlint"), ("rpm", "rpm")];
@@ -300,9 +301,15 @@ pub fn laurel(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// cargo-deb, cargo-generate-rpm and cargo-cyclonedx, built the first time.
+/// cargo-deb and cargo-generate-rpm, built the first time.
+pub fn packagers(workspace: &Workspace) -> Result<()> {
+    install_crates(workspace, &PACKAGERS)
+}
+
+/// These, and cargo-cyclonedx.
 pub fn package_tools(workspace: &Workspace) -> Result<()> {
-    install_crates(workspace, &PACKAGE_TOOLS)
+    packagers(workspace)?;
+    install_crates(workspace, &[SBOM_TOOL])
 }
 
 /// The linters of packages, and cargo-deny, built the first time.

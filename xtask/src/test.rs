@@ -18,7 +18,7 @@ pub struct Args {
     /// Leave the guests out
     #[arg(long, conflicts_with_all = ["all", "kernel"])]
     quick: bool,
-    /// Every case on every kernel; else only the cases of the daemon run on each, all others on 6.12
+    /// Every case on every kernel; else all run on 6.12, and on the others those in which the kernel has a part
     #[arg(long)]
     all: bool,
     /// Every case on this kernel; may be given more than once
@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Kernels that must work, newest first: its modules take longest.
 pub const SUPPORTED: [&str; 3] = ["7.3", "6.12", "6.1"];
-/// The one on which the suites run that take longest and depend least on the kernel.
+/// The one on which all suites run, those too that depend little on the kernel.
 const USUAL: &str = "6.12";
 /// A kernel without task storage, which doctor and the daemon must refuse by name.
 const REFUSED: &str = "5.10";
@@ -75,15 +75,15 @@ fn jobs(args: &Args) -> Vec<Job<'_>> {
             .flat_map(|version| suites(version).iter().map(move |suite| job(version, *suite)))
             .collect();
     }
-    let everywhere = SUPPORTED.map(|version| job(version, Suite::Run));
-    let usual = [Suite::Compliance, Suite::Observe, Suite::Pathless].map(|suite| job(USUAL, suite));
-    let once = usual.into_iter().chain([job(REFUSED, Suite::Refused)]);
-    everywhere.into_iter().chain(once).collect()
+    let usual = [Suite::Run, Suite::Packages, Suite::Compliance, Suite::Observe, Suite::Pathless];
+    let others = SUPPORTED.into_iter().filter(|version| *version != USUAL).map(|version| job(version, Suite::Kernel));
+    let usual = usual.into_iter().map(|suite| job(USUAL, suite));
+    usual.chain(others).chain([job(REFUSED, Suite::Refused)]).collect()
 }
 
 /// All for a kernel.
 fn suites(version: &str) -> &'static [Suite] {
-    const EACH: &[Suite] = &[Suite::Run, Suite::Observe, Suite::Compliance, Suite::Pathless];
+    const EACH: &[Suite] = &[Suite::Run, Suite::Observe, Suite::Compliance, Suite::Pathless, Suite::Packages];
     if version.starts_with(REFUSED) { &[Suite::Refused] } else { EACH }
 }
 

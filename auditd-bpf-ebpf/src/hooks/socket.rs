@@ -4,6 +4,7 @@ use crate::{
     emit,
     kernel::{self, Object, field},
     record, refuse,
+    task::TaskContext,
 };
 use auditd_bpf_common::{hooks, limits::SOCKADDR_BYTES, wire::section};
 use aya_ebpf::{
@@ -51,6 +52,30 @@ pub fn kprobe_move_addr_to_user(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Notes an address of the internet. What is sent to an address without a family goes to one of IPv4 (`udp_sendmsg` in
+/// `net/ipv4/udp.c`).
+#[inline(always)]
+fn inet(context: &mut TaskContext, hook: u32, family: u16, address: u64, length: u32) {
+    const AF_UNSPEC: u16 = 0;
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    /// Before an address of IPv4 within IPv6.
+    const MAPPED: u64 = 0xffff << 32;
+    /// Up to the end of the address in `struct sockaddr_in` and `struct sockaddr_in6`.
+    const INET_BYTES: u32 = 8;
+    const INET6_BYTES: u32 = 24;
+    let is_inet = family == AF_INET || family == AF_UNSPEC && hook == hooks::SOCKET_SENDMSG;
+    if is_inet && length >= INET_BYTES {
+        context.ip = [0, MAPPED | u64::from(u32::from_be(kernel::probe_at(address + 4)))];
+    } else if family == AF_INET6 && length >= INET6_BYTES {
+        let half = |offset| u64::from_be(kernel::probe_at(address + offset));
+        context.ip = [half(8), half(16)];
+    } else {
+        return;
+    }
+    context.port = u64::from(u16::from_be(kernel::probe_at(address + 2))) + 1;
+}
+
 #[inline(always)]
 pub fn address(hook: u32, address: u64, length: u32) -> i32 {
     let family = kernel::probe_at::<u16>(address);
@@ -58,6 +83,7 @@ pub fn address(hook: u32, address: u64, length: u32) -> i32 {
     if let Some(context) = &mut context {
         let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
         context.address_family = u64::from(family) + 1;
+        inet(context, hook, family, address, length);
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
     }
     refuse::plain(context, hook)

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use auditd_bpf_common::{
     hooks,
     limits::{
-        BLOOM_WORDS, CALL_KINDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES, MAX_SUBJECT_TESTS,
-        MAX_SYSCALLS, SLOTS, WORDS,
+        BLOOM_WORDS, CALL_KINDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES,
+        MAX_SUBJECT_TESTS, MAX_SYSCALLS, SLOTS, WORDS,
     },
     names,
     plan_rows::{
-        self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row, SingleTest,
-        SyscallEntry, active, class, field, moment, refusal,
+        self, Header, Interval, NO_ARG, NameKey, Network, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row,
+        SingleTest, SyscallEntry, active, class, field, moment, refusal,
     },
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
@@ -58,6 +58,7 @@ pub struct Tables {
     rule_refusals: Array<MapData, u32>,
     subject_tests: Array<MapData, SingleTest>,
     object_tests: Array<MapData, SingleTest>,
+    networks: Array<MapData, Network>,
     objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
     names: BpfHashMap<MapData, NameKey, u32>,
     exes: BpfHashMap<MapData, ObjectKey, u32>,
@@ -115,6 +116,7 @@ impl Tables {
             rule_refusals: object.take(names::RULE_REFUSALS)?,
             subject_tests: object.take(names::SUBJECT_TESTS)?,
             object_tests: object.take(names::OBJECT_TESTS)?,
+            networks: object.take(names::NETWORKS)?,
             objects: object.take(names::OBJECTS)?,
             names: object.take(names::NAMES)?,
             exes: object.take(names::EXES)?,
@@ -290,6 +292,11 @@ impl Tables {
             let test = self.single_test(slot, test)?;
             self.object_tests.set(index, test, 0).map_err(write(names::OBJECT_TESTS))?;
         }
+        for (index, network) in (slot * MAX_NETWORKS..).zip(&tests.networks) {
+            let (bits, mask) = network.bits_and_mask();
+            let network = Network { bits: halves(bits), mask: halves(mask) };
+            self.networks.set(index, network, 0).map_err(write(names::NETWORKS))?;
+        }
         Ok(())
     }
 
@@ -321,6 +328,11 @@ impl Tables {
         replace(names::NAMES, &mut self.names, &mut filled.names, watched_names)?;
         replace(names::EXES, &mut self.exes, &mut filled.exes, exes)
     }
+}
+
+/// Most significant first.
+fn halves(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 const EMPTY_HEADER: Header = Header {

@@ -40,6 +40,7 @@ impl Builder<'_> {
             ValueKind::Perm => self.perm_field(expression),
             ValueKind::Key => self.key_of_field(&expression.value),
             ValueKind::Text => self.text_field(field, expression),
+            ValueKind::Network => self.network_field(field, expression),
             _ => self.number_field(field, expression),
         }
     }
@@ -47,13 +48,7 @@ impl Builder<'_> {
     fn number_field(&mut self, field: Field, expression: &Expression) {
         let value = match values::number(field, &expression.value.bytes, self.host) {
             Ok(value) => value,
-            Err(bad) => {
-                self.error(expression.value.span, bad.code, bad.message);
-                if let Some(hint) = bad.hint {
-                    self.advise(&hint);
-                }
-                return;
-            }
+            Err(bad) => return self.bad_value(expression, bad),
         };
         if field == Field::Errno {
             self.errno_field(value, expression);
@@ -68,6 +63,23 @@ impl Builder<'_> {
             return;
         }
         self.push(Test::Number { field, op, value }, &expression.whole);
+    }
+
+    fn bad_value(&mut self, expression: &Expression, bad: values::BadValue) {
+        self.error(expression.value.span, bad.code, bad.message);
+        if let Some(hint) = bad.hint {
+            self.advise(&hint);
+        }
+    }
+
+    fn network_field(&mut self, field: Field, expression: &Expression) {
+        match values::network(field, &expression.value.bytes) {
+            Ok(network) => {
+                let equal = expression.op == Op::Equal;
+                self.push(Test::Network { equal, network }, &expression.whole);
+            }
+            Err(bad) => self.bad_value(expression, bad),
+        }
     }
 
     fn errno_field(&mut self, value: u32, expression: &Expression) {

@@ -4,6 +4,7 @@ use tables::{Arch, Field, ValueKind};
 
 use crate::diagnostic::{Code, nearest};
 use crate::host::Host;
+use crate::network::{BadNetwork, Network};
 
 /// Why a value will not do.
 pub(super) struct BadValue {
@@ -79,8 +80,9 @@ pub(super) fn number(field: Field, text: &[u8], host: &dyn Host) -> Result<u32, 
             number.ok_or_else(|| BadValue::new("file system type is unknown for field: fstype").hint(names))
         }
         ValueKind::AddressFamily => address_family(name),
+        ValueKind::Port => port(field, name),
         ValueKind::Number => unsigned(name).ok_or_else(|| number_expected(field, name)),
-        ValueKind::Arch | ValueKind::Text | ValueKind::Path | ValueKind::Perm | ValueKind::Key => {
+        ValueKind::Arch | ValueKind::Network | ValueKind::Text | ValueKind::Path | ValueKind::Perm | ValueKind::Key => {
             Err(not_a_number(field))
         }
     }
@@ -178,6 +180,23 @@ fn address_family(name: &str) -> Result<u32, BadValue> {
     }
 }
 
+fn port(field: Field, name: &str) -> Result<u32, BadValue> {
+    let port = unsigned(name).and_then(|port| u16::try_from(port).ok());
+    port.map(u32::from).ok_or_else(|| not_a_number(field).hint("a port is a number from 0 to 65535"))
+}
+
+/// An address or a network.
+pub(super) fn network(field: Field, text: &[u8]) -> Result<Network, BadValue> {
+    let parsed = std::str::from_utf8(text).map_err(|_| BadNetwork::Unreadable).and_then(Network::parse);
+    parsed.map_err(|bad| {
+        let error = BadValue::new(format!("-F value should be an internet address or network for {}", field.name()));
+        match bad {
+            BadNetwork::Unreadable => error.hint("such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"),
+            BadNetwork::BitsBehindPrefix(network) => error.hint(format!("the network is {network}")),
+        }
+    })
+}
+
 /// `b64`, `b32`, a machine, or an `AUDIT_ARCH_*` number as logs print it.
 pub(super) fn arch(text: &[u8], host: &dyn Host) -> Option<Arch> {
     let name = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
@@ -229,6 +248,7 @@ mod tests {
         assert_eq!(value(Field::SaddrFam, "inet6"), Ok(10));
         assert_eq!(value(Field::Fstype, "tracefs"), Ok(0x7472_6163));
         assert_eq!(value(Field::Errno, "EACCES"), Ok(13));
+        assert_eq!(value(Field::Dport, "65535"), Ok(65535));
     }
 
     #[test]
@@ -240,6 +260,7 @@ mod tests {
             (Field::Pid, "abc", "-F value should be number for pid"),
             (Field::Success, "yes", "-F value should be number for success"),
             (Field::Filetype, "foo", "-F unknown file type -  filetype"),
+            (Field::Dport, "65536", "-F value should be number for dport"),
             (Field::SaddrFam, "46", "value is too large for field: saddr_fam"),
             (Field::Msgtype, "FOO", "-F unknown message type - msgtype"),
         ];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::hooks;
-use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
+use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
 use auditd_bpf_common::wire::verdict;
 use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects, refusing_hooks};
@@ -65,6 +65,8 @@ fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnost
         (tests.object.len(), MAX_OBJECT_TESTS, "of objects")
     } else if subject > MAX_SUBJECT_TESTS as usize {
         (subject, MAX_SUBJECT_TESTS, "of bits, groups and pairs of fields")
+    } else if tests.networks.len() > MAX_NETWORKS as usize {
+        (tests.networks.len(), MAX_NETWORKS, "of networks")
     } else {
         return None;
     };
@@ -229,8 +231,10 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
 
 /// A task that comes is in no call: what the kernel asks of one never holds (`audit_filter_task`).
 fn can_match_task(rule: &Rule) -> bool {
-    use Field::{A0, A1, A2, A3, ObjGid, ObjPid, ObjUid, SaddrFam};
-    let of_call = |test: &Test| matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | ObjPid | SaddrFam));
+    use Field::{A0, A1, A2, A3, Daddr, Dport, ObjGid, ObjPid, ObjUid, SaddrFam};
+    let of_call = |test: &Test| {
+        matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | ObjPid | SaddrFam | Daddr | Dport))
+    };
     rule.arch.is_none() && !rule.tests.iter().any(of_call)
 }
 

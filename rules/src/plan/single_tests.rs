@@ -8,7 +8,7 @@ use tables::{Field, Op};
 
 use super::intervals::ordered_field;
 use super::{NO_RULES, PlannedRule, insert};
-use crate::{Rule, Test};
+use crate::{Network, Rule, Test};
 
 /// A test, and the rules that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct SingleTests {
     pub result: Vec<SingleTest>,
     /// Of objects.
     pub object: Vec<SingleTest>,
+    /// What the value of a test of [`operand::DADDR`] is the index of.
+    pub networks: Vec<Network>,
 }
 
 /// Left side, operator, right side, value.
@@ -43,15 +45,16 @@ type Parts = (u32, u32, u32, u32);
 
 pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
     let mut known: BTreeMap<Parts, (Row, Row)> = BTreeMap::new();
+    let networks = networks(rules);
     for (index, planned) in rules.iter().enumerate() {
         let same = wants_same_object(&planned.rule);
-        for parts in planned.rule.tests.iter().filter_map(parts) {
+        for parts in planned.rule.tests.iter().filter_map(|test| parts(test, &networks)) {
             let (rules, any_rules) = known.entry(parts).or_insert((NO_RULES, NO_RULES));
             let is_any = is_of_object(parts) && !(same && is_of_same_object(parts));
             insert(if is_any { any_rules } else { rules }, index);
         }
     }
-    let mut tests = SingleTests::default();
+    let mut tests = SingleTests { networks, ..SingleTests::default() };
     for (parts @ (left, operator, right, value), (rules, any_rules)) in known {
         let kind = if is_of_object(parts) {
             &mut tests.object
@@ -65,9 +68,23 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
     tests
 }
 
-/// Whether the rule has tests of who acts here.
+/// Each once.
+fn networks(rules: &[PlannedRule]) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for test in rules.iter().flat_map(|planned| &planned.rule.tests) {
+        if let Test::Network { network, .. } = test
+            && !networks.contains(network)
+        {
+            networks.push(*network);
+        }
+    }
+    networks
+}
+
+/// Whether the rule has tests of who acts here. (Networks are of the call.)
 pub(super) fn tests_subject(rule: &Rule) -> bool {
-    rule.tests.iter().filter_map(parts).any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
+    let parts = rule.tests.iter().filter_map(|test| parts(test, &[]));
+    parts.into_iter().any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
 }
 
 /// Whether the rule's tests of objects must hold of one and the same: the kernel goes through the names of an event one by one
@@ -86,8 +103,13 @@ fn is_of_object((left, _, right, _): Parts) -> bool {
 }
 
 /// How a test is decided by itself; `None` for what has a table of its own.
-fn parts(test: &Test) -> Option<Parts> {
+fn parts(test: &Test, networks: &[Network]) -> Option<Parts> {
     match *test {
+        Test::Network { equal, network } => {
+            let index = networks.iter().position(|known| *known == network)?;
+            let op = if equal { Op::Equal } else { Op::NotEqual };
+            Some((operand::DADDR, code(op), operand::VALUE, u32::try_from(index).ok()?))
+        }
         Test::Number { field, op, value } => Some((number_operand(field, op)?, code(op), operand::VALUE, value)),
         Test::Compare { pair, equal } => {
             let op = if equal { Op::Equal } else { Op::NotEqual };
@@ -107,6 +129,7 @@ fn number_operand(field: Field, op: Op) -> Option<u32> {
         (Field::Egid, Op::Equal | Op::NotEqual) => Some(operand::GROUPS_EGID),
         (Field::SaddrFam, _) => Some(operand::SADDR_FAM),
         (Field::ObjPid, _) => Some(operand::OBJ_PID),
+        (Field::Dport, _) => Some(operand::DPORT),
         (_, Op::BitMask | Op::BitTest) => ordered_field(field),
         _ => None,
     }
@@ -170,7 +193,7 @@ mod tests {
     #[test]
     fn every_pair_can_be_compared() {
         for pair in tables::CompareField::all() {
-            assert!(parts(&Test::Compare { pair, equal: true }).is_some(), "{pair:?}");
+            assert!(parts(&Test::Compare { pair, equal: true }, &[]).is_some(), "{pair:?}");
         }
     }
 }

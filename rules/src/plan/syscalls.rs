@@ -118,12 +118,15 @@ fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
         (Syscalls::All | Syscalls::OfPerm, None) if tests_files(rule) => file_calls(arch),
         (Syscalls::All | Syscalls::OfPerm, None) => (0..MAX_SYSCALLS as u16).collect(),
     };
-    let tests_result = rule
-        .tests
-        .iter()
-        .any(|test| matches!(test.field(), Some(Field::Exit | Field::Success | Field::SaddrFam | Field::ObjPid)));
+    let tests_result = rule.tests.iter().filter_map(Test::field).any(is_of_result);
     let numbers = numbers.into_iter().filter(|number| !(tests_result && never_returns(arch, *number)));
     numbers.map(|number| (arch, number)).collect()
+}
+
+/// Whether a call has it only where it returns, or in its course.
+const fn is_of_result(field: Field) -> bool {
+    use Field::{Daddr, Dport, Exit, ObjPid, SaddrFam, Success};
+    matches!(field, Exit | Success | SaddrFam | ObjPid | Daddr | Dport)
 }
 
 /// Whether a call has no result: no test of one holds for it.

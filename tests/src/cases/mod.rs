@@ -64,6 +64,16 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(guard::CASES),
 ];
 
+/// Of these, those in which the kernel has a part.
+pub const KERNEL: &[Suite] = &[
+    RULES,
+    Suite::Shared("deny", deny::FAMILIES),
+    Suite::Alone(reload::CASES),
+    Suite::Alone(loss::CASES),
+    Suite::Alone(persistence::CASES),
+    Suite::Alone(guard::CASES),
+];
+
 /// For kernels that must be refused.
 pub const REFUSED: &[Suite] = &[Suite::Alone(host::REFUSED)];
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener, UnixStream};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr as NixUnixAddr, bind, socket};
@@ -33,6 +33,17 @@ pub const CASES: &[Case] = &[
         "-a always,exit -F arch=b64 -S connect -F success=0 -F auid={auid} -k {key}",
         by_outcome,
     ),
+    Case::new(
+        "connect_by_network",
+        "-a always,exit -F arch=b64 -S connect,sendto -F daddr=127.0.0.0/8 -F dport=4022 -F auid={auid} -k {key}",
+        by_network,
+    ),
+    Case::new(
+        "connect_elsewhere",
+        "-a never,exit -F arch=b64 -S connect -F dport<4000 -F auid={auid}
+         -a always,exit -F arch=b64 -S connect -F daddr!=127.0.0.0/8 -F auid={auid} -k {key}",
+        elsewhere,
+    ),
 ];
 
 /// One event of connect with this address.
@@ -56,6 +67,56 @@ fn inet6(test: &mut Test<'_>) -> Result<()> {
     let address = listener.local_addr()?;
     test.child(|| Ok(TcpStream::connect(address).map(drop)?))?;
     connected(test, &json!({"family": "inet6", "ip": "::1", "port": address.port(), "scope_id": null}))
+}
+
+const WATCHED_PORT: u16 = 4022;
+
+/// Sends a datagram by a socket of the address's family.
+fn send(address: impl Into<SocketAddr>) -> Result<()> {
+    let address = address.into();
+    let socket = match address {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    socket?.send_to(b"x", address).map(drop).with_context(|| format!("cannot send to {address}"))
+}
+
+/// By whichever socket it is reached.
+fn by_network(test: &mut Test<'_>) -> Result<()> {
+    let inside = Ipv4Addr::new(127, 1, 2, 3);
+    test.child(|| send((inside, WATCHED_PORT)))?;
+    test.child(|| send((inside.to_ipv6_mapped(), WATCHED_PORT)))?;
+    test.child(|| Ok(UdpSocket::bind((inside, 0))?.connect((inside, WATCHED_PORT))?))?;
+    let events = test.exactly::<3>()?;
+    for (event, call) in events.iter().zip(["sendto", "sendto", "connect"]) {
+        event.is(&json!({"syscall": call, "success": true}))?;
+        ensure!(event.get("address")["port"] == WATCHED_PORT, "{}", event.get("address"));
+    }
+    test.child(|| send((inside, WATCHED_PORT + 1)))?;
+    test.child(|| send((Ipv6Addr::LOCALHOST, WATCHED_PORT)))?;
+    test.child(|| {
+        ensure!(UnixDatagram::unbound()?.send_to(b"x", "/absent").is_err(), "it is there");
+        Ok(())
+    })?;
+    test.silence("another port, another network, and what has no port")
+}
+
+fn elsewhere(test: &mut Test<'_>) -> Result<()> {
+    let connect = |address: SocketAddr| {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.connect(address).with_context(|| format!("cannot connect to {address}"))
+    };
+    let mapped = Ipv4Addr::new(127, 0, 0, 9).to_ipv6_mapped();
+    test.child(|| connect((mapped, WATCHED_PORT).into()))?;
+    test.child(|| connect((Ipv6Addr::LOCALHOST, 22).into()))?;
+    test.child(|| {
+        ensure!(UnixStream::connect("/absent").is_err(), "it is there");
+        Ok(())
+    })?;
+    test.silence("the network, a port below, and what is no network")?;
+    test.child(|| connect((Ipv6Addr::LOCALHOST, WATCHED_PORT).into()))?;
+    let [event] = test.exactly()?;
+    event.is(&json!({"address": {"family": "inet6", "ip": "::1", "port": WATCHED_PORT, "scope_id": null}}))
 }
 
 /// A port on which nobody listens.

@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::build;
 use crate::cmd;
 use crate::ebpf;
 use crate::setup;
@@ -55,12 +56,21 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         let object = ebpf::compile(workspace, &other.join("ebpf-build"))?.join("auditd-bpf");
         same(&[workspace.ebpf_object("auditd-bpf")], &[object])?;
         let program = program(workspace, &other.join("target"), None)?;
-        let again = bundle(workspace, &program, &other.join("stage"), &other)?;
+        let again = bundle(workspace, Purpose::Release, &program, &other.join("stage"), &other)?;
         same(&packages, &again)?;
         fs::remove_dir_all(&other).with_context(|| format!("cannot remove {}", other.display()))?;
         println!("built twice, the same to the byte");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of the packages, and so how what they hold is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Optimised, without the names of this machine's directories.
+    Release,
+    /// As all else that is tested: nothing is compiled twice.
+    Trial,
 }
 
 /// Where packages are left.
@@ -73,16 +83,33 @@ pub fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     ebpf::build(workspace)?;
     let program = program(workspace, &workspace.target, None)?;
     let directory = directory(workspace);
-    let packages = bundle(workspace, &program, &directory.join("stage"), &directory)?;
+    let packages = bundle(workspace, Purpose::Release, &program, &directory.join("stage"), &directory)?;
     sbom(workspace, &directory)?;
     digests(&directory)?;
     println!("{}", directory.display());
     Ok(packages)
 }
 
-/// A cargo command that builds, optimised, without the names of this machine's directories. All that packages take is built so:
-/// crates once.
-fn cargo(workspace: &Workspace, subcommand: &str, target_dir: &Path) -> Result<Command> {
+/// Packages of the program that tests use, for trying what becomes of them; returns their directory.
+pub fn build_for_trial(workspace: &Workspace) -> Result<PathBuf> {
+    build::debug(workspace, &["auditd-bpf"])?;
+    let directory = workspace.target.join("packages-for-trial");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let program = directory.join("auditd-bpf");
+    cmd::run(Command::new("strip").arg("-o").arg(&program).arg(workspace.binary("debug", "auditd-bpf")))?;
+    bundle(workspace, Purpose::Trial, &program, &directory.join("stage"), &directory)?;
+    Ok(directory)
+}
+
+/// A cargo command that builds what packages hold. All of it is built so: crates once.
+fn cargo(workspace: &Workspace, purpose: Purpose, subcommand: &str, target_dir: &Path) -> Result<Command> {
+    match purpose {
+        Purpose::Release => release_cargo(workspace, subcommand, target_dir),
+        Purpose::Trial => Ok(workspace.cargo(subcommand)),
+    }
+}
+
+fn release_cargo(workspace: &Workspace, subcommand: &str, target_dir: &Path) -> Result<Command> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no CARGO_HOME")?;
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
@@ -95,7 +122,7 @@ fn cargo(workspace: &Workspace, subcommand: &str, target_dir: &Path) -> Result<C
 
 /// The program.
 fn program(workspace: &Workspace, target_dir: &Path, target: Option<&str>) -> Result<PathBuf> {
-    let mut command = cargo(workspace, "build", target_dir)?;
+    let mut command = release_cargo(workspace, "build", target_dir)?;
     command.args(["--package", "auditd-bpf", "--bin", "auditd-bpf"]);
     let mut directory = target_dir.to_owned();
     if let Some(target) = target {
@@ -107,12 +134,18 @@ fn program(workspace: &Workspace, target_dir: &Path, target: Option<&str>) -> Re
 }
 
 /// All four packages of a program, made in `stage`.
-fn bundle(workspace: &Workspace, program: &Path, stage: &Path, directory: &Path) -> Result<Vec<PathBuf>> {
+fn bundle(
+    workspace: &Workspace,
+    purpose: Purpose,
+    program: &Path,
+    stage: &Path,
+    directory: &Path,
+) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     for old in packages_in(directory)? {
         fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
-    let staged = stage::fill(workspace, program, stage)?;
+    let staged = stage::fill(workspace, purpose, program, stage)?;
     for variant in [&[][..], &["--variant", "compat"]] {
         cmd::run(
             packager(workspace, "cargo-deb", stage, &staged)
@@ -208,7 +241,7 @@ fn tarball(workspace: &Workspace) -> Result<()> {
     let directory = directory(workspace);
     let name = format!("auditd-bpf-{}-{}-static", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let stage = directory.join("stage-static").join(&name);
-    let staged = stage::fill(workspace, &program, &stage)?;
+    let staged = stage::fill(workspace, Purpose::Release, &program, &stage)?;
     let archive = directory.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--use-compress-program=gzip -9n"]);

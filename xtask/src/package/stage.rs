@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::notices;
+use super::{Purpose, notices};
 use crate::cmd;
 use crate::man;
 use crate::workspace::Workspace;
@@ -55,7 +55,7 @@ pub fn epoch(workspace: &Workspace) -> Result<String> {
 }
 
 /// Fills it anew.
-pub fn fill(workspace: &Workspace, program: &Path, stage: &Path) -> Result<Staged> {
+pub(super) fn fill(workspace: &Workspace, purpose: Purpose, program: &Path, stage: &Path) -> Result<Staged> {
     if stage.exists() {
         fs::remove_dir_all(stage).with_context(|| format!("cannot remove {}", stage.display()))?;
     }
@@ -71,8 +71,8 @@ pub fn fill(workspace: &Workspace, program: &Path, stage: &Path) -> Result<Stage
     manifest(workspace, stage)?;
     documents(workspace, stage, &staged)?;
     links(stage)?;
-    pages(workspace, stage)?;
-    completions(workspace, stage)?;
+    pages(workspace, purpose, stage)?;
+    completions(workspace, purpose, stage)?;
     settle(stage, &staged)?;
     Ok(staged)
 }
@@ -137,13 +137,13 @@ fn links(stage: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pages(workspace: &Workspace, stage: &Path) -> Result<()> {
+fn pages(workspace: &Workspace, purpose: Purpose, stage: &Path) -> Result<()> {
     let built = workspace.target.join("man");
     if built.exists() {
         // A page of a command that is gone would come along.
         fs::remove_dir_all(&built).with_context(|| format!("cannot remove {}", built.display()))?;
     }
-    man::pages(workspace, super::cargo(workspace, "run", &workspace.target)?)?;
+    man::pages(workspace, super::cargo(workspace, purpose, "run", &workspace.target)?)?;
     copy(&workspace.target.join("man"), stage)?;
     let compat = stage.join("man-compat");
     fs::create_dir(&compat).context("cannot create the directory of man pages")?;
@@ -158,8 +158,8 @@ fn pages(workspace: &Workspace, stage: &Path) -> Result<()> {
     Ok(())
 }
 
-fn completions(workspace: &Workspace, stage: &Path) -> Result<()> {
-    let mut write = super::cargo(workspace, "run", &workspace.target)?;
+fn completions(workspace: &Workspace, purpose: Purpose, stage: &Path) -> Result<()> {
+    let mut write = super::cargo(workspace, purpose, "run", &workspace.target)?;
     write.args(["--quiet", "--package", "auditd-bpf", "--example", "completions", "--"]).arg(stage.join("completions"));
     cmd::step("completions for shells", || cmd::run(&mut write))
 }

@@ -21,7 +21,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use rules::matcher::{self, Call, Subject};
-use rules::{Plan, RuleSet, Source};
+use rules::{Plan, RuleSet, SocketAddress, Source};
 use tables::{Action, Arch, FilterList, syscalls};
 
 use self::memory::{Address, Image, Layout};
@@ -130,9 +130,9 @@ impl Bench {
             Shape::File(name) | Shape::Entry(name) | Shape::Coming(name) => (name, 0, 0),
             Shape::Exec => ("bprm_check_security", 0, 0),
             Shape::Address(name) => {
-                if let Some(family) = happening.family {
-                    let at = self.address_of_family(family);
-                    self.run(ADDRESS, &[number(name), at, 16]);
+                if let Some(address) = happening.address {
+                    let at = self.write_address(&address);
+                    self.run(ADDRESS, &[number(name), at, address.len() as u64]);
                 }
                 return;
             }
@@ -144,10 +144,10 @@ impl Bench {
     }
 
     /// Writes a socket address behind all else.
-    fn address_of_family(&mut self, family: u16) -> Address {
+    fn write_address(&mut self, address: &[u8]) -> Address {
         let mut memory = self.memory.get(&0, 0).expect("its only value");
-        let at = memory.bytes.len() - 16;
-        memory.bytes[at..at + 2].copy_from_slice(&family.to_ne_bytes());
+        let at = memory.bytes.len() - address.len();
+        memory.bytes[at..].copy_from_slice(address);
         self.memory.set(0, memory, 0).expect("its only value");
         self.address + (std::mem::offset_of!(Memory, bytes) + at) as u64
     }
@@ -296,7 +296,7 @@ fn expected(rules: &RuleSet, world: &World, happening: &Happening) -> Option<usi
         args: happening.args,
         access: happening.access(),
         exit: (happening.shape != Shape::Endless).then_some(happening.exit),
-        address_family: happening.family,
+        address: happening.address.as_ref().and_then(|address| SocketAddress::parse(address)),
         target: None,
     };
     let moment = if happening.succeeds() { Moment::End } else { Moment::Entry };

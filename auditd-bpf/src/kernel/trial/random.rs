@@ -1,5 +1,7 @@
 //! Random rules and events. Values come from small pools, so that they meet.
 
+use std::net::Ipv4Addr;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -13,6 +15,10 @@ const EXITS: [i64; 9] = [0, 1, 3, 64, -1, -2, -13, -4095, -4096];
 const PERSONALITIES: [u32; 4] = [0, 8, 0x4_0000, 0x0804_0000];
 const MAGICS: [u32; 3] = [0xef53, 0x6462_6720, 0x7472_6163];
 const FAMILIES: [u16; 4] = [1, 2, 10, 16];
+pub(super) const ADDRESS_BYTES: usize = 28;
+const PORTS: [u16; 4] = [0, 22, 443, 65535];
+const HOSTS: [Ipv4Addr; 3] = [Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(10, 128, 0, 1), Ipv4Addr::new(192, 0, 2, 7)];
+const NETWORKS: [&str; 7] = ["10.0.0.0/8", "10.0.0.0/9", "10.1.2.3", "192.0.2.0/30", "0.0.0.0/0", "a01::/16", "::/0"];
 const MODES: [u32; 4] = [0o100_644, 0o040_755, 0o020_620, 0o060_660];
 const ACCESSES: [u8; 4] = [4, 2, 6, 6];
 
@@ -82,7 +88,8 @@ pub(super) struct Happening {
     pub(super) flags: u8,
     pub(super) file: Index,
     pub(super) absent: Index,
-    pub(super) family: Option<u16>,
+    /// A `struct sockaddr_in6`, or another as long.
+    pub(super) address: Option<[u8; ADDRESS_BYTES]>,
     pub(super) actor: Actor,
     /// Who an exec begins as.
     pub(super) before: Actor,
@@ -132,6 +139,23 @@ fn actor() -> impl Strategy<Value = Actor> {
     )
 }
 
+fn socket_address() -> impl Strategy<Value = [u8; ADDRESS_BYTES]> {
+    (select(&FAMILIES[..]), select(&PORTS[..]), select(&HOSTS[..]), any::<bool>()).prop_map(
+        |(family, port, host, mapped)| {
+            let mut bytes = [0; ADDRESS_BYTES];
+            bytes[..2].copy_from_slice(&family.to_ne_bytes());
+            bytes[2..4].copy_from_slice(&port.to_be_bytes());
+            match family {
+                2 => bytes[4..8].copy_from_slice(&host.octets()),
+                10 if mapped => bytes[8..24].copy_from_slice(&host.to_ipv6_mapped().octets()),
+                10 => bytes[8..12].copy_from_slice(&host.octets()),
+                _ => {}
+            }
+            bytes
+        },
+    )
+}
+
 fn attributes() -> impl Strategy<Value = Attributes> {
     let device = (select(vec![0, 8, 253]), select(vec![0, 1, 5]));
     (select(&MODES[..]), select(&IDS[..4]), select(&IDS[..4]), device)
@@ -151,11 +175,11 @@ pub(super) fn creation(nodes: usize) -> impl Strategy<Value = Happening> {
 fn happening_of(nodes: usize, calls: &'static [(&'static str, Shape)]) -> impl Strategy<Value = Happening> {
     let call = (select(calls), prop_oneof![3 => Just(Arch::B64), 1 => Just(Arch::B32)]);
     let args = prop::array::uniform6(prop_oneof![select(&NUMBERS[..]), any::<u32>()]);
-    let result = (select(&EXITS[..]), 0u8..4, prop::option::weighted(0.8, select(&FAMILIES[..])));
+    let result = (select(&EXITS[..]), 0u8..4, prop::option::weighted(0.8, socket_address()));
     let files = (any::<Index>(), any::<Index>(), prop::bool::weighted(0.15));
     let place = (vec(attributes(), nodes), prop_oneof![8 => Just(MAGICS[0]), 1 => select(&MAGICS[..])]);
     (call, args, result, files, (actor(), actor()), place).prop_map(
-        |(((name, shape), arch), args, (exit, flags, family), (file, absent, unseen), (actor, before), place)| {
+        |(((name, shape), arch), args, (exit, flags, address), (file, absent, unseen), (actor, before), place)| {
             let (attributes, magic) = place;
             let args = args.map(u64::from);
             let this = Happening {
@@ -167,7 +191,7 @@ fn happening_of(nodes: usize, calls: &'static [(&'static str, Shape)]) -> impl S
                 flags,
                 file,
                 absent,
-                family,
+                address,
                 actor,
                 before,
                 attributes,
@@ -204,7 +228,7 @@ impl Happening {
             _ => {}
         }
         if !matches!(self.shape, Shape::Address(_)) || self.unseen {
-            self.family = None;
+            self.address = None;
         }
         self
     }
@@ -267,6 +291,8 @@ fn number_test() -> impl Strategy<Value = String> {
         1 => compared(&["pers"], &EIGHT, texts(&PERSONALITIES)),
         2 => compared(&["a0", "a1", "a2", "a3"], &EIGHT, texts(&NUMBERS)),
         1 => compared(&["saddr_fam"], &SIX, texts(&FAMILIES)),
+        1 => compared(&["daddr"], &["=", "!="], texts(&NETWORKS)),
+        1 => compared(&["dport"], &SIX, texts(&PORTS)),
     ]
 }
 

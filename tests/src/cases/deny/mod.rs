@@ -1,6 +1,7 @@
 //! Rules that refuse: the act does not happen, the caller sees the errno, the record tells, and the same act next door works.
 
 mod act;
+mod destination;
 mod evasion;
 mod order;
 
@@ -20,7 +21,7 @@ use crate::place::Place;
 use crate::session::Test;
 
 /// Cases that share a daemon.
-pub const FAMILIES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY];
+pub const FAMILIES: &[&[Case]] = &[act::CASES, order::CASES, destination::CASES, evasion::CASES, evasion::OVERLAY];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {
