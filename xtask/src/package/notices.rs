@@ -18,14 +18,9 @@ const TEXTS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"
 
 /// Each text once, below the crates that it comes with.
 pub fn of_crates(workspace: &Workspace) -> Result<String> {
-    let mut metadata = workspace.cargo("metadata");
-    metadata.args(["--format-version", "1", "--locked", "--filter-platform", TARGET]);
-    let metadata: Value = serde_json::from_str(&cmd::output(&mut metadata)?).context("cargo metadata is no JSON")?;
-    let packages: BTreeMap<&str, &Value> = by_id(&metadata["packages"]);
+    let metadata = metadata(workspace)?;
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let linked = linked(&by_id(&metadata["resolve"]["nodes"]), &packages)?;
-    let foreign = linked.into_iter().filter_map(|id| packages.get(id)).filter(|package| !package["source"].is_null());
-    for package in foreign {
+    for package in foreign(&metadata)? {
         let word = |key: &str| package[key].as_str().unwrap_or_default();
         let title = format!("{} {} ({})", word("name"), word("version"), word("license"));
         let directory = Path::new(word("manifest_path")).parent().context("a manifest in no directory")?;
@@ -47,6 +42,20 @@ pub fn of_crates(workspace: &Workspace) -> Result<String> {
         write!(all, "\n{}\n{}\n\n{}\n", "-".repeat(80), crates.join("\n"), text.trim())?;
     }
     Ok(all)
+}
+
+fn metadata(workspace: &Workspace) -> Result<Value> {
+    let mut metadata = workspace.cargo("metadata");
+    metadata.args(["--format-version", "1", "--locked", "--filter-platform", TARGET]);
+    serde_json::from_str(&cmd::output(&mut metadata)?).context("cargo metadata is no JSON")
+}
+
+/// All that is linked into the program and is not ours.
+fn foreign(metadata: &Value) -> Result<Vec<&Value>> {
+    let packages: BTreeMap<&str, &Value> = by_id(&metadata["packages"]);
+    let linked = linked(&by_id(&metadata["resolve"]["nodes"]), &packages)?;
+    let packages = linked.into_iter().filter_map(|id| packages.get(id).copied());
+    Ok(packages.filter(|package| !package["source"].is_null()).collect())
 }
 
 fn by_id(list: &Value) -> BTreeMap<&str, &Value> {
@@ -88,6 +97,26 @@ fn texts_in(directory: &Path) -> Result<BTreeSet<String>> {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    /// cargo-deny asks the same of all crates, where it is installed: this is for whoever only runs the tests.
+    #[test]
+    fn crates_that_are_linked_come_under_licences_that_deny_toml_allows() {
+        let workspace = Workspace::discover().unwrap();
+        let deny = fs::read_to_string(workspace.root.join("deny.toml")).unwrap();
+        let deny: toml::Table = deny.parse().unwrap();
+        let allowed: Vec<&str> =
+            deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+        let metadata = metadata(&workspace).unwrap();
+        let packages = foreign(&metadata).unwrap();
+        assert!(packages.len() > 50, "{} crates", packages.len());
+        for package in packages {
+            let licence = package["license"].as_str().unwrap_or_default();
+            let terms = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX).unwrap();
+            let is_allowed =
+                |licence: &spdx::LicenseReq| licence.license.id().is_some_and(|id| allowed.contains(&id.name));
+            assert!(terms.evaluate(is_allowed), "{}: {licence}", package["name"]);
+        }
+    }
 
     #[test]
     fn crates_that_are_linked_have_their_texts_and_others_are_not_named() {
