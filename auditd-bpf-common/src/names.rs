@@ -14,6 +14,8 @@ pub const INTERVALS: &str = "INTERVALS";
 pub const SUBJECT_TESTS: &str = "SUBJECT_TESTS";
 /// [`crate::plan_rows::SingleTest`]s of objects, by slot.
 pub const OBJECT_TESTS: &str = "OBJECT_TESTS";
+/// What each rule marks tasks with that it matches when they come, by slot; 0 for nothing.
+pub const TASK_MARKS: &str = "TASK_MARKS";
 /// [`crate::plan_rows::Network`] by slot.
 pub const NETWORKS: &str = "NETWORKS";
 /// [`crate::plan_rows::ObjectValue`] by [`crate::plan_rows::ObjectKey`].

@@ -54,6 +54,8 @@ pub mod operand {
     pub const DADDR: u32 = 36;
     /// The port that the call was given.
     pub const DPORT: u32 = 37;
+    /// What a rule of the task list marked the task with when it came.
+    pub const TASK_MARK: u32 = 38;
     /// Owner of an object.
     pub const OBJ_UID: u32 = 40;
     /// Group of an object.

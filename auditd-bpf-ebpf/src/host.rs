@@ -14,6 +14,9 @@ pub static TASKS: TaskStorage<TaskContext> = TaskStorage::new();
 /// Tasks that rules of the task list left out when they came.
 #[btf_map]
 pub static LEFT_OUT: TaskStorage<u64> = TaskStorage::new();
+/// What rules of the task list marked tasks with when they came.
+#[btf_map]
+pub static MARKED: TaskStorage<u64> = TaskStorage::new();
 
 /// Loads a field through a typed pointer.
 #[inline(always)]

@@ -34,6 +34,9 @@ pub static RULE_FIELDS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new(
 /// What each rule that refuses does: a word as in `plan_rows::refusal`.
 #[btf_map]
 pub static RULE_REFUSALS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new();
+/// What each rule of the task list marks tasks with; 0 for nothing.
+#[btf_map]
+pub static TASK_MARKS: Array<u32, { SLOTS as usize * MAX_RULES }> = Array::new();
 #[btf_map]
 pub static SUBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_SUBJECT_TESTS) as usize }> = Array::new();
 #[btf_map]

@@ -13,12 +13,17 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
+/// In the place of storage of a number for a task, by its address.
+type Addresses = HashMap<u64, u64, 4, { BPF_F_NO_PREALLOC as usize }>;
+
 #[btf_map]
 pub static MEMORY: Array<Memory, 1> = Array::new();
 #[btf_map]
 static CONTEXTS: Array<TaskContext, 1> = Array::new();
 #[btf_map]
-static TASKS_LEFT_OUT: HashMap<u64, u64, 4, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static TASKS_LEFT_OUT: Addresses = HashMap::new();
+#[btf_map]
+static TASKS_MARKED: Addresses = HashMap::new();
 
 /// Loads a field from an address.
 #[inline(always)]
@@ -70,20 +75,21 @@ impl Contexts {
 }
 
 /// Tasks by address.
-pub struct Tasks;
+pub struct Tasks(&'static Addresses);
 
 /// In the place of task storage.
-pub const LEFT_OUT: Tasks = Tasks;
+pub const LEFT_OUT: Tasks = Tasks(&TASKS_LEFT_OUT);
+pub const MARKED: Tasks = Tasks(&TASKS_MARKED);
 
 impl Tasks {
     #[inline(always)]
     pub fn get(&self, task: *mut task_struct) -> *mut u64 {
-        TASKS_LEFT_OUT.get_ptr_mut(task as u64).unwrap_or(core::ptr::null_mut())
+        self.0.get_ptr_mut(task as u64).unwrap_or(core::ptr::null_mut())
     }
 
     #[inline(always)]
     pub fn get_or_create(&self, task: *mut task_struct) -> *mut u64 {
-        let _full = TASKS_LEFT_OUT.insert(task as u64, 0u64, 0);
+        let _full = self.0.insert(task as u64, 0u64, 0);
         self.get(task)
     }
 }

@@ -3,13 +3,13 @@
 use crate::{
     call::Call,
     filter::{Rules, Tables, no_rules},
-    host::{LEFT_OUT, TASKS},
+    host::{LEFT_OUT, MARKED, TASKS},
     kernel::{self, Object, Task, field},
-    maps::count,
+    maps::{TASK_MARKS, count},
 };
 use auditd_bpf_common::{
     counters, hooks,
-    limits::{APPEND_BYTES, CHUNK_BYTES},
+    limits::{APPEND_BYTES, CHUNK_BYTES, MAX_RULES},
     plan_rows::{OPERATION, ROW_NONE, class},
     wire::{EventHeader, FileCaps, verdict},
 };
@@ -187,10 +187,27 @@ pub fn begun(new: *mut task_struct) {
     let task = Task::current();
     let fields = tables.narrow_subject(rules, Subject::of(task), |_| 0);
     tables.narrow_subject_tests(fields, rules);
-    if tables.first(rules).is_some_and(|rule| tables.is_never(rule)) && LEFT_OUT.get_or_create(new).is_null() {
-        // It is recorded then: better an event too many.
-        count(counters::TASK_NOT_LEFT_OUT);
+    let Some(rule) = tables.first(rules) else { return };
+    if tables.is_never(rule) {
+        if LEFT_OUT.get_or_create(new).is_null() {
+            // It is recorded then: better an event too many.
+            count(counters::TASK_NOT_LEFT_OUT);
+        }
+        return;
     }
+    let Some(mark) = TASK_MARKS.get(tables.slot * MAX_RULES as u32 + rule) else { return };
+    // SAFETY: null or the value of a task that does not run yet.
+    match unsafe { MARKED.get_or_create(new).as_mut() } {
+        Some(marked) => *marked = u64::from(*mark),
+        None => count(counters::LOST_TASK_STORAGE),
+    }
+}
+
+/// What a rule of the task list marked the task with when it came, negative for nothing.
+#[inline(always)]
+pub fn mark(task: Task) -> i64 {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    unsafe { MARKED.get(task.raw()).as_ref() }.map_or(-1, |mark| *mark as i64)
 }
 
 /// Family of the socket address that the call in progress was given, negative for none.

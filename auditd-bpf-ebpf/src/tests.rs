@@ -90,6 +90,7 @@ extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
         operand::SADDR_FAM => task::address_family(task),
         operand::OBJ_PID => task::target(task),
         operand::DPORT => task::port(task),
+        operand::TASK_MARK => task::mark(task),
         _ => NO_VALUE,
     }
 }

@@ -313,14 +313,16 @@ pub fn run(
 
 /// The plan of all rules; where some cannot be planned, that of the others.
 fn plan_what_can_be(ruleset: &RuleSet) -> (Vec<PlannedRule>, Vec<Diagnostic>) {
+    // Not what stands beside a rule in the plan alone.
+    let rules = |plan: Plan| plan.rules.into_iter().filter(|planned| planned.marked.is_none());
     let refused = match Plan::compile(ruleset) {
-        Ok(plan) => return (plan.rules, Vec::new()),
+        Ok(plan) => return (rules(plan).collect(), Vec::new()),
         Err(refused) => refused,
     };
     let planned = ruleset.rules().filter_map(|rule| {
         let mut alone = RuleSet::default();
         alone.apply(Command::Append(rule.clone()), &rule.written.line).ok()?;
-        Plan::compile(&alone).ok()?.rules.pop()
+        Plan::compile(&alone).ok().and_then(|plan| rules(plan).next())
     });
     (planned.collect(), refused)
 }

@@ -61,6 +61,8 @@ pub enum Code {
     NoSuchRule,
     /// A rule that an earlier one always decides.
     Shadowed,
+    /// A rule because of which others refuse less than they say.
+    Exempts,
     /// A test that can never hold.
     NeverMatches,
     /// A refusal that could not be made before the act.
@@ -95,6 +97,7 @@ impl Code {
             Self::Duplicate => "duplicate",
             Self::NoSuchRule => "no-such-rule",
             Self::Shadowed => "shadowed",
+            Self::Exempts => "exempts",
             Self::NeverMatches => "never-matches",
             Self::CannotDeny => "cannot-deny",
             Self::Unsupported => "unsupported",

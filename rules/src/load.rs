@@ -117,7 +117,7 @@ impl<'a> Loader<'a> {
             }
             parsed.diagnostics.extend(diagnostics);
         }
-        parsed.diagnostics.extend(parsed.ruleset.shadowed());
+        parsed.diagnostics.extend(parsed.ruleset.warnings());
         parsed
     }
 }

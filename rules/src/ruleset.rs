@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tables::FilterList;
+use tables::{Action, FilterList};
 
 use crate::command::{Command, Control};
 use crate::diagnostic::{Code, Diagnostic};
@@ -133,9 +133,25 @@ impl RuleSet {
         Err(Box::new(error.hint(format!("it is {}", place(earlier)))))
     }
 
-    /// A warning for each rule that an earlier one of its list decides in every case.
+    /// Warnings about rules beside others, each of which does what it says.
     #[must_use]
-    pub fn shadowed(&self) -> Vec<Diagnostic> {
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let mut warnings = self.shadowed();
+        warnings.extend(self.exempting());
+        warnings
+    }
+
+    /// A warning about the first rule of the task list because of which tasks are refused nothing.
+    fn exempting(&self) -> Option<Diagnostic> {
+        let refusing = self.rules().find(|rule| rule.action.refuses())?;
+        let rule = self.rules().find(|rule| rule.list == FilterList::Task && rule.action == Action::Never)?;
+        let message = "tasks that it leaves out are refused nothing";
+        let warning = Diagnostic::warning(&rule.written.line, rule.written.head, Code::Exempts, message);
+        Some(warning.hint(format!("a rule that refuses is {}", place(refusing))))
+    }
+
+    /// A warning for each rule that an earlier one of its list decides in every case.
+    fn shadowed(&self) -> Vec<Diagnostic> {
         let mut warnings = Vec::new();
         let rules: Vec<_> = self.rules().collect();
         for (index, rule) in rules.iter().enumerate() {

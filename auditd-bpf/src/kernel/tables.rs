@@ -56,6 +56,7 @@ pub struct Tables {
     intervals: Array<MapData, Interval>,
     rule_fields: Array<MapData, u32>,
     rule_refusals: Array<MapData, u32>,
+    task_marks: Array<MapData, u32>,
     subject_tests: Array<MapData, SingleTest>,
     object_tests: Array<MapData, SingleTest>,
     networks: Array<MapData, Network>,
@@ -114,6 +115,7 @@ impl Tables {
             intervals: object.take(names::INTERVALS)?,
             rule_fields: object.take(names::RULE_FIELDS)?,
             rule_refusals: object.take(names::RULE_REFUSALS)?,
+            task_marks: object.take(names::TASK_MARKS)?,
             subject_tests: object.take(names::SUBJECT_TESTS)?,
             object_tests: object.take(names::OBJECT_TESTS)?,
             networks: object.take(names::NETWORKS)?,
@@ -168,6 +170,7 @@ impl Tables {
         for (index, planned) in (slot * MAX_RULES as u32..).zip(&plan.rules) {
             let word = planned.refusal.map_or(0, |refusal| refusal::word(refusal.verdict, refusal.errno));
             self.rule_refusals.set(index, word, 0).map_err(write(names::RULE_REFUSALS))?;
+            self.task_marks.set(index, planned.marks.unwrap_or(0), 0).map_err(write(names::TASK_MARKS))?;
         }
         self.fill_single_tests(slot, &plan.single_tests)?;
         self.fill_identities(slot, identities)?;

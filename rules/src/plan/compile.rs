@@ -9,7 +9,7 @@ use auditd_bpf_common::wire::verdict;
 use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects, refusing_hooks};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Test, print, success_holds};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -24,9 +24,10 @@ pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
         .collect();
     let of = |list| supported.iter().copied().filter(move |rule| rule.list == list);
     let numbered = |list| of(list).enumerate().map(|(index, rule)| planned(index, rule.clone()));
+    let recorders = numbered(FilterList::Task).filter_map(recorder);
     // Of an operation that a watch would match, too, the rule that is about operations decides.
-    let lists = [FilterList::Task, FilterList::IoUring, FilterList::Exit];
-    let rules: Vec<PlannedRule> = lists.into_iter().flat_map(numbered).collect();
+    let others = [FilterList::IoUring, FilterList::Exit].into_iter().flat_map(numbered);
+    let rules: Vec<PlannedRule> = numbered(FilterList::Task).chain(recorders).chain(others).collect();
     let fs_types = fs_types(of(FilterList::Filesystem));
     if let Some(too_many) = of(FilterList::Filesystem).nth(MAX_FS_TYPES) {
         let written = &too_many.written;
@@ -96,10 +97,31 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         matches_success,
         refusal: refusal_of(&rule),
         all_calls: is_exit && syscalls::names_all(&rule),
+        marks: mark(&rule),
+        marked: None,
         operations,
         syscalls,
         rule,
     }
+}
+
+/// What an `always,task` rule marks tasks with: told by what the rule says, so that it outlives a reload.
+fn mark(rule: &Rule) -> Option<u32> {
+    // FNV-1a.
+    let mixed = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let records = rule.list == FilterList::Task && rule.action == Action::Always;
+    records.then(|| print::rule(rule, Dialect::V4).iter().fold(0x811c_9dc5, mixed).max(1))
+}
+
+/// What records every call of the tasks that an `always,task` rule marked, before any rule of the exit list is asked: the kernel asks
+/// none about such a task (`prio` of its context, in `kernel/auditsc.c`).
+fn recorder(of: PlannedRule) -> Option<PlannedRule> {
+    let marked = Some(of.marks?);
+    let every_call =
+        Rule { list: FilterList::Exit, arch: None, syscalls: Syscalls::All, tests: Vec::new(), ..of.rule.clone() };
+    let planned = planned(0, every_call);
+    let rule = Rule { list: FilterList::Task, ..planned.rule };
+    Some(PlannedRule { number: of.number, text: of.text, marked, rule, ..planned })
 }
 
 fn refusal_of(rule: &Rule) -> Option<Refusal> {
@@ -210,13 +232,14 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         if planned.matches_success {
             insert(&mut plan.success, index);
         }
-        if is_before(&planned.rule) {
+        // A refusal is not for the task list to decide.
+        if is_before(&planned.rule) && planned.marked.is_none() {
             insert(&mut plan.before, index);
         }
         if planned.rule.action == Action::Never {
             insert(&mut plan.never, index);
         }
-        if planned.rule.list == FilterList::Task && can_match_task(&planned.rule) {
+        if planned.rule.list == FilterList::Task && planned.marked.is_none() && can_match_task(&planned.rule) {
             insert(&mut plan.tasks, index);
         }
     }
@@ -243,7 +266,7 @@ fn fields_of(planned: &PlannedRule) -> u32 {
     let ordered = intervals::tests(planned).fold(0, |fields, (field, _, _)| fields | 1 << field);
     let exe = planned.rule.tests.iter().any(|test| matches!(test, Test::Exe { .. }));
     let exe = if exe { field::EXE_BIT } else { 0 };
-    let single = if single_tests::tests_subject(&planned.rule) { field::SUBJECT_BIT } else { 0 };
+    let single = if single_tests::tests_subject(planned) { field::SUBJECT_BIT } else { 0 };
     ordered | exe | single
 }
 

@@ -94,6 +94,10 @@ pub struct PlannedRule {
     pub matches_success: bool,
     /// What it does to the acts that it matches, if it refuses them.
     pub refusal: Option<Refusal>,
+    /// What an `always,task` rule marks the tasks with that it matches when they come: the same as long as the rule is.
+    pub marks: Option<u32>,
+    /// Of what records every call of these tasks, which stands beside such a rule: their mark.
+    pub marked: Option<u32>,
 }
 
 /// What a rule does to an act.

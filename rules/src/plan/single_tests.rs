@@ -48,7 +48,8 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
     let networks = networks(rules);
     for (index, planned) in rules.iter().enumerate() {
         let same = wants_same_object(&planned.rule);
-        for parts in planned.rule.tests.iter().filter_map(|test| parts(test, &networks)) {
+        let mark = planned.marked.map(|mark| (operand::TASK_MARK, operator::EQUAL, operand::VALUE, mark));
+        for parts in planned.rule.tests.iter().filter_map(|test| parts(test, &networks)).chain(mark) {
             let (rules, any_rules) = known.entry(parts).or_insert((NO_RULES, NO_RULES));
             let is_any = is_of_object(parts) && !(same && is_of_same_object(parts));
             insert(if is_any { any_rules } else { rules }, index);
@@ -82,9 +83,9 @@ fn networks(rules: &[PlannedRule]) -> Vec<Network> {
 }
 
 /// Whether the rule has tests of who acts here. (Networks are of the call.)
-pub(super) fn tests_subject(rule: &Rule) -> bool {
-    let parts = rule.tests.iter().filter_map(|test| parts(test, &[]));
-    parts.into_iter().any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
+pub(super) fn tests_subject(planned: &PlannedRule) -> bool {
+    let mut parts = planned.rule.tests.iter().filter_map(|test| parts(test, &[]));
+    planned.marked.is_some() || parts.any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
 }
 
 /// Whether the rule's tests of objects must hold of one and the same: the kernel goes through the names of an event one by one

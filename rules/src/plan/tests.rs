@@ -1,6 +1,7 @@
+use auditd_bpf_common::plan_rows::Row;
 use auditd_bpf_common::wire::verdict;
 use proptest::prelude::*;
-use tables::{Arch, Field, Op, syscalls};
+use tables::{Arch, Field, FilterList, Op, syscalls};
 
 use super::{Plan, contains};
 use crate::{NoHost, Source, parse};
@@ -202,4 +203,24 @@ fn look_ups_are_watched_only_for_who_needs_them() {
     ] {
         assert!(!sees(rule), "{rule}");
     }
+}
+
+#[test]
+fn a_task_that_is_recorded_is_told_by_the_mark_that_it_came_with() {
+    let text = "-a never,exit -F arch=b64 -S unlink\n-a always,task -F auid=7\n-a never,task -F uid=0\n";
+    let plan = plan(text);
+    let lists: Vec<_> = plan.rules.iter().map(|planned| (planned.rule.list, planned.number)).collect();
+    let task = FilterList::Task;
+    assert_eq!(lists, [(task, 1), (task, 2), (task, 1), (FilterList::Exit, 1)]);
+    let [came, _, recorded, _] = &plan.rules[..] else { panic!("{lists:?}") };
+    assert!(came.marks.is_some() && came.marks == recorded.marked && recorded.text == came.text, "{recorded:?}");
+    // Asked of tasks that come: the first two. Of calls: the third alone, whatever call, and not before it is made.
+    let rules_of = |row: &Row| (0..4).filter(|rule| contains(row, *rule)).collect::<Vec<_>>();
+    assert_eq!(rules_of(&plan.tasks), [0, 1]);
+    let unlink = (Arch::B64, syscalls::number(Arch::B64, "unlink").expect("a call"));
+    assert_eq!(rules_of(&plan.syscalls[&unlink].rules), [2, 3]);
+    assert_eq!(rules_of(&plan.syscalls[&(Arch::B32, 1)].rules), [2]);
+    assert!(plan.all_calls && !contains(&plan.before, 2));
+    let reloaded = compile(&format!("{text}-w /etc/shadow -p wa\n")).expect("the rules compile");
+    assert_eq!(reloaded.rules[2].marked, recorded.marked);
 }

@@ -130,7 +130,6 @@ const TOMOYO: &str = "a program is one item: where TOMOYO is in the lsm list, th
 const SUITES: &[&str] = &["stig", "ospp", "pci_dss", "nispom"];
 const CREAT: &str = "creat of a file that is there has no item of its directory: 6.1 has, later kernels where the file is not in \
                      their cache";
-const ALWAYS_TASK: &str = "`always,task` records nothing: the kernel records every call of such a task";
 const FAILED: &str = "a call that failed has the name that it was given in place of the objects that it met";
 
 const OPERATION_RESULT: &str =
@@ -310,8 +309,6 @@ pub const KNOWN: &[Known] = &[
         "tests on objects do not see what an open met that failed between the look-up and the permission checks: \
          `O_EXCL`, `O_DIRECTORY`, and the directory of a file that is to be created",
     ),
-    open(MISSING, |_| true, ALWAYS_TASK).only(&["always_task"]),
-    open("key", |_| true, ALWAYS_TASK).only(&["always_task"]),
 ];
 
 const fn meant(field: &'static str, looks: fn(&Seen) -> bool, reason: &'static str) -> Known {
