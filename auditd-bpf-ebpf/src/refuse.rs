@@ -5,7 +5,7 @@
 
 use crate::{
     filter::{Tables, each_word},
-    kernel::{self, Task},
+    kernel::{self, Object, Task},
     maps::{REFUSES, RULE_REFUSALS, count},
     record,
     task::{Context, Subject, TaskContext},
@@ -51,6 +51,19 @@ pub fn plain(context: Option<Context>, hook: u32) -> i32 {
 #[inline(always)]
 pub fn only(hook: u32) -> i32 {
     if REFUSES.load() == refuses::NOTHING { 0 } else { plain(record::refusable(hook), hook) }
+}
+
+/// The same of an act upon a task, which the rules may be about.
+#[inline(always)]
+pub fn only_upon(hook: u32, target: Object) -> i32 {
+    if REFUSES.load() == refuses::NOTHING {
+        return 0;
+    }
+    let mut context = record::refusable(hook);
+    if let Some(context) = &mut context {
+        context.target = u64::from(kernel::field::<u32>(target, &kernel::TASK_TGID)) + 1;
+    }
+    plain(context, hook)
 }
 
 /// Decides about the act: by the rules that this hook's objects satisfy, which are in `own_rules`, and those that earlier ones did,

@@ -118,10 +118,9 @@ impl Guard {
                 let asks: String = ASKING.iter().map(|number| format!(" -F {signal}!={number}")).collect();
                 let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F obj_pid={pid}{asks} -k {KEY}");
             }
-            let _ = writeln!(
-                text,
-                "-a deny,exit -F arch={arch} -S ptrace,process_vm_writev,process_vm_readv,pidfd_getfd -F obj_pid={pid} -k {KEY}"
-            );
+            for calls in ["ptrace,process_vm_writev,process_vm_readv,pidfd_getfd", STARVING] {
+                let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F obj_pid={pid} -k {KEY}");
+            }
         }
         // Its memory, limits, and what else is written there. Nothing but opening does that.
         for arch in ["b64", "b32"] {
@@ -142,6 +141,10 @@ enum Ending {
     ByAuditctl,
     Never,
 }
+
+/// By these a process gets limits that end it, or too little time to keep up.
+const STARVING: &str = "prlimit64,setpriority,ioprio_set,sched_setscheduler,sched_setparam,sched_setattr,sched_setaffinity,\
+                        migrate_pages,move_pages";
 
 /// Signals that ask for something, and end nothing: none, HUP, USR1, USR2, CONT.
 const ASKING: [i32; 5] = [0, 1, 10, 12, 18];

@@ -128,12 +128,7 @@ no_file! {
     lsm_task_fix_setgid, "task_fix_setgid", TASK_FIX_SETGID;
     lsm_task_fix_setgroups, "task_fix_setgroups", TASK_FIX_SETGROUPS;
     lsm_task_setpgid, "task_setpgid", TASK_SETPGID;
-    lsm_task_setnice, "task_setnice", TASK_SETNICE;
-    lsm_task_setioprio, "task_setioprio", TASK_SETIOPRIO;
-    lsm_task_setrlimit, "task_setrlimit", TASK_SETRLIMIT;
     lsm_task_prlimit, "task_prlimit", TASK_PRLIMIT;
-    lsm_task_setscheduler, "task_setscheduler", TASK_SETSCHEDULER;
-    lsm_task_movememory, "task_movememory", TASK_MOVEMEMORY;
     lsm_task_prctl, "task_prctl", TASK_PRCTL;
     lsm_socket_create, "socket_create", SOCKET_CREATE;
     lsm_socket_socketpair, "socket_socketpair", SOCKET_SOCKETPAIR;
@@ -157,4 +152,22 @@ no_file! {
     lsm_shm_shmctl, "shm_shmctl", SHM_SHMCTL;
     lsm_sem_semop, "sem_semop", SEM_SEMOP;
     lsm_sem_semctl, "sem_semctl", SEM_SEMCTL;
+}
+
+/// Hooks that are shown a task.
+macro_rules! task {
+    ($($program:ident, $hook:literal, $number:ident;)+) => {
+        $(#[lsm(hook = $hook)]
+        pub fn $program(ctx: LsmContext) -> i32 {
+            refuse::only_upon(hooks::$number, ctx.arg(0))
+        })+
+    };
+}
+
+task! {
+    lsm_task_setnice, "task_setnice", TASK_SETNICE;
+    lsm_task_setioprio, "task_setioprio", TASK_SETIOPRIO;
+    lsm_task_setrlimit, "task_setrlimit", TASK_SETRLIMIT;
+    lsm_task_setscheduler, "task_setscheduler", TASK_SETSCHEDULER;
+    lsm_task_movememory, "task_movememory", TASK_MOVEMEMORY;
 }

@@ -70,6 +70,10 @@ const ON_FILES: &[Attempt] = &[
         Ok(mount(Some("none"), target.directory(), Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
     }),
     ("a file in /etc/audit", |_| fs::write("/etc/audit/forged.rules", "-D\n")),
+    ("moving /etc/audit", |_| fs::rename("/etc/audit", "/etc/audit.x")),
+    ("mounting over /etc/audit", |_| {
+        Ok(mount(Some("/tmp"), "/etc/audit", None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+    }),
     ("removing the program", |_| fs::remove_file(PROGRAM)),
     ("replacing the program", |_| {
         fs::write("/usr/bin/forged", "")?;
@@ -88,10 +92,30 @@ const ON_PROCESS: &[Attempt] = &[
         sys::call(libc::SYS_tgkill, &mut arguments).map(drop)
     }),
     ("tracing", |target| Ok(ptrace::seize(target.daemon, ptrace::Options::empty())?)),
+    ("a limit on its files", |target| limit_files(target.daemon, &[0; 16])),
+    ("its priority", |target| {
+        let pid = Arg::Number(i64::from(target.daemon.as_raw()));
+        sys::call(libc::SYS_setpriority, &mut [Arg::Number(0), pid, Arg::Number(19)]).map(drop)
+    }),
+    ("its scheduling", |target| {
+        let pid = Arg::Number(i64::from(target.daemon.as_raw()));
+        let priority = [0; 4];
+        sys::call(libc::SYS_sched_setscheduler, &mut [pid, Arg::Number(5), Arg::Bytes(&priority)]).map(drop)
+    }),
+    ("whether the kernel ends it first", |target| {
+        File::options().write(true).open(format!("/proc/{}/oom_score_adj", target.daemon)).map(drop)
+    }),
     ("writing to its memory", |target| {
         File::options().write(true).open(format!("/proc/{}/mem", target.daemon)).map(drop)
     }),
 ];
+
+/// What it may write from now on, at most (`RLIMIT_FSIZE`): more would end it.
+fn limit_files(daemon: Pid, limit: &[u8; 16]) -> io::Result<()> {
+    let (pid, resource) = (i64::from(daemon.as_raw()), i64::from(libc::RLIMIT_FSIZE));
+    let mut arguments = [Arg::Number(pid), Arg::Number(resource), Arg::Bytes(limit), Arg::Number(0)];
+    sys::call(libc::SYS_prlimit64, &mut arguments).map(drop)
+}
 
 /// On programs, maps and links.
 const ON_BPF: &[Attempt] =
