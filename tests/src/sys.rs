@@ -87,6 +87,11 @@ pub fn call(number: libc::c_long, args: &mut [Arg<'_>]) -> io::Result<i64> {
     checked(unsafe { libc::syscall(number, a0, a1, a2, a3, a4, a5) })
 }
 
+/// What a call returned, if that is a descriptor that it opened.
+pub fn owned(result: i64) -> io::Result<OwnedFd> {
+    descriptor(result)
+}
+
 /// open(2) itself: the library's function of that name calls openat.
 pub fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     let path = c_path(path)?;

@@ -1,8 +1,11 @@
 //! Rules that refuse: the act does not happen, the caller sees the errno, the record tells, and the same act next door works.
 
 mod act;
+mod attempt;
 mod evasion;
 mod order;
+mod socket;
+mod task;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +23,11 @@ use crate::place::Place;
 use crate::session::Test;
 
 /// Cases that share a daemon.
-pub const FAMILIES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY];
+pub const FAMILIES: &[&[Case]] =
+    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, socket::CASES, task::CASES, task::SILENT];
+
+/// Those of them that are about files.
+pub const OF_FILES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {
