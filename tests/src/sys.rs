@@ -135,6 +135,14 @@ pub fn listxattr_size(path: &Path) -> io::Result<()> {
     checked(unsafe { libc::listxattr(path.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
 }
 
+/// The names of a file's extended attributes, each with a NUL behind it; a symbolic link is not followed.
+pub fn attributes(path: &Path) -> io::Result<Vec<u8>> {
+    let (path, mut names) = (c_path(path)?, vec![0; 1024]);
+    let length = call(libc::SYS_llistxattr, &mut [Arg::Text(&path), Arg::Room(&mut names), Arg::Number(1024)])?;
+    names.truncate(usize::try_from(length).map_err(io::Error::other)?);
+    Ok(names)
+}
+
 /// A text, or other bytes, at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.
 pub struct LowText(u32);
 

@@ -3,9 +3,14 @@
 mod act;
 mod attempt;
 mod evasion;
+mod field;
+mod narrow;
 mod order;
 mod socket;
+mod system;
 mod task;
+mod variant;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,13 +26,29 @@ use crate::event::Event;
 use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
+use crate::sys;
 
 /// Cases that share a daemon.
-pub const FAMILIES: &[&[Case]] =
-    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, socket::CASES, task::CASES, task::SILENT];
+pub const FAMILIES: &[&[Case]] = &[
+    act::CASES,
+    order::CASES,
+    evasion::CASES,
+    evasion::OVERLAY,
+    socket::CASES,
+    task::CASES,
+    task::SILENT,
+    system::CASES,
+    system::CHANGED,
+    variant::CASES,
+    field::CASES,
+    verdict::CASES,
+    verdict::ERRNOS,
+    narrow::ON_FILES,
+    narrow::ON_OTHERS,
+];
 
 /// Those of them that are about files.
-pub const OF_FILES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY];
+pub const OF_FILES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {
@@ -53,7 +74,7 @@ fn two_directories(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Everything in a directory: names, and what stat(2) says of each but for times of reading.
+/// Everything in a directory: names, and of each the attributes, and what stat(2) says but for times of reading.
 fn snapshot(directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut seen = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -66,8 +87,9 @@ fn snapshot(directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
         }
         let content = if status.is_file() && status.size() < 4096 { fs::read(&path)? } else { Vec::new() };
         let (ids, times) = ((status.uid(), status.gid()), (status.mtime(), status.mtime_nsec()));
+        let attributes = sys::attributes(&path)?;
         let text = format!(
-            "{} {:o} {ids:?} {} {} {times:?} {content:?}",
+            "{} {:o} {ids:?} {} {} {times:?} {attributes:?} {content:?}",
             status.ino(),
             status.mode(),
             status.nlink(),
@@ -92,4 +114,9 @@ fn refused_in_one(test: &mut Test<'_>, hook: &str, act: fn(&Path) -> io::Result<
     test.child(|| act(&free).context("the act next door"))?;
     test.silence("the act next door")?;
     Ok(event)
+}
+
+/// The same of one call.
+fn refused_by_call(test: &mut Test<'_>, call: &str, hook: &str, act: fn(&Path) -> io::Result<()>) -> Result<()> {
+    refused_in_one(test, hook, act)?.is(&json!({"syscall": call, "auid": test.place.auid}))
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::attempt::{Attempt, answer, attempt, calls, plain};
 use crate::child;
 use crate::harness::Case;
-use crate::place::{BUSYBOX, copy_of_busybox};
+use crate::place::{BUSYBOX, Place, copy_of_busybox};
 use crate::session::Test;
 use crate::sys::{self, Arg, Fork};
 
@@ -67,11 +67,7 @@ calls! {
     "ptrace_traceme", "ptrace", "ptrace_traceme", |_| {
         changes(status, || plain(libc::SYS_ptrace, [libc::PTRACE_TRACEME.into(), 0, 0, 0]))
     };
-    "process_vm_readv", "process_vm_readv", "ptrace_access_check", |_| {
-        let (mut secret, mut copy) = ([7; 8], [0; 8]);
-        let result = copied(libc::SYS_process_vm_readv, &mut copy, &mut secret)?;
-        attempt(result, black_box(copy) == secret)
-    };
+    "process_vm_readv", "process_vm_readv", "ptrace_access_check", read_memory;
     "process_vm_writev", "process_vm_writev", "ptrace_access_check", |_| {
         answer(copied(libc::SYS_process_vm_writev, &mut [7; 8], &mut [0; 8])?)
     };
@@ -168,7 +164,7 @@ calls! {
         arguments[32] = libc::SIGCHLD as u8;
         begun(libc::SYS_clone3, &mut [Arg::Bytes(&arguments), Arg::Number(64)])
     };
-    "a_thread", "clone,clone3", "task_alloc", |_| answer(thread::Builder::new().spawn(|| ()));
+    "a_thread", "clone3", "task_alloc", |_| answer(thread::Builder::new().spawn(|| ()));
     "execve", "execve", "bprm_check_security", |_| {
         // Who is let through ends as another program.
         let error = copy_of_busybox(BUSYBOX.as_ref()).arg("true").exec();
@@ -280,7 +276,11 @@ fn pidfd(pid: i64) -> io::Result<OwnedFd> {
 
 fn traced(request: libc::c_uint) -> Result<Attempt> {
     let victim = victim()?;
-    changes(|| lines(victim, &["TracerPid:"]), || plain(libc::SYS_ptrace, [request.into(), victim, 0, 0]))
+    let traced =
+        changes(|| lines(victim, &["TracerPid:"]), || plain(libc::SYS_ptrace, [request.into(), victim, 0, 0]))?;
+    // It may have been stopped, for good.
+    plain(libc::SYS_kill, [victim, libc::SIGKILL.into()])?;
+    Ok(traced)
 }
 
 /// process_vm_readv(2) or its like: a forked process has its memory at the same addresses.
@@ -291,6 +291,13 @@ fn copied(call: libc::c_long, own: &mut [u8], others: &mut [u8]) -> Result<io::R
     let (own, others) = (vector(own), vector(others));
     let (other, one, none) = (Arg::Number(victim()?), Arg::Number(1), Arg::Number(0));
     Ok(sys::call(call, &mut [other, Arg::Bytes(&own), one, Arg::Bytes(&others), Arg::Number(1), none]))
+}
+
+/// Reads what another process has in its memory.
+pub fn read_memory(_: &Place) -> Result<Attempt> {
+    let (mut secret, mut copy) = ([7; 8], [0; 8]);
+    let result = copied(libc::SYS_process_vm_readv, &mut copy, &mut secret)?;
+    attempt(result, black_box(copy) == secret)
 }
 
 /// `struct rlimit64`, in which there is room for few descriptors.

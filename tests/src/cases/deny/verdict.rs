@@ -1,0 +1,211 @@
+//! What rules do to calls without files, and rules that cannot be.
+
+use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::{Uid, getpid, setuid};
+use serde_json::json;
+
+use super::attempt::{Act, Attempt, answer, attempt, plain, refused_to_one_with};
+use super::{refused, verdict};
+use crate::child;
+use crate::daemon::{PROGRAM, run};
+use crate::harness::Case;
+use crate::session::{Test, private_file};
+
+/// A case for each errno: its name, what the rule says of it, the call, the hook, and the act.
+macro_rules! errnos {
+    ($($name:literal, $errno:ident, $call:literal, $hook:literal, $act:expr;)+) => {
+        pub const ERRNOS: &[Case] = &[$(
+            Case::new(
+                concat!("deny_with_", $name),
+                concat!("-a deny,exit -F arch=b64 -S ", $call, " -F errno=", stringify!($errno), " -F auid={auid} -k {key}"),
+                |test| {
+                    let event = refused_to_one_with(test, $call, $hook, Errno::$errno, $act)?;
+                    event.is(&json!({"errno": stringify!($errno)}))
+                },
+            )
+        ),+];
+    };
+}
+
+errnos! {
+    "an_errno_of_sockets", EAFNOSUPPORT, "socket", "socket_create", |_| answer(inet());
+    "an_errno_of_networks", ECONNREFUSED, "connect", "socket_connect", |_| {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        answer(TcpStream::connect(listener.local_addr()?))
+    };
+    "an_errno_of_identities", EAGAIN, "setuid", "task_fix_setuid", |_| become_another();
+    "an_errno_of_missing_calls", ENOSYS, "kexec_load", "kernel_load_data", |_| {
+        answer(plain(libc::SYS_kexec_load, [0, 0, 0, 0]))
+    };
+    "an_errno_of_signals", ESRCH, "kill", "task_kill", |_| answer(to_oneself(0));
+    "the_last_errno", EHWPOISON, "setpriority", "task_setnice", |_| answer(plain(libc::SYS_setpriority, [0, 0, 1]));
+}
+
+pub const CASES: &[Case] = &[
+    Case::new(
+        "deny_call_below_never",
+        "-a never,exit -F arch=b64 -S kill -F auid={auid} -F a1=0
+         -a deny,exit -F arch=b64 -S kill -F auid={auid} -k {key}",
+        below_never,
+    ),
+    Case::new(
+        "deny_call_below_always",
+        "-a always,exit -F arch=b64 -S kill -F auid={auid} -F a1=0 -k {key}
+         -a deny,exit -F arch=b64 -S kill -F auid={auid} -k {key}",
+        below_always,
+    ),
+    Case::new(
+        "deny_call_above_never",
+        "-a deny,exit -F arch=b64 -S kill -F auid={auid} -F a1=0 -k {key}
+         -a never,exit -F arch=b64 -S kill -F auid={auid}",
+        above_never,
+    ),
+    Case::new(
+        "deny_call_by_the_first_of_two",
+        "-a deny,exit -F arch=b64 -S kill -F auid={auid} -F a1=0 -F errno=EBUSY -k {key}
+         -a deny,exit -F arch=b64 -S kill -F auid={auid} -k {key}",
+        by_the_first,
+    ),
+    Case::new("deny_call_dry_run", "-a deny,exit -F arch=b64 -S setuid --dry-run -F auid={auid} -k {key}", dry_run),
+    Case::new(
+        "deny_call_below_a_dry_run",
+        "-a deny,exit -F arch=b64 -S setuid -F auid={auid} -k {key} --dry-run
+         -a deny,exit -F arch=b64 -S setuid -F auid={auid} -k {key}",
+        dry_run,
+    ),
+    Case::new("kill_who_changes_identity", "-a kill,exit -F arch=b64 -S setuid -F auid={auid} -k {key}", |test| {
+        killed(test, "task_fix_setuid", |_| become_another())
+    }),
+    Case::new("kill_who_connects", "-a kill,exit -F arch=b64 -S connect -F auid={auid} -k {key}", |test| {
+        killed(test, "socket_connect", |_| answer(connect_to_nobody()))
+    }),
+    Case::new("kill_who_makes_sockets", "-a kill,exit -F arch=b64 -S socket -F auid={auid} -k {key}", |test| {
+        killed(test, "socket_create", |_| answer(inet()))
+    }),
+    Case::new("kill_who_forks", "-a kill,exit -F arch=b64 -S clone,fork -F auid={auid} -k {key}", |test| {
+        killed(test, "task_alloc", |_| answer(child::run(|| Ok(())).map_err(io::Error::other)))
+    }),
+    Case::new("kill_dry_run", "-a kill,exit -F arch=b64 -S setuid -F auid={auid} -k {key} --dry-run", |test| {
+        test.child(|| become_another()?.went_well())?;
+        let [event] = test.exactly()?;
+        event.is(&json!({"verdict": "would-deny", "action": "kill", "hook": "task_fix_setuid", "success": true}))
+    }),
+    Case::new("deny_what_cannot_be_refused", "", not_loaded),
+];
+
+fn inet() -> nix::Result<OwnedFd> {
+    socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)
+}
+
+fn become_another() -> Result<Attempt> {
+    let another = Uid::from_raw(child::USER);
+    attempt(setuid(another), Uid::current() == another)
+}
+
+fn to_oneself(signal: i64) -> io::Result<i64> {
+    plain(libc::SYS_kill, [getpid().as_raw().into(), signal])
+}
+
+/// Asks for a port on which nobody listens, which is known to who may ask.
+fn connect_to_nobody() -> io::Result<()> {
+    match TcpStream::connect(("127.0.0.1", 9)) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+fn below_never(test: &mut Test<'_>) -> Result<()> {
+    test.child(|| to_oneself(0).map(drop).context("what never exempts"))?;
+    test.silence("what never exempts")?;
+    test.child(|| refused(to_oneself(libc::SIGCHLD.into()), Errno::EPERM))?;
+    let [event] = test.exactly()?;
+    event.is(&verdict("task_kill", Errno::EPERM))
+}
+
+fn below_always(test: &mut Test<'_>) -> Result<()> {
+    test.child(|| to_oneself(0).map(drop).context("what always exempts"))?;
+    let [event] = test.exactly()?;
+    event.is(&json!({"verdict": "allow", "action": "always", "success": true}))?;
+    test.child(|| refused(to_oneself(libc::SIGCHLD.into()), Errno::EPERM))?;
+    let [event] = test.exactly()?;
+    event.is(&verdict("task_kill", Errno::EPERM))
+}
+
+fn above_never(test: &mut Test<'_>) -> Result<()> {
+    test.child(|| refused(to_oneself(0), Errno::EPERM))?;
+    let [event] = test.exactly()?;
+    event.is(&verdict("task_kill", Errno::EPERM))?;
+    test.child(|| to_oneself(libc::SIGCHLD.into()).map(drop).context("what deny does not name"))?;
+    test.silence("what deny does not name")
+}
+
+fn by_the_first(test: &mut Test<'_>) -> Result<()> {
+    test.child(|| refused(to_oneself(0), Errno::EBUSY))?;
+    test.child(|| refused(to_oneself(libc::SIGCHLD.into()), Errno::EPERM))?;
+    let [first, second] = test.exactly()?;
+    first.is(&verdict("task_kill", Errno::EBUSY))?;
+    second.is(&verdict("task_kill", Errno::EPERM))
+}
+
+fn dry_run(test: &mut Test<'_>) -> Result<()> {
+    test.child(|| become_another()?.went_well())?;
+    let [event] = test.exactly()?;
+    event.is(&json!({"verdict": "would-deny", "action": "deny", "hook": "task_fix_setuid", "success": true}))
+}
+
+/// Who acts so dies of it, and the act does not happen; another does not.
+fn killed(test: &mut Test<'_>, hook: &str, act: Act) -> Result<()> {
+    let (place, after) = (test.place.clone(), test.path("after"));
+    let who = child::start(|| {
+        child::set_login_uid(place.auid)?;
+        let attempt = act(&place)?;
+        fs::write(&after, format!("it happened: {}", attempt.happened()))?;
+        Ok(())
+    })?;
+    let pid = who.pid();
+    who.wait_killed()?;
+    ensure!(!after.exists(), "it lived on");
+    let [event] = test.exactly()?;
+    event.is(&json!({"verdict": "kill", "action": "kill", "hook": hook, "exit": -1, "pid": pid}))?;
+    child::run(|| act(&place)?.went_well().context("the act of another"))?;
+    test.silence("the act of another")
+}
+
+/// Each is told, with its place.
+fn not_loaded(test: &mut Test<'_>) -> Result<()> {
+    const CALLS: [&str; 12] = [
+        "unshare",
+        "delete_module",
+        "open_tree",
+        "fsmount",
+        "mount_setattr",
+        "mq_open",
+        "faccessat",
+        "sethostname",
+        "adjtimex",
+        "add_key",
+        "shmget",
+        "reboot",
+    ];
+    let rules: String = CALLS.iter().map(|call| format!("-a deny,exit -F arch=b64 -S {call} -k {call}\n")).collect();
+    let others =
+        "-a deny,exit -F arch=b64 -S kill -F success=0\n-a kill,task\n-a deny,exit -F auid=1\n-a deny,exit -S openat\n";
+    let file = private_file(test.place.name, "rules", &format!("{rules}{others}"))?;
+    let finished = run(Command::new(PROGRAM).arg("check").arg(&file))?;
+    finished.ended_with(1)?.said(&["success is known only after the act", "the rule names every system call"])?;
+    for call in CALLS {
+        finished.said(&[&format!("no hook can refuse {call} before it happens")])?;
+    }
+    let errors = finished.all().matches("[cannot-deny]").count();
+    ensure!(errors >= CALLS.len() + 3, "{errors} errors:\n{}", finished.all());
+    Ok(())
+}
