@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, perm_class, refuses_by_file, refusing_hooks, syscalls};
+use tables::{Arch, Field, FilterList, Perm, errno_without_end, perm_class, refuses_by_file, refusing_hooks, syscalls};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -42,6 +42,15 @@ pub enum Obstacle {
         /// Its name.
         name: &'static str,
     },
+    /// A call that would never return from a refusal with the rule's errno.
+    Endless {
+        /// Its number.
+        number: u16,
+        /// Its name.
+        name: &'static str,
+        /// The errno's name.
+        errno: &'static str,
+    },
     /// The rule names every call.
     EveryCall,
 }
@@ -59,8 +68,10 @@ pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
     let mut obstacles: Vec<_> = results.collect();
     match &rule.syscalls {
         Syscalls::Set(numbers) => {
-            let of = |number: &u16| of_call(rule, *number).or_else(|| without_file(rule, *number));
-            obstacles.extend(numbers.iter().filter_map(of));
+            let of = |number: u16| {
+                of_call(rule, number).or_else(|| without_file(rule, number)).or_else(|| without_end(rule, number))
+            };
+            obstacles.extend(numbers.iter().copied().filter_map(of));
         }
         Syscalls::All | Syscalls::OfPerm if !narrows(rule) => obstacles.push(Obstacle::EveryCall),
         // Every call of every perm can be refused; a test in `tables` sees to it.
@@ -117,6 +128,14 @@ fn without_file(rule: &Rule, number: u16) -> Option<Obstacle> {
     tests_file.then_some(Obstacle::NoFile { number, name })
 }
 
+fn without_end(rule: &Rule, number: u16) -> Option<Obstacle> {
+    let meant = rule.errno.and_then(|errno| tables::errno_name(errno.into()))?;
+    let name = arches(rule)
+        .filter_map(|arch| syscalls::name(arch, number))
+        .find(|name| errno_without_end(name) == Some(meant))?;
+    Some(Obstacle::Endless { number, name, errno: meant })
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,6 +146,9 @@ impl fmt::Display for Obstacle {
                 write!(out, "{name} is {number}, which means another call to 32-bit programs")
             }
             Self::NoFile { name, .. } => write!(out, "no hook of {name} is shown a file"),
+            Self::Endless { name, errno, .. } => {
+                write!(out, "{name} is tried again, without end, where it gives {errno}")
+            }
             Self::EveryCall => out.write_str("the rule names every system call, and not all can be refused"),
         }
     }
@@ -137,9 +159,10 @@ impl Obstacle {
         match self {
             Self::List(_) | Self::EveryCall => rule.written.head,
             Self::Result { test, .. } => rule.written.test(*test),
-            Self::Call { number, .. } | Self::Ambiguous { number, .. } | Self::NoFile { number, .. } => {
-                rule.written.syscall(*number)
-            }
+            Self::Call { number, .. }
+            | Self::Ambiguous { number, .. }
+            | Self::NoFile { number, .. }
+            | Self::Endless { number, .. } => rule.written.syscall(*number),
         }
     }
 
@@ -155,6 +178,7 @@ impl Obstacle {
             }
             Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
             Self::NoFile { name, .. } => format!("deny {name} by a rule of its own, without path and dir"),
+            Self::Endless { .. } => "write another errno, or leave it out: then it is EPERM".to_owned(),
             Self::EveryCall => "name the calls with -S, or files and accesses with path, dir or perm".to_owned(),
         }
     }
@@ -222,5 +246,24 @@ mod tests {
             assert!(told(text).iter().any(|told| told == expected), "{text}: {:?}", told(text));
         }
         assert_eq!(told(rows[0].0).len(), 2);
+    }
+
+    #[test]
+    fn an_errno_with_which_a_call_would_never_return_is_in_the_way() {
+        let rows = [
+            ("-a deny,exit -F arch=b64 -S kill,tkill -F errno=ESRCH", "kill"),
+            ("-a kill,exit -F arch=b32 -S rt_sigqueueinfo -F errno=ESRCH", "rt_sigqueueinfo"),
+            ("-a deny,exit -F arch=b64 -S pidfd_send_signal -F errno=ESRCH --dry-run", "pidfd_send_signal"),
+        ];
+        for (text, call) in rows {
+            let parsed = parse(&[Source { name: None, text: text.into() }], &NoHost);
+            let told = format!("{call} is tried again, without end, where it gives ESRCH");
+            assert!(parsed.diagnostics.iter().any(|diagnostic| diagnostic.message.contains(&told)), "{text}");
+        }
+        for text in
+            ["-a deny,exit -F arch=b64 -S tkill -F errno=ESRCH", "-a deny,exit -F arch=b64 -S kill -F errno=EBUSY"]
+        {
+            assert!(obstacles(&rule(text)).is_empty(), "{text}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! `security/keys/`; `include/linux/lsm_hook_defs.h`. A hook that only some calls of a name pass (`userns_create` of
 //! `unshare`), or that does not know which call it serves (`capable`), does not count.
 
-/// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call.
+/// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call, but for a few that have one
+/// of their own for it (`process_vm_readv`, `keyctl`, `msgrcv`) or none (`setfsuid`, `setfsgid`).
 struct Row {
     names: &'static [&'static str],
     hooks: &'static [&'static str],
@@ -121,6 +122,17 @@ pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
 }
 
+/// Calls that look for the task anew when its signal is refused with this errno, and would for ever, in the kernel
+/// (`kill_pid_info` in `kernel/signal.c`).
+const TRIED_AGAIN: (&[&str], &str) = (&["kill", "rt_sigqueueinfo", "pidfd_send_signal"], "ESRCH");
+
+/// The errno, by name, with which a call must not be refused: it would never return.
+#[must_use]
+pub fn errno_without_end(call: &str) -> Option<&'static str> {
+    let (calls, errno) = TRIED_AGAIN;
+    calls.contains(&call).then_some(errno)
+}
+
 /// Hooks, besides those of [`SOCKETCALL`], that are shown no file: no rule with `path`, `dir` or the like ever matches there.
 const WITHOUT_FILE: &[&str] = &[
     "quotactl",
@@ -191,6 +203,14 @@ mod tests {
                 assert!(!refusing_hooks(name).is_empty(), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn calls_that_are_tried_again_are_calls_that_can_be_refused() {
+        let (calls, errno) = TRIED_AGAIN;
+        assert!(calls.iter().all(|call| !refusing_hooks(call).is_empty()));
+        assert!(crate::errno_number(errno).is_some());
+        assert_eq!(errno_without_end("tkill"), None);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub const FAMILIES: &[&[Case]] = &[
     system::CASES,
     system::CHANGED,
     variant::CASES,
+    variant::ACLS,
     field::CASES,
     verdict::CASES,
     verdict::ERRNOS,
@@ -48,7 +49,8 @@ pub const FAMILIES: &[&[Case]] = &[
 ];
 
 /// Those of them that are about files.
-pub const OF_FILES: &[&[Case]] = &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES];
+pub const OF_FILES: &[&[Case]] =
+    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES, variant::ACLS];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::chroot;
 use std::path::Path;
 
@@ -68,6 +68,8 @@ variants! {
         named(libc::SYS_acct, &dir.join("f"), [])?;
         sys::call(libc::SYS_acct, &mut [Arg::Number(0)]).map(drop)
     };
+    "swapon", "swapon", "file_open", |dir| but_for(libc::EINVAL, named(libc::SYS_swapon, &dir.join("f"), [Arg::Number(0)]));
+    "swapoff", "swapoff", "file_open", |dir| but_for(libc::EINVAL, named(libc::SYS_swapoff, &dir.join("f"), []));
     "unlinkat", "unlinkat", "path_unlink", |dir| at(libc::SYS_unlinkat, &dir.join("f"), [Arg::Number(0)]);
     "unlinkat_of_a_directory", "unlinkat", "path_rmdir", |dir| {
         at(libc::SYS_unlinkat, &dir.join("sub"), [Arg::Number(libc::AT_REMOVEDIR.into())])
@@ -175,7 +177,7 @@ variants! {
     "read", "read", "file_permission", |dir| {
         opened(libc::SYS_read, &dir.join("f"), [Arg::Room(&mut [0; 8]), Arg::Number(8)])
     };
-    "pread", "pread64", "file_permission", |dir| {
+    "pread", "pread", "file_permission", |dir| {
         opened(libc::SYS_pread64, &dir.join("f"), [Arg::Room(&mut [0; 8]), Arg::Number(8), Arg::Number(1)])
     };
     "readv", "readv", "file_permission", |dir| on_vector(libc::SYS_readv, dir, &[]);
@@ -184,7 +186,7 @@ variants! {
     "write", "write", "file_permission", |dir| {
         opened(libc::SYS_write, &dir.join("f"), [Arg::Bytes(b"bytes"), Arg::Number(5)])
     };
-    "pwrite", "pwrite64", "file_permission", |dir| {
+    "pwrite", "pwrite", "file_permission", |dir| {
         opened(libc::SYS_pwrite64, &dir.join("f"), [Arg::Bytes(b"bytes"), Arg::Number(5), Arg::Number(1)])
     };
     "writev", "writev", "file_permission", |dir| on_vector(libc::SYS_writev, dir, &[]);
@@ -259,6 +261,58 @@ variants! {
     };
 }
 
+/// Access control lists, which are attributes with hooks of their own since 6.2.
+pub const ACLS: &[Case] = &[
+    Case::new(
+        "deny_setting_an_acl",
+        "-a deny,exit -F arch=b64 -S setxattr -F dir={dir}/d -F auid={auid} -k {key}",
+        |test| refused_by_call(test, "setxattr", acl_hook("inode_set_acl", "inode_setxattr")?, set_acl),
+    )
+    .prepared(furnished),
+    Case::new(
+        "deny_reading_an_acl",
+        "-a deny,exit -F arch=b64 -S getxattr -F dir={dir}/d -F auid={auid} -k {key}",
+        |test| {
+            let hook = acl_hook("inode_get_acl", "inode_getxattr")?;
+            refused_by_call(test, "getxattr", hook, |dir| sys::getxattr_size(&dir.join("f"), ACL))
+        },
+    )
+    .prepared(with_acls),
+    Case::new(
+        "deny_removing_an_acl",
+        "-a deny,exit -F arch=b64 -S removexattr -F dir={dir}/d -F auid={auid} -k {key}",
+        |test| {
+            let hook = acl_hook("inode_remove_acl", "inode_removexattr")?;
+            refused_by_call(test, "removexattr", hook, |dir| sys::removexattr(&dir.join("f"), ACL))
+        },
+    )
+    .prepared(with_acls),
+];
+
+const ACL: &std::ffi::CStr = c"system.posix_acl_access";
+
+fn acl_hook(own: &'static str, before: &'static str) -> Result<&'static str> {
+    Ok(if sys::kernel_release()?.starts_with("6.1.") { before } else { own })
+}
+
+/// Lets the user read and write, who is not the owner.
+fn set_acl(dir: &Path) -> io::Result<()> {
+    const NOBODY: u32 = u32::MAX;
+    // `struct posix_acl_xattr_entry`: a tag, rights, an id; for the owner, a user, the group, the mask and others.
+    let entry = |(tag, rights, id): (u16, u16, u32)| {
+        [tag.to_le_bytes().as_slice(), &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let entries = [(0x1, 6, NOBODY), (0x2, 6, 1000), (0x4, 4, NOBODY), (0x10, 6, NOBODY), (0x20, 4, NOBODY)];
+    let version = vec![2, 0, 0, 0];
+    let value = [version].into_iter().chain(entries.map(entry)).collect::<Vec<_>>().concat();
+    sys::setxattr(&dir.join("f"), ACL, &value)
+}
+
+fn with_acls(place: &Place) -> Result<()> {
+    furnished(place)?;
+    Ok(["d", "free"].iter().try_for_each(|directory| set_acl(&place.path(directory)))?)
+}
+
 /// Symbolic links and attributes besides.
 fn furnished(place: &Place) -> Result<()> {
     two_directories(place)?;
@@ -272,6 +326,14 @@ fn furnished(place: &Place) -> Result<()> {
     Ok(())
 }
 
+/// A call that comes further than the hook when it is told this of what it was given.
+fn but_for(errno: i32, result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
+        result => result,
+    }
+}
+
 /// A call whose first argument is a path.
 fn named<const N: usize>(number: libc::c_long, path: &Path, rest: [Arg<'_>; N]) -> io::Result<()> {
     begins_with(number, [Arg::Text(&c_path(path)?)], rest)
@@ -282,10 +344,10 @@ fn at<const N: usize>(number: libc::c_long, path: &Path, rest: [Arg<'_>; N]) -> 
     begins_with(number, [Arg::Number(HERE), Arg::Text(&c_path(path)?)], rest)
 }
 
-/// A call whose first argument is a file's descriptor.
+/// A call whose first argument is a file's descriptor. That stays open: closing it may ask fcntl(2) before.
 fn opened<'a>(number: libc::c_long, path: &Path, rest: impl IntoIterator<Item = Arg<'a>>) -> io::Result<()> {
-    let file = File::options().read(true).write(true).open(path)?;
-    begins_with(number, [Arg::Number(file.as_raw_fd().into())], rest)
+    let file = File::options().read(true).write(true).open(path)?.into_raw_fd();
+    begins_with(number, [Arg::Number(file.into())], rest)
 }
 
 /// A call on two paths, each behind a directory's descriptor.

@@ -19,6 +19,7 @@ use crate::child;
 use crate::daemon::{PROGRAM, run};
 use crate::harness::Case;
 use crate::session::{Test, private_file};
+use crate::sys;
 
 /// A case for each errno: its name, what the rule says of it, the call, the hook, and the act.
 macro_rules! errnos {
@@ -46,7 +47,19 @@ errnos! {
     "an_errno_of_missing_calls", ENOSYS, "kexec_load", "kernel_load_data", |_| {
         answer(plain(libc::SYS_kexec_load, [0, 0, 0, 0]))
     };
-    "an_errno_of_signals", ESRCH, "kill", "task_kill", |_| answer(to_oneself(0));
+    "an_errno_of_signals", EINVAL, "kill", "task_kill", |_| answer(to_oneself(0));
+    "an_errno_of_absence", ESRCH, "tkill", "task_kill", |_| {
+        answer(plain(libc::SYS_tkill, [getpid().as_raw().into(), 0]))
+    };
+    "an_errno_that_looks_up_again", ESTALE, "open", "file_open", |_| answer(sys::open("/dev/null".as_ref(), libc::O_RDONLY));
+    "an_errno_that_looks_up_slowly", ECHILD, "open", "file_open", |_| {
+        answer(sys::open("/dev/null".as_ref(), libc::O_RDONLY))
+    };
+    "an_errno_that_removes_again", ESTALE, "unlink", "path_unlink", |place| {
+        let file = place.file("f")?;
+        let result = fs::remove_file(&file);
+        attempt(result, !file.exists())
+    };
     "the_last_errno", EHWPOISON, "setpriority", "task_setnice", |_| answer(plain(libc::SYS_setpriority, [0, 0, 1]));
 }
 
@@ -197,15 +210,18 @@ fn not_loaded(test: &mut Test<'_>) -> Result<()> {
         "reboot",
     ];
     let rules: String = CALLS.iter().map(|call| format!("-a deny,exit -F arch=b64 -S {call} -k {call}\n")).collect();
-    let others =
-        "-a deny,exit -F arch=b64 -S kill -F success=0\n-a kill,task\n-a deny,exit -F auid=1\n-a deny,exit -S openat\n";
+    let others = "-a deny,exit -F arch=b64 -S kill -F success=0\n-a deny,exit -F arch=b64 -S kill -F errno=ESRCH\n-a kill,task\n-a deny,exit -F auid=1\n-a deny,exit -S openat\n";
     let file = private_file(test.place.name, "rules", &format!("{rules}{others}"))?;
     let finished = run(Command::new(PROGRAM).arg("check").arg(&file))?;
-    finished.ended_with(1)?.said(&["success is known only after the act", "the rule names every system call"])?;
+    finished.ended_with(1)?.said(&[
+        "success is known only after the act",
+        "the rule names every system call",
+        "tried again, without end",
+    ])?;
     for call in CALLS {
         finished.said(&[&format!("no hook can refuse {call} before it happens")])?;
     }
     let errors = finished.all().matches("[cannot-deny]").count();
-    ensure!(errors >= CALLS.len() + 3, "{errors} errors:\n{}", finished.all());
+    ensure!(errors >= CALLS.len() + 5, "{errors} errors:\n{}", finished.all());
     Ok(())
 }
