@@ -165,7 +165,7 @@ fn by_ring(place: &Path) -> Result<io::Result<()>> {
 }
 
 /// Has a ring carry out one operation.
-fn submit(operation: Operation<'_>) -> Result<io::Result<()>> {
+pub fn submit(operation: Operation<'_>) -> Result<io::Result<()>> {
     match through_ring(&[operation])?[..] {
         [result] if result < 0 => Ok(Err(io::Error::from_raw_os_error(-result))),
         _ => Ok(Ok(())),

@@ -6,6 +6,7 @@ mod evasion;
 mod field;
 mod narrow;
 mod order;
+mod ring;
 mod socket;
 mod system;
 mod task;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[&[Case]] = &[
     variant::CASES,
     variant::ACLS,
     field::CASES,
+    ring::CASES,
     verdict::CASES,
     verdict::ERRNOS,
     narrow::ON_FILES,

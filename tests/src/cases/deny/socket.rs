@@ -113,6 +113,14 @@ calls! {
     "getsockopt", "getsockopt", "socket_getsockopt", |_| {
         answer(getsockopt(&new(AddressFamily::Inet, SockType::Stream)?, KeepAlive))
     };
+    "getsockname", "getsockname", "socket_getsockname", |_| {
+        let socket = new(AddressFamily::Inet, SockType::Stream)?;
+        answer(getsockname::<SockaddrStorage>(socket.as_raw_fd()))
+    };
+    "getpeername", "getpeername", "socket_getpeername", |_| {
+        let (here, _there) = UnixStream::pair()?;
+        answer(getpeername::<SockaddrStorage>(here.as_raw_fd()))
+    };
     "shutdown", "shutdown", "socket_shutdown", |_| {
         let (here, there) = UnixStream::pair()?;
         attempt(here.shutdown(Shutdown::Both), has_come(&there)?)
@@ -192,7 +200,7 @@ fn taken(take: fn(&mut UnixStream) -> io::Result<()>) -> Result<Attempt> {
 }
 
 /// Whether something waits to be read: bytes, a connection, an end.
-fn has_come(socket: &impl AsFd) -> Result<bool> {
+pub fn has_come(socket: &impl AsFd) -> Result<bool> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut asked, PollTimeout::ZERO)? == 1)
 }

@@ -1,5 +1,6 @@
 //! Calls on mounts, modules, clocks, keys, and what processes share, refused to one login uid.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -118,6 +119,10 @@ calls! {
         sys::call(libc::SYS_clock_gettime, &mut [Arg::Number(0), Arg::Room(&mut now)])?;
         sys::call(libc::SYS_clock_settime, &mut [Arg::Number(0), Arg::Bytes(&now)])
     });
+    "add_key", "add_key", "key_permission", |_| {
+        let result = new_key();
+        attempt(result, fs::read_to_string("/proc/keys")?.lines().any(|key| key.contains(&format!("{}:", key_name()))))
+    };
     "keyctl_revoke", "keyctl", "key_permission", |_| {
         new_key()?;
         attempt(plain(libc::SYS_keyctl, [REVOKE, PROCESS_KEYRING]), new_key().is_err())
@@ -233,10 +238,15 @@ fn clock_set(set: impl FnOnce() -> io::Result<i64>) -> Result<Attempt> {
     attempt(result, seen == Err(Errno::ECANCELED))
 }
 
-/// A key of a name in this process's keyring, or the one that is there.
+/// Of keys that other processes leave behind, none has it.
+fn key_name() -> String {
+    format!("deny-{}", std::process::id())
+}
+
+/// A key in this process's keyring, or the one that is there.
 fn new_key() -> io::Result<i64> {
-    let (kind, name) = (Arg::Text(c"user"), Arg::Text(c"deny"));
-    let mut arguments = [kind, name, Arg::Bytes(b"secret"), Arg::Number(6), Arg::Number(PROCESS_KEYRING)];
+    let (kind, name) = (Arg::Text(c"user"), CString::new(key_name())?);
+    let mut arguments = [kind, Arg::Text(&name), Arg::Bytes(b"secret"), Arg::Number(6), Arg::Number(PROCESS_KEYRING)];
     sys::call(libc::SYS_add_key, &mut arguments)
 }
 

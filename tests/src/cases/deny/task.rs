@@ -42,6 +42,11 @@ calls! {
         SigSet::from_iter([Signal::SIGUSR1]).thread_block()?;
         changes(|| pending(own()), || plain(libc::SYS_kill, [own(), SIGNAL]))
     };
+    "kill_a_group", "kill", "task_kill", |_| {
+        plain(libc::SYS_setpgid, [0, 0])?;
+        let member = victim()?;
+        changes(|| pending(member), || plain(libc::SYS_kill, [0, SIGNAL]))
+    };
     "tkill", "tkill", "task_kill", |_| signalled(|to| plain(libc::SYS_tkill, [to, SIGNAL]));
     "tgkill", "tgkill", "task_kill", |_| signalled(|to| plain(libc::SYS_tgkill, [to, to, SIGNAL]));
     "rt_sigqueueinfo", "rt_sigqueueinfo", "task_kill", |_| {

@@ -205,7 +205,7 @@ fn not_loaded(test: &mut Test<'_>) -> Result<()> {
         "faccessat",
         "sethostname",
         "adjtimex",
-        "add_key",
+        "request_key",
         "shmget",
         "reboot",
     ];
