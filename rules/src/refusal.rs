@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, errno_without_end, perm_class, refuses_by_file, refusing_hooks, syscalls};
+use tables::{Arch, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -42,14 +42,16 @@ pub enum Obstacle {
         /// Its name.
         name: &'static str,
     },
-    /// A call that would never return from a refusal with the rule's errno.
-    Endless {
+    /// A call in which the rule's errno is no refusal.
+    Errno {
         /// Its number.
         number: u16,
         /// Its name.
         name: &'static str,
         /// The errno's name.
         errno: &'static str,
+        /// What the kernel takes it for.
+        meaning: &'static str,
     },
     /// The rule names every call.
     EveryCall,
@@ -69,7 +71,7 @@ pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
     match &rule.syscalls {
         Syscalls::Set(numbers) => {
             let of = |number: u16| {
-                of_call(rule, number).or_else(|| without_file(rule, number)).or_else(|| without_end(rule, number))
+                of_call(rule, number).or_else(|| without_file(rule, number)).or_else(|| by_errno(rule, number))
             };
             obstacles.extend(numbers.iter().copied().filter_map(of));
         }
@@ -128,12 +130,10 @@ fn without_file(rule: &Rule, number: u16) -> Option<Obstacle> {
     tests_file.then_some(Obstacle::NoFile { number, name })
 }
 
-fn without_end(rule: &Rule, number: u16) -> Option<Obstacle> {
-    let meant = rule.errno.and_then(|errno| tables::errno_name(errno.into()))?;
-    let name = arches(rule)
-        .filter_map(|arch| syscalls::name(arch, number))
-        .find(|name| errno_without_end(name) == Some(meant))?;
-    Some(Obstacle::Endless { number, name, errno: meant })
+fn by_errno(rule: &Rule, number: u16) -> Option<Obstacle> {
+    let errno = rule.errno.and_then(|errno| tables::errno_name(errno.into()))?;
+    let mut called = arches(rule).filter_map(|arch| syscalls::name(arch, number));
+    called.find_map(|name| Some(Obstacle::Errno { number, name, errno, meaning: mistaken_for(name, errno)? }))
 }
 
 impl fmt::Display for Obstacle {
@@ -146,8 +146,8 @@ impl fmt::Display for Obstacle {
                 write!(out, "{name} is {number}, which means another call to 32-bit programs")
             }
             Self::NoFile { name, .. } => write!(out, "no hook of {name} is shown a file"),
-            Self::Endless { name, errno, .. } => {
-                write!(out, "{name} is tried again, without end, where it gives {errno}")
+            Self::Errno { name, errno, meaning, .. } => {
+                write!(out, "{errno} does not refuse {name}: there it means {meaning}")
             }
             Self::EveryCall => out.write_str("the rule names every system call, and not all can be refused"),
         }
@@ -162,7 +162,7 @@ impl Obstacle {
             Self::Call { number, .. }
             | Self::Ambiguous { number, .. }
             | Self::NoFile { number, .. }
-            | Self::Endless { number, .. } => rule.written.syscall(*number),
+            | Self::Errno { number, .. } => rule.written.syscall(*number),
         }
     }
 
@@ -178,7 +178,7 @@ impl Obstacle {
             }
             Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
             Self::NoFile { name, .. } => format!("deny {name} by a rule of its own, without path and dir"),
-            Self::Endless { .. } => "write another errno, or leave it out: then it is EPERM".to_owned(),
+            Self::Errno { .. } => "write another errno, or leave it out: then it is EPERM".to_owned(),
             Self::EveryCall => "name the calls with -S, or files and accesses with path, dir or perm".to_owned(),
         }
     }
@@ -249,16 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn an_errno_with_which_a_call_would_never_return_is_in_the_way() {
+    fn an_errno_that_is_no_refusal_of_a_call_is_in_the_way() {
         let rows = [
-            ("-a deny,exit -F arch=b64 -S kill,tkill -F errno=ESRCH", "kill"),
-            ("-a kill,exit -F arch=b32 -S rt_sigqueueinfo -F errno=ESRCH", "rt_sigqueueinfo"),
-            ("-a deny,exit -F arch=b64 -S pidfd_send_signal -F errno=ESRCH --dry-run", "pidfd_send_signal"),
+            ("-a deny,exit -F arch=b64 -S kill,tkill -F errno=ESRCH", "ESRCH does not refuse kill"),
+            ("-a kill,exit -F arch=b32 -S rt_sigqueueinfo -F errno=ESRCH", "ESRCH does not refuse rt_sigqueueinfo"),
+            (
+                "-a deny,exit -F arch=b64 -S pidfd_send_signal -F errno=3 --dry-run",
+                "ESRCH does not refuse pidfd_send_signal",
+            ),
+            ("-a deny,exit -F arch=b64 -S prctl -F errno=ENOSYS", "ENOSYS does not refuse prctl"),
         ];
-        for (text, call) in rows {
+        for (text, told) in rows {
             let parsed = parse(&[Source { name: None, text: text.into() }], &NoHost);
-            let told = format!("{call} is tried again, without end, where it gives ESRCH");
-            assert!(parsed.diagnostics.iter().any(|diagnostic| diagnostic.message.contains(&told)), "{text}");
+            assert!(parsed.diagnostics.iter().any(|diagnostic| diagnostic.message.contains(told)), "{text}");
         }
         for text in
             ["-a deny,exit -F arch=b64 -S tkill -F errno=ESRCH", "-a deny,exit -F arch=b64 -S kill -F errno=EBUSY"]

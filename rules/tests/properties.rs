@@ -161,7 +161,7 @@ fn make_refusable(rule: &mut Rule) {
                 refusal::Obstacle::Call { number, .. }
                 | refusal::Obstacle::Ambiguous { number, .. }
                 | refusal::Obstacle::NoFile { number, .. }
-                | refusal::Obstacle::Endless { number, .. },
+                | refusal::Obstacle::Errno { number, .. },
                 Syscalls::Set(set),
             ) => {
                 set.retain(|named| *named != number);

@@ -124,15 +124,18 @@ pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
 }
 
-/// Calls that look for the task anew when its signal is refused with this errno, and would for ever, in the kernel
-/// (`kill_pid_info` in `kernel/signal.c`).
-const TRIED_AGAIN: (&[&str], &str) = (&["kill", "rt_sigqueueinfo", "pidfd_send_signal"], "ESRCH");
+/// Calls, an errno that stands for something else than a refusal where the kernel carries them out, and what it stands for:
+/// `kill_pid_info` in `kernel/signal.c`, `security_task_prctl` in `security/security.c`.
+const MISTAKEN: &[(&[&str], &str, &str)] = &[
+    (&["kill", "rt_sigqueueinfo", "pidfd_send_signal"], "ESRCH", "to look for the task again, without end"),
+    (&["prctl"], "ENOSYS", "to go on as if there were no hook"),
+];
 
-/// The errno, by name, with which a call must not be refused: it would never return.
+/// What the kernel takes an errno for, by name, with which a hook refuses a call, if that is no refusal.
 #[must_use]
-pub fn errno_without_end(call: &str) -> Option<&'static str> {
-    let (calls, errno) = TRIED_AGAIN;
-    calls.contains(&call).then_some(errno)
+pub fn mistaken_for(call: &str, errno: &str) -> Option<&'static str> {
+    let mut rows = MISTAKEN.iter();
+    rows.find(|(calls, mistaken, _)| calls.contains(&call) && *mistaken == errno).map(|row| row.2)
 }
 
 /// Hooks, besides those of [`SOCKETCALL`], that are shown no file: no rule with `path`, `dir` or the like ever matches there.
@@ -208,11 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_are_tried_again_are_calls_that_can_be_refused() {
-        let (calls, errno) = TRIED_AGAIN;
-        assert!(calls.iter().all(|call| !refusing_hooks(call).is_empty()));
-        assert!(crate::errno_number(errno).is_some());
-        assert_eq!(errno_without_end("tkill"), None);
+    fn errnos_are_mistaken_in_calls_that_can_be_refused() {
+        for (calls, errno, _) in MISTAKEN {
+            assert!(calls.iter().all(|call| !refusing_hooks(call).is_empty()), "{calls:?}");
+            assert!(crate::errno_number(errno).is_some(), "{errno}");
+        }
+        assert_eq!(mistaken_for("tkill", "ESRCH"), None);
+        assert!(mistaken_for("prctl", "ENOSYS").is_some());
     }
 
     #[test]

@@ -35,6 +35,7 @@ const UP: [u8; 6] = [0, 0, 1, 0, 0, 0];
 /// keyctl(2)
 const REVOKE: i64 = 3;
 const DESCRIBE: i64 = 6;
+const READ: i64 = 11;
 const PROCESS_KEYRING: i64 = -2;
 /// syslog(2): how large the buffer is.
 const SIZE_BUFFER: i64 = 10;
@@ -60,10 +61,10 @@ calls! {
         // OPEN_TREE_CLONE; MOVE_MOUNT_F_EMPTY_PATH.
         let here = libc::AT_FDCWD.into();
         let tree = sys::call(libc::SYS_open_tree, &mut [Arg::Number(here), Arg::Text(proc), Arg::Number(1)]);
-        let tree = tree.and_then(sys::owned).map_err(errno)?;
+        let tree = tree.and_then(sys::owned).map_err(|error| errno(&error))?;
         let from = [Arg::Number(tree.as_raw_fd().into()), Arg::Text(nothing)];
         let mut arguments = from.into_iter().chain([Arg::Number(here), Arg::Text(&at), Arg::Number(4)]).collect::<Vec<_>>();
-        sys::call(libc::SYS_move_mount, &mut arguments).map(drop).map_err(errno)
+        sys::call(libc::SYS_move_mount, &mut arguments).map(drop).map_err(|error| errno(&error))
     });
     "pivot_root", "pivot_root", "sb_pivotroot", |place| {
         let (outer, inner) = (place.directory("outer")?, place.path("outer/inner"));
@@ -187,6 +188,16 @@ pub const CHANGED: &[Case] = &[
         })
         .map(drop)
     }),
+    Case::new("deny_keyctl_to_read", "-a deny,exit -F arch=b64 -S keyctl -F auid={auid} -k {key}", |test| {
+        refused_to_one_with(test, "keyctl", "key_permission", Errno::ENOKEY, |_| {
+            new_key()?;
+            let (mut room, keyring) = ([0; 64], Arg::Number(PROCESS_KEYRING));
+            let arguments = &mut [Arg::Number(READ), keyring, Arg::Room(&mut room), Arg::Number(64)];
+            let result = sys::call(libc::SYS_keyctl, arguments);
+            attempt(result, room != [0; 64])
+        })
+        .map(drop)
+    }),
     Case::new(
         "deny_process_vm_readv_with_an_errno",
         "-a deny,exit -F arch=b64 -S process_vm_readv -F errno=EACCES -F auid={auid} -k {key}",
@@ -194,7 +205,7 @@ pub const CHANGED: &[Case] = &[
     ),
 ];
 
-fn errno(error: io::Error) -> Errno {
+fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
