@@ -42,6 +42,7 @@ pub const FAMILIES: &[&[Case]] = &[
     system::CHANGED,
     variant::CASES,
     variant::ACLS,
+    variant::CHROOT,
     field::CASES,
     ring::CASES,
     verdict::CASES,

@@ -203,6 +203,11 @@ pub const CHANGED: &[Case] = &[
         "-a deny,exit -F arch=b64 -S process_vm_readv -F errno=EACCES -F auid={auid} -k {key}",
         |test| refused_to_one(test, "process_vm_readv", "ptrace_access_check", task::read_memory).map(drop),
     ),
+    Case::new(
+        "deny_kcmp_with_an_errno",
+        "-a deny,exit -F arch=b64 -S kcmp -F errno=EBUSY -F auid={auid} -k {key}",
+        |test| refused_to_one(test, "kcmp", "ptrace_access_check", task::compare_memory).map(drop),
+    ),
 ];
 
 fn errno(error: &io::Error) -> Errno {

@@ -76,9 +76,7 @@ calls! {
     "process_vm_writev", "process_vm_writev", "ptrace_access_check", |_| {
         answer(copied(libc::SYS_process_vm_writev, &mut [7; 8], &mut [0; 8])?)
     };
-    "kcmp", "kcmp", "ptrace_access_check", |_| {
-        answer(plain(libc::SYS_kcmp, [own(), victim()?, SAME_MEMORY, 0, 0]))
-    };
+    "kcmp", "kcmp", "ptrace_access_check", compare_memory;
     "pidfd_getfd", "pidfd_getfd", "ptrace_access_check", |_| {
         let process = pidfd(victim()?)?;
         answer(plain(libc::SYS_pidfd_getfd, [process.as_raw_fd().into(), 2, 0]))
@@ -279,7 +277,7 @@ fn pidfd(pid: i64) -> io::Result<OwnedFd> {
     sys::owned(plain(libc::SYS_pidfd_open, [pid, 0])?)
 }
 
-fn traced(request: libc::c_uint) -> Result<Attempt> {
+pub fn traced(request: libc::c_uint) -> Result<Attempt> {
     let victim = victim()?;
     let traced =
         changes(|| lines(victim, &["TracerPid:"]), || plain(libc::SYS_ptrace, [request.into(), victim, 0, 0]))?;
@@ -296,6 +294,11 @@ fn copied(call: libc::c_long, own: &mut [u8], others: &mut [u8]) -> Result<io::R
     let (own, others) = (vector(own), vector(others));
     let (other, one, none) = (Arg::Number(victim()?), Arg::Number(1), Arg::Number(0));
     Ok(sys::call(call, &mut [other, Arg::Bytes(&own), one, Arg::Bytes(&others), Arg::Number(1), none]))
+}
+
+/// Asks whether another process has the same memory.
+pub fn compare_memory(_: &Place) -> Result<Attempt> {
+    answer(plain(libc::SYS_kcmp, [own(), victim()?, SAME_MEMORY, 0, 0]))
 }
 
 /// Reads what another process has in its memory.

@@ -230,7 +230,6 @@ variants! {
         let mut arguments = [Arg::Number(marks.as_raw_fd().into()), add, opens, Arg::Number(HERE), Arg::Text(&name)];
         sys::call(libc::SYS_fanotify_mark, &mut arguments).map(drop)
     };
-    "chroot_into_a_tree", "chroot", "path_chroot", |dir| chroot(dir.join("sub"));
     "execve_by_path", "execve", "bprm_check_security", super::act::run;
     since
     "fchmodat2", "fchmodat2", libc::SYS_fchmodat2, "path_chmod", |dir| {
@@ -260,6 +259,9 @@ variants! {
         at(FILE_SETATTR, &dir.join("f"), [Arg::Bytes(&[0; 24]), Arg::Number(24), Arg::Number(0)])
     };
 }
+
+/// A call for whose hook kernels without hooks of paths have no other.
+pub const CHROOT: &[Case] = &[case!("chroot_into_a_tree", "chroot", "path_chroot", |dir| chroot(dir.join("sub")))];
 
 /// Access control lists, which are attributes with hooks of their own since 6.2.
 pub const ACLS: &[Case] = &[

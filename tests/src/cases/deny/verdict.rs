@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -14,10 +15,12 @@ use nix::unistd::{Uid, getpid, setuid};
 use serde_json::json;
 
 use super::attempt::{Act, Attempt, answer, attempt, plain, refused_to_one_with};
+use super::task::traced;
 use super::{refused, verdict};
 use crate::child;
 use crate::daemon::{PROGRAM, run};
 use crate::harness::Case;
+use crate::place::{BUSYBOX, copy_of_busybox};
 use crate::session::{Test, private_file};
 use crate::sys;
 
@@ -59,6 +62,12 @@ errnos! {
         let file = place.file("f")?;
         let result = fs::remove_file(&file);
         attempt(result, !file.exists())
+    };
+    "an_errno_of_tracing", EBUSY, "ptrace", "ptrace_access_check", |_| traced(libc::PTRACE_SEIZE);
+    "an_errno_of_mounting", EROFS, "chroot", "path_chroot", |place| answer(nix::unistd::chroot(&place.dir));
+    "an_errno_of_programs", ENOEXEC, "execve", "bprm_check_security", |_| {
+        // Who is let through ends as another program.
+        attempt(Err::<(), _>(copy_of_busybox(BUSYBOX.as_ref()).arg("true").exec()), false)
     };
     "the_last_errno", EHWPOISON, "setpriority", "task_setnice", |_| answer(plain(libc::SYS_setpriority, [0, 0, 1]));
 }
