@@ -41,7 +41,7 @@ pub const FAMILIES: &[&[Case]] = &[
     system::CASES,
     system::CHANGED,
     variant::CASES,
-    variant::ACLS,
+    variant::SINCE_6_2,
     variant::CHROOT,
     field::CASES,
     ring::CASES,
@@ -53,7 +53,7 @@ pub const FAMILIES: &[&[Case]] = &[
 
 /// Those of them that are about files.
 pub const OF_FILES: &[&[Case]] =
-    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES, variant::ACLS];
+    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES, variant::SINCE_6_2];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {

@@ -99,7 +99,6 @@ variants! {
     "mknodat_of_a_file", "mknodat", "path_mknod", |dir| {
         at(libc::SYS_mknodat, &dir.join("new"), [Arg::Number(i64::from(libc::S_IFREG | 0o600)), Arg::Number(0)])
     };
-    "ftruncate", "ftruncate", "file_truncate", |dir| opened(libc::SYS_ftruncate, &dir.join("f"), [Arg::Number(1)]);
     "fallocate", "fallocate", "file_permission", |dir| {
         opened(libc::SYS_fallocate, &dir.join("f"), [0, 0, 100].map(Arg::Number))
     };
@@ -263,19 +262,30 @@ variants! {
 /// A call for whose hook kernels without hooks of paths have no other.
 pub const CHROOT: &[Case] = &[case!("chroot_into_a_tree", "chroot", "path_chroot", |dir| chroot(dir.join("sub")))];
 
-/// Access control lists, which are attributes with hooks of their own since 6.2.
-pub const ACLS: &[Case] = &[
+/// Access control lists, which are attributes, and lengths by descriptor: they have hooks of their own since 6.2.
+pub const SINCE_6_2: &[Case] = &[
+    Case::new(
+        "deny_ftruncate",
+        "-a deny,exit -F arch=b64 -S ftruncate -F dir={dir}/d -F auid={auid} -k {key}",
+        |test| {
+            let hook = since_6_2("file_truncate", "path_truncate")?;
+            refused_by_call(test, "ftruncate", hook, |dir| {
+                opened(libc::SYS_ftruncate, &dir.join("f"), [Arg::Number(1)])
+            })
+        },
+    )
+    .prepared(furnished),
     Case::new(
         "deny_setting_an_acl",
         "-a deny,exit -F arch=b64 -S setxattr -F dir={dir}/d -F auid={auid} -k {key}",
-        |test| refused_by_call(test, "setxattr", acl_hook("inode_set_acl", "inode_setxattr")?, set_acl),
+        |test| refused_by_call(test, "setxattr", since_6_2("inode_set_acl", "inode_setxattr")?, set_acl),
     )
     .prepared(furnished),
     Case::new(
         "deny_reading_an_acl",
         "-a deny,exit -F arch=b64 -S getxattr -F dir={dir}/d -F auid={auid} -k {key}",
         |test| {
-            let hook = acl_hook("inode_get_acl", "inode_getxattr")?;
+            let hook = since_6_2("inode_get_acl", "inode_getxattr")?;
             refused_by_call(test, "getxattr", hook, |dir| sys::getxattr_size(&dir.join("f"), ACL))
         },
     )
@@ -284,7 +294,7 @@ pub const ACLS: &[Case] = &[
         "deny_removing_an_acl",
         "-a deny,exit -F arch=b64 -S removexattr -F dir={dir}/d -F auid={auid} -k {key}",
         |test| {
-            let hook = acl_hook("inode_remove_acl", "inode_removexattr")?;
+            let hook = since_6_2("inode_remove_acl", "inode_removexattr")?;
             refused_by_call(test, "removexattr", hook, |dir| sys::removexattr(&dir.join("f"), ACL))
         },
     )
@@ -293,7 +303,7 @@ pub const ACLS: &[Case] = &[
 
 const ACL: &std::ffi::CStr = c"system.posix_acl_access";
 
-fn acl_hook(own: &'static str, before: &'static str) -> Result<&'static str> {
+fn since_6_2(own: &'static str, before: &'static str) -> Result<&'static str> {
     Ok(if sys::kernel_release()?.starts_with("6.1.") { before } else { own })
 }
 
