@@ -192,6 +192,11 @@ variants! {
     "pwritev", "pwritev", "file_permission", |dir| on_vector(libc::SYS_pwritev, dir, &[0, 0]);
     "pwritev2", "pwritev2", "file_permission", |dir| on_vector(libc::SYS_pwritev2, dir, &[0, 0, 0]);
     "getdents64", "getdents64", "file_permission", |dir| fs::read_dir(dir)?.next().transpose().map(drop);
+    "getdents", "getdents", "file_permission", |dir| {
+        let (directory, room) = (File::open(dir)?, &mut [0; 256]);
+        let number = Arg::Number(directory.as_raw_fd().into());
+        begins_with(libc::SYS_getdents, [number, Arg::Room(room)], [Arg::Number(256)])
+    };
     "sendfile", "sendfile", "file_permission", |dir| {
         let to = File::options().write(true).open("/dev/null")?;
         let file = File::open(dir.join("f"))?;
@@ -215,6 +220,10 @@ variants! {
     "mprotect", "mprotect", "file_mprotect", |dir| {
         let address = mapped(&dir.join("f"))?;
         sys::call(libc::SYS_mprotect, &mut [address, 4096, libc::PROT_NONE.into()].map(Arg::Number)).map(drop)
+    };
+    "pkey_mprotect", "pkey_mprotect", "file_mprotect", |dir| {
+        let address = mapped(&dir.join("f"))?;
+        sys::call(libc::SYS_pkey_mprotect, &mut [address, 4096, libc::PROT_NONE.into(), -1].map(Arg::Number)).map(drop)
     };
     "inotify_add_watch", "inotify_add_watch", "path_notify", |dir| {
         let watches = sys::owned(sys::call(libc::SYS_inotify_init1, &mut [Arg::Number(0)])?)?;

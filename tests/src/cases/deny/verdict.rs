@@ -65,7 +65,7 @@ errnos! {
     };
     "an_errno_of_tracing", EBUSY, "ptrace", "ptrace_access_check", |_| traced(libc::PTRACE_SEIZE);
     "an_errno_of_mounting", EROFS, "chroot", "path_chroot", |place| answer(nix::unistd::chroot(&place.dir));
-    "an_errno_of_programs", ENOEXEC, "execve", "bprm_check_security", |_| {
+    "an_errno_of_programs", ETXTBSY, "execve", "bprm_check_security", |_| {
         // Who is let through ends as another program.
         attempt(Err::<(), _>(copy_of_busybox(BUSYBOX.as_ref()).arg("true").exec()), false)
     };
