@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, perm_class, refuses_by_file, refusing_hooks, syscalls};
+use tables::{Arch, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -42,6 +42,17 @@ pub enum Obstacle {
         /// Its name.
         name: &'static str,
     },
+    /// A call in which the rule's errno is no refusal.
+    Errno {
+        /// Its number.
+        number: u16,
+        /// Its name.
+        name: &'static str,
+        /// The errno's name.
+        errno: &'static str,
+        /// What the kernel takes it for.
+        meaning: &'static str,
+    },
     /// The rule names every call.
     EveryCall,
 }
@@ -59,8 +70,10 @@ pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
     let mut obstacles: Vec<_> = results.collect();
     match &rule.syscalls {
         Syscalls::Set(numbers) => {
-            let of = |number: &u16| of_call(rule, *number).or_else(|| without_file(rule, *number));
-            obstacles.extend(numbers.iter().filter_map(of));
+            let of = |number: u16| {
+                of_call(rule, number).or_else(|| without_file(rule, number)).or_else(|| by_errno(rule, number))
+            };
+            obstacles.extend(numbers.iter().copied().filter_map(of));
         }
         Syscalls::All | Syscalls::OfPerm if !narrows(rule) => obstacles.push(Obstacle::EveryCall),
         // Every call of every perm can be refused; a test in `tables` sees to it.
@@ -117,6 +130,12 @@ fn without_file(rule: &Rule, number: u16) -> Option<Obstacle> {
     tests_file.then_some(Obstacle::NoFile { number, name })
 }
 
+fn by_errno(rule: &Rule, number: u16) -> Option<Obstacle> {
+    let errno = rule.errno.and_then(|errno| tables::errno_name(errno.into()))?;
+    let mut called = arches(rule).filter_map(|arch| syscalls::name(arch, number));
+    called.find_map(|name| Some(Obstacle::Errno { number, name, errno, meaning: mistaken_for(name, errno)? }))
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,6 +146,9 @@ impl fmt::Display for Obstacle {
                 write!(out, "{name} is {number}, which means another call to 32-bit programs")
             }
             Self::NoFile { name, .. } => write!(out, "no hook of {name} is shown a file"),
+            Self::Errno { name, errno, meaning, .. } => {
+                write!(out, "{errno} does not refuse {name}: there it means {meaning}")
+            }
             Self::EveryCall => out.write_str("the rule names every system call, and not all can be refused"),
         }
     }
@@ -137,9 +159,10 @@ impl Obstacle {
         match self {
             Self::List(_) | Self::EveryCall => rule.written.head,
             Self::Result { test, .. } => rule.written.test(*test),
-            Self::Call { number, .. } | Self::Ambiguous { number, .. } | Self::NoFile { number, .. } => {
-                rule.written.syscall(*number)
-            }
+            Self::Call { number, .. }
+            | Self::Ambiguous { number, .. }
+            | Self::NoFile { number, .. }
+            | Self::Errno { number, .. } => rule.written.syscall(*number),
         }
     }
 
@@ -155,6 +178,7 @@ impl Obstacle {
             }
             Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
             Self::NoFile { name, .. } => format!("deny {name} by a rule of its own, without path and dir"),
+            Self::Errno { .. } => "write another errno, or leave it out: then it is EPERM".to_owned(),
             Self::EveryCall => "name the calls with -S, or files and accesses with path, dir or perm".to_owned(),
         }
     }
@@ -222,5 +246,27 @@ mod tests {
             assert!(told(text).iter().any(|told| told == expected), "{text}: {:?}", told(text));
         }
         assert_eq!(told(rows[0].0).len(), 2);
+    }
+
+    #[test]
+    fn an_errno_that_is_no_refusal_of_a_call_is_in_the_way() {
+        let rows = [
+            ("-a deny,exit -F arch=b64 -S kill,tkill -F errno=ESRCH", "ESRCH does not refuse kill"),
+            ("-a kill,exit -F arch=b32 -S rt_sigqueueinfo -F errno=ESRCH", "ESRCH does not refuse rt_sigqueueinfo"),
+            (
+                "-a deny,exit -F arch=b64 -S pidfd_send_signal -F errno=3 --dry-run",
+                "ESRCH does not refuse pidfd_send_signal",
+            ),
+            ("-a deny,exit -F arch=b64 -S prctl -F errno=ENOSYS", "ENOSYS does not refuse prctl"),
+        ];
+        for (text, told) in rows {
+            let parsed = parse(&[Source { name: None, text: text.into() }], &NoHost);
+            assert!(parsed.diagnostics.iter().any(|diagnostic| diagnostic.message.contains(told)), "{text}");
+        }
+        for text in
+            ["-a deny,exit -F arch=b64 -S tkill -F errno=ESRCH", "-a deny,exit -F arch=b64 -S kill -F errno=EBUSY"]
+        {
+            assert!(obstacles(&rule(text)).is_empty(), "{text}");
+        }
     }
 }

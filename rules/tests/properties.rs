@@ -176,7 +176,8 @@ fn make_refusable(rule: &mut Rule) {
             (
                 refusal::Obstacle::Call { number, .. }
                 | refusal::Obstacle::Ambiguous { number, .. }
-                | refusal::Obstacle::NoFile { number, .. },
+                | refusal::Obstacle::NoFile { number, .. }
+                | refusal::Obstacle::Errno { number, .. },
                 Syscalls::Set(set),
             ) => {
                 set.retain(|named| *named != number);

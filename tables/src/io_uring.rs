@@ -39,8 +39,14 @@ pub fn io_uring_functions(number: u32) -> Vec<String> {
 pub fn io_uring_syscall(number: u32) -> Option<&'static str> {
     io_uring_op_name(number).map(|name| match name {
         "accept" => "accept4",
-        "send" => "sendto",
-        "recv" => "recvfrom",
+        // Buffers that the ring knows beforehand, or that are not copied, make no other call of it.
+        "read_fixed" | "read_multishot" => "read",
+        "write_fixed" => "write",
+        "readv_fixed" => "readv",
+        "writev_fixed" => "writev",
+        "send" | "send_zc" => "sendto",
+        "sendmsg_zc" => "sendmsg",
+        "recv" | "recv_zc" => "recvfrom",
         "fadvise" => "fadvise64",
         "pipe" => "pipe2",
         name => name,
@@ -135,6 +141,7 @@ mod tests {
         let call = |op| super::io_uring_syscall(op).and_then(|name| crate::syscalls::number(crate::Arch::B64, name));
         assert_eq!(call(18), Some(257));
         assert_eq!(call(13), Some(288));
+        assert_eq!([call(4), call(47), call(48)], [Some(0), Some(44), Some(46)]);
         assert_eq!(call(0), None);
     }
 

@@ -4,7 +4,8 @@
 //! `security/keys/`; `include/linux/lsm_hook_defs.h`. A hook that only some calls of a name pass (`userns_create` of
 //! `unshare`), or that does not know which call it serves (`capable`), does not count.
 
-/// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call.
+/// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call, but for a few that have one
+/// of their own for it (`process_vm_readv`, `keyctl`, `msgrcv`) or none (`setfsuid`, `setfsgid`).
 struct Row {
     names: &'static [&'static str],
     hooks: &'static [&'static str],
@@ -98,6 +99,8 @@ const ROWS: &[Row] = &[
     row(&["setsockopt"], &["socket_setsockopt"]),
     row(&["getsockopt"], &["socket_getsockopt"]),
     row(&["shutdown"], &["socket_shutdown"]),
+    row(&["getsockname"], &["socket_getsockname"]),
+    row(&["getpeername"], &["socket_getpeername"]),
     row(&["socketcall"], SOCKETCALL),
     row(&["init_module", "kexec_load"], &["kernel_load_data"]),
     row(&["finit_module", "kexec_file_load"], &["kernel_read_file"]),
@@ -105,7 +108,7 @@ const ROWS: &[Row] = &[
     row(&["perf_event_open"], &["perf_event_open"]),
     row(&["syslog"], &["syslog"]),
     row(&["settimeofday", "clock_settime", "clock_settime64", "stime"], &["settime"]),
-    row(&["keyctl"], &["key_permission"]),
+    row(&["add_key", "keyctl"], &["key_permission"]),
     row(&["msgsnd"], &["msg_queue_msgsnd"]),
     row(&["msgrcv"], &["msg_queue_msgrcv"]),
     row(&["msgctl"], &["msg_queue_msgctl"]),
@@ -119,6 +122,20 @@ const ROWS: &[Row] = &[
 #[must_use]
 pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
+}
+
+/// Calls, an errno that stands for something else than a refusal where the kernel carries them out, and what it stands for:
+/// `kill_pid_info` in `kernel/signal.c`, `security_task_prctl` in `security/security.c`.
+const MISTAKEN: &[(&[&str], &str, &str)] = &[
+    (&["kill", "rt_sigqueueinfo", "pidfd_send_signal"], "ESRCH", "to look for the task again, without end"),
+    (&["prctl"], "ENOSYS", "to go on as if there were no hook"),
+];
+
+/// What the kernel takes an errno for, by name, with which a hook refuses a call, if that is no refusal.
+#[must_use]
+pub fn mistaken_for(call: &str, errno: &str) -> Option<&'static str> {
+    let mut rows = MISTAKEN.iter();
+    rows.find(|(calls, mistaken, _)| calls.contains(&call) && *mistaken == errno).map(|row| row.2)
 }
 
 /// Hooks, besides those of [`SOCKETCALL`], that are shown no file: no rule with `path`, `dir` or the like ever matches there.
@@ -191,6 +208,16 @@ mod tests {
                 assert!(!refusing_hooks(name).is_empty(), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn errnos_are_mistaken_in_calls_that_can_be_refused() {
+        for (calls, errno, _) in MISTAKEN {
+            assert!(calls.iter().all(|call| !refusing_hooks(call).is_empty()), "{calls:?}");
+            assert!(crate::errno_number(errno).is_some(), "{errno}");
+        }
+        assert_eq!(mistaken_for("tkill", "ESRCH"), None);
+        assert!(mistaken_for("prctl", "ENOSYS").is_some());
     }
 
     #[test]

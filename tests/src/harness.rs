@@ -43,7 +43,7 @@ impl Case {
         self
     }
 
-    /// What may [skip] it.
+    /// What may [skip] it: then its rules are not loaded either.
     #[must_use]
     pub const fn only_where(mut self, possible: fn() -> Result<()>) -> Self {
         self.possible = possible;
@@ -122,10 +122,11 @@ pub fn list(sets: &[&[Suite]]) -> ExitCode {
 
 fn shared(report: &mut Report, suite: &str, cases: &[&Case]) {
     let start = Instant::now();
+    let cases: Vec<_> = cases.iter().filter(|case| is_possible(report, case)).collect();
     let prepared = cases.iter().map(|case| {
         let place = report.place(case.name)?;
         guarded(|| (case.prepare)(&place)).with_context(|| format!("cannot prepare {}", case.name))?;
-        Ok((*case, place))
+        Ok((**case, place))
     });
     let session = prepared.collect::<Result<Vec<_>>>().and_then(|prepared| {
         let rules: String = prepared.iter().map(|(case, place)| place.rules(case.rules)).collect();
@@ -144,15 +145,23 @@ fn shared(report: &mut Report, suite: &str, cases: &[&Case]) {
     report.case(&format!("{suite}: start"), start.elapsed(), Ok(()));
     for (case, place) in prepared {
         let start = Instant::now();
-        let result = guarded(|| {
-            (case.possible)()?;
-            (case.run)(&mut Test::new(&mut session, place)?)
-        });
+        let result = guarded(|| (case.run)(&mut Test::new(&mut session, place)?));
         report.case(case.name, start.elapsed(), result);
     }
     let start = Instant::now();
     let stopped = session.stop();
     report.case(&format!("{suite}: stop"), start.elapsed(), stopped);
+}
+
+/// Reports a case that cannot run here.
+fn is_possible(report: &mut Report, case: &Case) -> bool {
+    let start = Instant::now();
+    let possible = guarded(case.possible);
+    let is_possible = possible.is_ok();
+    if !is_possible {
+        report.case(case.name, start.elapsed(), possible);
+    }
+    is_possible
 }
 
 fn alone(report: &mut Report, case: &Alone) {

@@ -1,12 +1,13 @@
 //! What belongs to one case alone: a directory, a key, a login uid.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use nix::sys::stat::minor;
 
 /// A file system of its own, so that paths cross a mount and extended attributes work on every kernel.
 pub const BASE: &str = "/srv";
@@ -44,10 +45,16 @@ impl Place {
         self.dir.join(inside)
     }
 
-    /// A rule text with `{dir}`, `{key}` and `{auid}` filled in.
+    /// A rule text with `{dir}`, `{key}` and `{auid}` filled in; `{pid}`, which is this process; and `{inode}` and `{minor}`, which
+    /// are those of the file `d/f`, if it is there.
     pub fn rules(&self, text: &str) -> String {
         let dir = self.dir.to_string_lossy();
         let rules = text.replace("{dir}", &dir).replace("{key}", self.name).replace("{auid}", &self.auid.to_string());
+        let mut rules = rules.replace("{pid}", &std::process::id().to_string());
+        if let Ok(file) = fs::metadata(self.path("d/f")) {
+            rules =
+                rules.replace("{inode}", &file.ino().to_string()).replace("{minor}", &minor(file.dev()).to_string());
+        }
         rules.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
     }
 

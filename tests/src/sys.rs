@@ -87,6 +87,11 @@ pub fn call(number: libc::c_long, args: &mut [Arg<'_>]) -> io::Result<i64> {
     checked(unsafe { libc::syscall(number, a0, a1, a2, a3, a4, a5) })
 }
 
+/// What a call returned, if that is a descriptor that it opened.
+pub fn owned(result: i64) -> io::Result<OwnedFd> {
+    descriptor(result)
+}
+
 /// open(2) itself: the library's function of that name calls openat.
 pub fn open(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
@@ -136,6 +141,14 @@ pub fn listxattr_size(path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
     // SAFETY: the path is NUL-terminated and outlives the call; a size of 0 asks for no list.
     checked(unsafe { libc::listxattr(path.as_ptr(), ptr::null_mut(), 0) } as libc::c_long).map(drop)
+}
+
+/// The names of a file's extended attributes, each with a NUL behind it; a symbolic link is not followed.
+pub fn attributes(path: &Path) -> io::Result<Vec<u8>> {
+    let (path, mut names) = (c_path(path)?, vec![0; 1024]);
+    let length = call(libc::SYS_llistxattr, &mut [Arg::Text(&path), Arg::Room(&mut names), Arg::Number(1024)])?;
+    names.truncate(usize::try_from(length).map_err(io::Error::other)?);
+    Ok(names)
 }
 
 /// A text, or other bytes, at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.

@@ -83,5 +83,5 @@ pub const OBSERVED: &[Suite] = &[Suite::Shared("rules", &FAMILIES_OBSERVED), Sui
 /// For kernels without hooks of paths: what there is done by path means the same.
 pub const PATHLESS: &[Suite] = &[
     Suite::Shared("rules", &[watch::CASES, tree::CASES, change::CASES, path::CASES, failure::CASES]),
-    Suite::Shared("deny", deny::FAMILIES),
+    Suite::Shared("deny", deny::OF_FILES),
 ];

@@ -4,22 +4,25 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, chroot, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chroot, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
 use super::{refused, two_directories, verdict};
+use crate::child;
 use crate::harness::{Case, skip};
-use crate::place::Place;
+use crate::place::{Place, copy_of_busybox};
 use crate::session::Test;
-use crate::sys::{self, Arg, Operation, c_path, through_ring};
+use crate::sys::{self, Arg, LowText, Operation, c_path, through_ring};
 
 /// A case for each way: its name, what the rule is about, the hook that refuses, and the way.
 macro_rules! ways {
@@ -51,6 +54,27 @@ ways! {
     "names_of_255_bytes", "dir={dir}/d -F perm=rw", "file_open", long, by_long_names;
     "a_loader_run_by_hand", "path={dir}/d/program -F perm=x", "mmap_file", two_directories, by_mapping;
     "a_deleted_program", "path={dir}/d/program -F perm=x", "bprm_check_security", two_directories, by_deleted_program;
+    "a_mapping_made_code_later", "path={dir}/d/program -F perm=x", "file_mprotect", two_directories, by_protection;
+    "a_program_by_descriptor", "path={dir}/d/program -F perm=x", "bprm_check_security", two_directories, by_program_descriptor;
+    "a_program_in_proc", "path={dir}/d/program -F perm=x", "bprm_check_security", two_directories, by_program_in_proc;
+    "a_program_by_hard_link", "path={dir}/d/program -F perm=x", "bprm_check_security", two_directories, by_program_link;
+    "a_root_in_proc", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_root_in_proc;
+    "a_linked_directory", "dir={dir}/d -F perm=rw", "file_open", two_directories, by_linked_directory;
+    "a_user_namespace", "dir={dir}/d -F perm=rw", "file_open", two_directories, by_user_namespace;
+    "a_thread", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_thread;
+    "a_child", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_child;
+    "a_32_bit_call", "path={dir}/d/f -F perm=rw", "file_open", two_directories, by_32_bit_call;
+    "renaming_the_tree", "dir={dir}/d -F perm=rw", "path_rename", two_directories, by_renaming;
+    "exchanging_the_tree", "dir={dir}/d -F perm=rw", "path_rename", two_directories, by_exchange;
+    "mode_by_descriptor", "path={dir}/d/f -F perm=a", "path_chmod", two_directories, by_mode_in_proc;
+    "link_by_descriptor", "dir={dir}/d -F perm=wa", "path_link", two_directories, by_linking_descriptor;
+    "unlinking_by_ring", "dir={dir}/d -F perm=w", "path_unlink", two_directories, by_ring_unlink;
+    "removing_by_ring", "dir={dir}/d -F perm=w", "path_rmdir", two_directories, by_ring_rmdir;
+    "renaming_by_ring", "dir={dir}/d -F perm=w", "path_rename", two_directories, by_ring_rename;
+    "making_by_ring", "dir={dir}/d -F perm=w", "path_mkdir", two_directories, by_ring_mkdir;
+    "creating_by_ring", "dir={dir}/d -F perm=w", "path_mknod", two_directories, by_ring_create;
+    "a_symbolic_link_by_ring", "dir={dir}/d -F perm=w", "path_symlink", two_directories, by_ring_symlink;
+    "linking_by_ring", "dir={dir}/d -F perm=w", "path_link", two_directories, by_ring_link;
     "truncation_by_descriptor", "path={dir}/d/f -F perm=w", "file_open", two_directories, by_truncating_open;
 }
 
@@ -137,10 +161,43 @@ fn by_openat2(place: &Path) -> Result<io::Result<()>> {
 
 fn by_ring(place: &Path) -> Result<io::Result<()>> {
     let name = c_path(&place.join("d/f"))?;
-    match through_ring(&[Operation::Open(&name, libc::O_RDONLY)])?[..] {
+    submit(Operation::Open(&name, libc::O_RDONLY))
+}
+
+/// Has a ring carry out one operation.
+pub fn submit(operation: Operation<'_>) -> Result<io::Result<()>> {
+    match through_ring(&[operation])?[..] {
         [result] if result < 0 => Ok(Err(io::Error::from_raw_os_error(-result))),
         _ => Ok(Ok(())),
     }
+}
+
+fn by_ring_unlink(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::Unlink(&c_path(&place.join("d/f"))?))
+}
+
+fn by_ring_rmdir(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::RemoveDirectory(&c_path(&place.join("d/sub"))?))
+}
+
+fn by_ring_rename(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::Rename(&c_path(&place.join("d/f"))?, &c_path(&place.join("taken"))?))
+}
+
+fn by_ring_mkdir(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::MakeDirectory(&c_path(&place.join("d/new"))?))
+}
+
+fn by_ring_create(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::Open(&c_path(&place.join("d/new"))?, libc::O_RDONLY | libc::O_CREAT))
+}
+
+fn by_ring_symlink(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::Symlink(c"f", &c_path(&place.join("d/new"))?))
+}
+
+fn by_ring_link(place: &Path) -> Result<io::Result<()>> {
+    submit(Operation::Link(&c_path(&place.join("free/f"))?, &c_path(&place.join("d/new"))?))
 }
 
 /// The rule names a path: whatever comes to lie there is meant.
@@ -202,6 +259,11 @@ fn by_deleted_program(place: &Path) -> Result<io::Result<()>> {
     let path = place.join("d/program");
     let program = File::options().read(true).custom_flags(libc::O_PATH).open(&path)?;
     fs::remove_file(&path)?;
+    execute(&program)
+}
+
+/// execveat(2) of a descriptor.
+fn execute(program: &File) -> Result<io::Result<()>> {
     let (name, argument) = (c"", c"true");
     let list = [argument.as_ptr().addr(), 0].map(usize::to_ne_bytes).concat();
     let mut arguments = [
@@ -215,6 +277,93 @@ fn by_deleted_program(place: &Path) -> Result<io::Result<()>> {
         Err(error) => Ok(Err(error)),
         Ok(_) => bail!("an exec returned"),
     }
+}
+
+/// As above, in two steps.
+fn by_protection(place: &Path) -> Result<io::Result<()>> {
+    let program = File::open(place.join("d/program"))?;
+    let numbers = [0, 4096, libc::PROT_READ, libc::MAP_PRIVATE, program.as_raw_fd(), 0];
+    let address = sys::call(libc::SYS_mmap, &mut numbers.map(|number| Arg::Number(number.into())))?;
+    let code = i64::from(libc::PROT_READ | libc::PROT_EXEC);
+    Ok(sys::call(libc::SYS_mprotect, &mut [address, 4096, code].map(Arg::Number)).map(drop))
+}
+
+fn by_program_descriptor(place: &Path) -> Result<io::Result<()>> {
+    execute(&File::options().read(true).custom_flags(libc::O_PATH).open(place.join("d/program"))?)
+}
+
+fn by_program_in_proc(place: &Path) -> Result<io::Result<()>> {
+    let program = File::options().read(true).custom_flags(libc::O_PATH).open(place.join("d/program"))?;
+    Ok(run(&PathBuf::from(format!("/proc/self/fd/{}", program.as_raw_fd()))))
+}
+
+fn by_program_link(place: &Path) -> Result<io::Result<()>> {
+    fs::hard_link(place.join("d/program"), place.join("tool"))?;
+    Ok(run(&place.join("tool")))
+}
+
+/// Becomes a program; who is let through ends as it.
+fn run(program: &Path) -> io::Result<()> {
+    Err(copy_of_busybox(program).arg("true").exec())
+}
+
+fn by_root_in_proc(place: &Path) -> Result<io::Result<()>> {
+    let below = place.strip_prefix("/")?;
+    Ok(reading(&Path::new("/proc/self/root").join(below).join("d/f")))
+}
+
+fn by_linked_directory(place: &Path) -> Result<io::Result<()>> {
+    symlink(place.join("d"), place.join("way"))?;
+    Ok(reading(&place.join("way/f")))
+}
+
+fn by_user_namespace(place: &Path) -> Result<io::Result<()>> {
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+    Ok(reading(&place.join("d/f")))
+}
+
+fn by_thread(place: &Path) -> Result<io::Result<()>> {
+    let file = place.join("d/f");
+    thread::spawn(move || reading(&file)).join().ok().context("the thread panicked")
+}
+
+fn by_child(place: &Path) -> Result<io::Result<()>> {
+    let file = place.join("d/f");
+    child::run(|| match reading(&file) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(()),
+        other => bail!("the child got {other:?}"),
+    })?;
+    Ok(Err(io::Error::from_raw_os_error(libc::EPERM)))
+}
+
+fn by_32_bit_call(place: &Path) -> Result<io::Result<()>> {
+    match sys::open_32(&LowText::new(&place.join("d/f"))?) {
+        error if error < 0 => Ok(Err(io::Error::from_raw_os_error(-error))),
+        _ => Ok(Ok(())),
+    }
+}
+
+fn by_renaming(place: &Path) -> Result<io::Result<()>> {
+    Ok(fs::rename(place.join("d"), place.join("elsewhere")))
+}
+
+fn by_exchange(place: &Path) -> Result<io::Result<()>> {
+    let (one, other) = (place.join("free"), place.join("d"));
+    Ok(renameat2(AT_FDCWD, &one, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE).map_err(Into::into))
+}
+
+fn by_mode_in_proc(place: &Path) -> Result<io::Result<()>> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH).open(place.join("d/f"))?;
+    let name = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(fs::set_permissions(name, fs::Permissions::from_mode(0o777)))
+}
+
+fn by_linking_descriptor(place: &Path) -> Result<io::Result<()>> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH).open(place.join("d/f"))?;
+    let new = place.join("link");
+    let linked = nix::unistd::linkat(&file, "", AT_FDCWD, &new, AtFlags::AT_EMPTY_PATH);
+    ensure!(!new.exists(), "it has another name");
+    Ok(linked.map_err(Into::into))
 }
 
 fn by_truncating_open(place: &Path) -> Result<io::Result<()>> {

@@ -1,9 +1,18 @@
 //! Rules that refuse: the act does not happen, the caller sees the errno, the record tells, and the same act next door works.
 
 mod act;
+mod attempt;
 mod destination;
 mod evasion;
+mod field;
+mod narrow;
 mod order;
+mod ring;
+mod socket;
+mod system;
+mod task;
+mod variant;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +28,34 @@ use crate::event::Event;
 use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
+use crate::sys;
 
 /// Cases that share a daemon.
-pub const FAMILIES: &[&[Case]] = &[act::CASES, order::CASES, destination::CASES, evasion::CASES, evasion::OVERLAY];
+pub const FAMILIES: &[&[Case]] = &[
+    act::CASES,
+    order::CASES,
+    evasion::CASES,
+    evasion::OVERLAY,
+    destination::CASES,
+    socket::CASES,
+    task::CASES,
+    task::SILENT,
+    system::CASES,
+    system::CHANGED,
+    variant::CASES,
+    variant::SINCE_6_2,
+    variant::CHROOT,
+    field::CASES,
+    ring::CASES,
+    verdict::CASES,
+    verdict::ERRNOS,
+    narrow::ON_FILES,
+    narrow::ON_OTHERS,
+];
+
+/// Those of them that are about files.
+pub const OF_FILES: &[&[Case]] =
+    &[act::CASES, order::CASES, evasion::CASES, evasion::OVERLAY, variant::CASES, variant::SINCE_6_2];
 
 /// The act failed as it should.
 fn refused<T>(result: io::Result<T>, errno: Errno) -> Result<()> {
@@ -47,7 +81,7 @@ fn two_directories(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Everything in a directory: names, and what stat(2) says of each but for times of reading.
+/// Everything in a directory: names, and of each the attributes, and what stat(2) says but for times of reading.
 fn snapshot(directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut seen = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -60,8 +94,9 @@ fn snapshot(directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
         }
         let content = if status.is_file() && status.size() < 4096 { fs::read(&path)? } else { Vec::new() };
         let (ids, times) = ((status.uid(), status.gid()), (status.mtime(), status.mtime_nsec()));
+        let attributes = sys::attributes(&path)?;
         let text = format!(
-            "{} {:o} {ids:?} {} {} {times:?} {content:?}",
+            "{} {:o} {ids:?} {} {} {times:?} {attributes:?} {content:?}",
             status.ino(),
             status.mode(),
             status.nlink(),
@@ -86,4 +121,9 @@ fn refused_in_one(test: &mut Test<'_>, hook: &str, act: fn(&Path) -> io::Result<
     test.child(|| act(&free).context("the act next door"))?;
     test.silence("the act next door")?;
     Ok(event)
+}
+
+/// The same of one call.
+fn refused_by_call(test: &mut Test<'_>, call: &str, hook: &str, act: fn(&Path) -> io::Result<()>) -> Result<()> {
+    refused_in_one(test, hook, act)?.is(&json!({"syscall": call, "auid": test.place.auid}))
 }
