@@ -49,7 +49,7 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         let only: Vec<_> = args.kernel.iter().map(String::as_str).collect();
         let versions = if only.is_empty() { SUPPORTED.to_vec() } else { only };
         let jobs: Vec<_> = versions.into_iter().map(|version| Job { version, suite: Suite::Compliance }).collect();
-        let tally = GuestTests::prepare(workspace)?.run_all(&jobs)?.tally;
+        let tally = GuestTests::prepare(workspace, &jobs)?.run_all(&jobs)?.tally;
         println!("{tally}");
         failed = tally.failed;
     }

@@ -76,22 +76,21 @@ pub struct GuestTests<'w> {
     workspace: &'w Workspace,
     rsyslog: Option<packages::Unpacked>,
     audit: packages::Unpacked,
-    /// For [`Suite::Packages`].
-    system: System,
+    /// Where [`Suite::Packages`] is among the jobs; why there is none, if it could not be made.
+    system: Option<Result<System>>,
 }
 
 impl<'w> GuestTests<'w> {
     /// Builds and fetches it.
-    pub fn prepare(workspace: &'w Workspace) -> Result<Self> {
+    pub fn prepare(workspace: &'w Workspace, jobs: &[Job<'_>]) -> Result<Self> {
         setup::guest_tools()?;
         build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
         // Without it the cases that need it skip by themselves; here is why.
         let rsyslog = packages::rsyslog(workspace)
             .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
         let audit = packages::audit(workspace).context("no auditd to compare with")?;
-        setup::life_cycle_tools()?;
-        setup::packagers(workspace)?;
-        let system = System::prepare(workspace, &package::build_for_trial(workspace)?)?;
+        let tries_packages = jobs.iter().any(|job| matches!(job.suite, Suite::Packages));
+        let system = tries_packages.then(|| system_with_packages(workspace));
         Ok(Self { workspace, rsyslog: rsyslog.ok(), audit, system })
     }
 
@@ -119,7 +118,7 @@ impl<'w> GuestTests<'w> {
     fn run_one(&self, job: Job<'_>, kernel: Kernel) -> Outcome {
         let start = Instant::now();
         let outcome = match job.suite {
-            Suite::Packages => PHASES.iter().map(|phase| self.life_cycle(job, kernel.clone(), phase)).sum(),
+            Suite::Packages => self.life_cycle(job, &kernel),
             _ => self.cases(job, kernel),
         };
         let took = cmd::duration(start.elapsed());
@@ -159,16 +158,30 @@ impl<'w> GuestTests<'w> {
         ran.outcome(job, trouble)
     }
 
-    /// Cases of the packages between two boots.
-    fn life_cycle(&self, job: Job<'_>, kernel: Kernel, phase: &Phase) -> Outcome {
-        let ran = run(&self.system.guest(kernel, phase).timeout(GUEST_TIME), job, &phase.command());
-        let trouble = ran.trouble().map(|trouble| format!("{}: {trouble}", phase.name));
-        ran.outcome(job, trouble)
+    /// Cases of the packages, phase by phase on one system.
+    fn life_cycle(&self, job: Job<'_>, kernel: &Kernel) -> Outcome {
+        let phase = |system: &System, phase: &Phase| {
+            let ran = run(&system.guest(kernel.clone(), phase).timeout(GUEST_TIME), job, &phase.command());
+            let trouble = ran.trouble().map(|trouble| format!("{}: {trouble}", phase.name));
+            ran.outcome(job, trouble)
+        };
+        match &self.system {
+            None => Outcome::default(),
+            Some(Ok(system)) => PHASES.iter().map(|of| phase(system, of)).sum(),
+            Some(Err(error)) => failure(job, &format!("{error:#}")),
+        }
     }
 
     fn binary(&self, name: &str) -> PathBuf {
         self.workspace.binary("debug", name)
     }
+}
+
+/// Packages of the program that is tested, and a system to try them on.
+fn system_with_packages(workspace: &Workspace) -> Result<System> {
+    setup::life_cycle_tools()?;
+    setup::packagers(workspace)?;
+    System::prepare(workspace, &package::build_for_trial(workspace)?)
 }
 
 /// Runs a command in a guest.
@@ -181,6 +194,13 @@ fn run(guest: &Guest, job: Job<'_>, command: &[&str]) -> Ran {
         end = guest.run(command, &mut cases, Lines::new(job.version));
     }
     Ran { end, cases }
+}
+
+/// A job that failed as a whole: one more case.
+fn failure(job: Job<'_>, trouble: &str) -> Outcome {
+    let line = format!("[{}] FAILED {}: {trouble}", job.version, job.suite.name());
+    println!("{line}");
+    Outcome { tally: Tally { failed: 1, ..Tally::default() }, remarks: vec![line] }
 }
 
 /// A guest that is done.
@@ -204,14 +224,8 @@ impl Ran {
 
     /// What came of it; trouble counts as a failed case.
     fn outcome(self, job: Job<'_>, trouble: Option<String>) -> Outcome {
-        let mut outcome = self.cases.outcome();
-        if let Some(trouble) = trouble {
-            let line = format!("[{}] FAILED {}: {trouble}", job.version, job.suite.name());
-            println!("{line}");
-            outcome.tally.failed += 1;
-            outcome.remarks.push(line);
-        }
-        outcome
+        let trouble = trouble.map(|trouble| failure(job, &trouble));
+        [self.cases.outcome()].into_iter().chain(trouble).sum()
     }
 }
 

@@ -46,15 +46,16 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         eprintln!("guest tests left out (--quick)");
         return Ok(report.close(&[units]));
     }
+    let jobs = jobs(args);
     let mut guest_tests = None;
     report.check("building for the guests", || {
-        guest_tests = Some(GuestTests::prepare(workspace)?);
+        guest_tests = Some(GuestTests::prepare(workspace, &jobs)?);
         Ok(())
     });
     let mut cases = Outcome::default();
     if let Some(guest_tests) = guest_tests {
         report.check("guest tests", || {
-            cases = guest_tests.run_all(&jobs(args))?;
+            cases = guest_tests.run_all(&jobs)?;
             Ok(())
         });
     }
