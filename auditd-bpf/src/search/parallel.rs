@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use output::LogSegment;
-use output::read::{Entry, LogPart, Reader, Sieve, parts};
+use output::read::{Found, LogPart, PartReader, Reader, Sieve, parts};
 use output::search::{Layout, Query};
 
 use super::{Answer, append};
@@ -95,14 +95,14 @@ fn tasks(log: &LogSegment) -> Vec<Task<'_>> {
 }
 
 fn work(common: &Common<'_>, take: &Mutex<Receiver<(Task<'_>, SyncSender<Said>)>>) {
-    let mut buffer = Vec::new();
+    let mut parts = PartReader::default();
     loop {
         let task = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((task, say)) = task else { return };
-        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: Vec::new(), found: 0, say };
+        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: Vec::new(), count: 0, say };
         let done = match &task.part {
             None => teller.log(task.log),
-            Some(part) => teller.part(task.log, part, &mut buffer),
+            Some(part) => teller.part(task.log, part, &mut parts),
         };
         if done.and_then(|()| teller.tell()).is_err() {
             return;
@@ -118,7 +118,7 @@ struct Teller<'a> {
     common: &'a Common<'a>,
     shown: String,
     lines: Vec<u8>,
-    found: u64,
+    count: u64,
     say: SyncSender<Said>,
 }
 
@@ -128,23 +128,23 @@ impl Teller<'_> {
             Ok(input) => input,
             Err(error) => return self.say(Said::Unopened(format!("{}: {error}", self.shown))),
         };
-        for entry in Reader::new(input).sieved(self.common.sieve.clone()) {
-            match entry {
-                Ok(entry) => self.entry(&entry)?,
+        for found in Reader::new(input).sieved(self.common.sieve.clone()).found() {
+            match found {
+                Ok(found) => self.found(&found)?,
                 Err(error) => self.problem(&error)?,
             }
         }
         Ok(())
     }
 
-    fn part(&mut self, log: &LogSegment, part: &LogPart, buffer: &mut Vec<u8>) -> Result<(), Unheard> {
+    fn part(&mut self, log: &LogSegment, part: &LogPart, parts: &mut PartReader) -> Result<(), Unheard> {
         let unheard = || io::Error::from(io::ErrorKind::BrokenPipe);
         let common = self.common;
         let mut heard = true;
         let read = File::open(&log.path).and_then(|file| {
-            part.read(&file, &common.sieve, buffer, &mut |found| {
+            parts.read(part, &file, &common.sieve, &mut |found| {
                 let told = match found {
-                    Ok(entry) => self.entry(&entry),
+                    Ok(found) => self.found(found),
                     Err(problem) => self.problem(&problem),
                 };
                 heard = told.is_ok();
@@ -158,12 +158,11 @@ impl Teller<'_> {
         }
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Unheard> {
-        if !self.common.query.matches(entry) {
-            return Ok(());
+    fn found(&mut self, found: &Found) -> Result<(), Unheard> {
+        let Common { query, layout, host, .. } = self.common;
+        if append(found, query, *layout, host, &mut self.lines) {
+            self.count += 1;
         }
-        self.found += 1;
-        append(entry, self.common.layout, &self.common.host, &mut self.lines);
         if self.lines.len() < BLOCK { Ok(()) } else { self.tell() }
     }
 
@@ -173,8 +172,8 @@ impl Teller<'_> {
     }
 
     fn tell(&mut self) -> Result<(), Unheard> {
-        let (found, lines) = (std::mem::take(&mut self.found), std::mem::take(&mut self.lines));
-        if found == 0 { Ok(()) } else { self.say(Said::Events(found, lines)) }
+        let (count, lines) = (std::mem::take(&mut self.count), std::mem::take(&mut self.lines));
+        if count == 0 { Ok(()) } else { self.say(Said::Events(count, lines)) }
     }
 
     fn say(&self, said: Said) -> Result<(), Unheard> {

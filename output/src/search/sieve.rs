@@ -110,7 +110,7 @@ fn success(success: bool) -> Texts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::facts::Facts;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// Queries that ask for something that the event has.
-    fn queries(event: &Event) -> Vec<Query> {
+    pub(crate) fn queries(event: &Event) -> Vec<Query> {
         let facts = Facts::of(event);
         let text = |found: &[std::borrow::Cow<'_, [u8]>]| {
             let text = String::from_utf8(found.first()?.to_vec()).ok()?;
