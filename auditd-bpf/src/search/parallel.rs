@@ -43,6 +43,19 @@ struct Common<'a> {
     sieve: Sieve,
     layout: Layout,
     host: HostNames,
+    /// Blocks that were written, for what comes: new memory costs as much as filling it.
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Common<'_> {
+    fn block(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
 }
 
 /// Writes the events that are meant.
@@ -57,7 +70,7 @@ pub(super) fn search(
     err: &mut dyn Write,
 ) -> io::Result<Answer> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let common = Common { query, sieve: query.sieve(), layout, host: HostNames::default() };
+    let common = Common { query, sieve: query.sieve(), layout, host: HostNames::default(), spare: Mutex::default() };
     let meant = logs.iter().filter(|log| log.times.is_none_or(|(from, to)| query.may_lie_within(from, to)));
     let tasks = meant.flat_map(tasks);
     let (give, take) = channel();
@@ -67,7 +80,7 @@ pub(super) fn search(
         for _ in 0..cores {
             scope.spawn(move || work(common, take));
         }
-        let mut writer = Writer { layout, answer: Answer { found: 0, whole: true }, out, err };
+        let mut writer = Writer { common, answer: Answer { found: 0, whole: true }, out, err };
         let mut begun: VecDeque<Receiver<Said>> = VecDeque::new();
         // Should writing fail, threads find that nobody hears them, and end.
         for task in tasks {
@@ -99,12 +112,14 @@ fn work(common: &Common<'_>, take: &Mutex<Receiver<(Task<'_>, SyncSender<Said>)>
     loop {
         let task = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((task, say)) = task else { return };
-        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: Vec::new(), count: 0, say };
+        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: common.block(), count: 0, say };
         let done = match &task.part {
             None => teller.log(task.log),
             Some(part) => teller.part(task.log, part, &mut parts),
         };
-        if done.and_then(|()| teller.tell()).is_err() {
+        let heard = done.and_then(|()| teller.tell());
+        common.give_back(teller.lines);
+        if heard.is_err() {
             return;
         }
     }
@@ -172,8 +187,13 @@ impl Teller<'_> {
     }
 
     fn tell(&mut self) -> Result<(), Unheard> {
-        let (count, lines) = (std::mem::take(&mut self.count), std::mem::take(&mut self.lines));
-        if count == 0 { Ok(()) } else { self.say(Said::Events(count, lines)) }
+        match std::mem::take(&mut self.count) {
+            0 => Ok(()),
+            count => {
+                let lines = std::mem::replace(&mut self.lines, self.common.block());
+                self.say(Said::Events(count, lines))
+            }
+        }
     }
 
     fn say(&self, said: Said) -> Result<(), Unheard> {
@@ -182,7 +202,7 @@ impl Teller<'_> {
 }
 
 struct Writer<'a> {
-    layout: Layout,
+    common: &'a Common<'a>,
     answer: Answer,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -197,12 +217,14 @@ impl Writer<'_> {
         match said {
             Said::Events(found, lines) => {
                 if self.answer.found == 0
-                    && let Some(heading) = self.layout.heading()
+                    && let Some(heading) = self.common.layout.heading()
                 {
                     writeln!(self.out, "{heading}")?;
                 }
                 self.answer.found += found;
-                self.out.write_all(&lines)
+                self.out.write_all(&lines)?;
+                self.common.give_back(lines);
+                Ok(())
             }
             Said::Problem(problem) => writeln!(self.err, "{problem}"),
             Said::Unopened(problem) => {

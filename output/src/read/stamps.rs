@@ -15,7 +15,7 @@ impl Default for Stamps {
 }
 
 impl Stamps {
-    /// Notes those of lines that have one of the texts, and nothing else. Whether there are any.
+    /// Notes those of lines that have one of the texts, and nothing else. Whether there are any such lines.
     ///
     /// No other event can be wanted. Where many events are, this saves putting the others together.
     pub(super) fn note(&mut self, texts: &AnyOf, log: &[u8]) -> bool {
@@ -23,8 +23,7 @@ impl Stamps {
         let mut any = false;
         texts.lines(log, |line| {
             any = true;
-            if let Some(stamp) = stamp(line) {
-                let (word, bit) = place(stamp);
+            if let Some((word, bit)) = place(line) {
                 self.0[word] |= bit;
             }
         });
@@ -33,32 +32,36 @@ impl Stamps {
 
     /// Whether the stamp of a line may have been noted; so it may of a line without any, about which there is something to tell.
     pub(super) fn may_have(&self, line: &[u8]) -> bool {
-        stamp(line).is_none_or(|stamp| {
-            let (word, bit) = place(stamp);
-            self.0[word] & bit != 0
-        })
+        place(line).is_none_or(|(word, bit)| self.0[word] & bit != 0)
     }
 }
 
-/// What stands in the first parentheses, which is the stamp of every record.
-fn stamp(line: &[u8]) -> Option<&[u8]> {
-    let start = memchr::memchr(b'(', line)? + 1;
-    let length = memchr::memchr(b')', &line[start..])?;
-    Some(&line[start..start + length])
-}
-
-/// By its last bytes, which are those that differ.
-fn place(stamp: &[u8]) -> (usize, u64) {
+/// Where the bit of a line's event is: by the last bytes before the first `)`, the end of the stamp, which are those that differ.
+fn place(line: &[u8]) -> Option<(usize, u64)> {
     /// 2^64 divided by the golden ratio: spreads numbers that follow each other (Knuth, 6.4).
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let end = match stamp.last_chunk::<8>() {
-        Some(end) => *end,
-        None => {
-            let mut end = [0; 8];
-            end[..stamp.len()].copy_from_slice(stamp);
-            end
-        }
-    };
-    let bit = u64::from_le_bytes(end).wrapping_mul(SPREAD) >> (u64::BITS - BITS);
-    ((bit >> 6) as usize, 1 << (bit & 63))
+    let end = memchr::memchr(b')', line)?;
+    let last = u64::from_le_bytes(*line[..end].last_chunk()?);
+    let bit = last.wrapping_mul(SPREAD) >> (u64::BITS - BITS);
+    Some(((bit >> 6) as usize, 1 << (bit & 63)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_an_event_are_noted_and_most_others_not() {
+        let line =
+            |record_type: &str, serial: u32| format!("type={record_type} msg=audit(1795503850.123:{serial}): x=y(z)");
+        let log: String = (0..500).map(|serial| line("SYSCALL", serial * 10) + "\n").collect();
+        let mut stamps = Stamps::default();
+        assert!(!stamps.note(&["none"].iter().collect(), log.as_bytes()));
+        assert!(stamps.note(&["x=y"].iter().collect(), log.as_bytes()));
+        assert!((0..500).all(|serial| stamps.may_have(line("PATH", serial * 10).as_bytes())));
+        assert!(stamps.may_have(b"no record"));
+        let others = (0..5000).filter(|serial| !serial.is_multiple_of(10));
+        let seeming = others.filter(|serial| stamps.may_have(line("PATH", *serial).as_bytes())).count();
+        assert!(seeming < 100, "{seeming}");
+    }
 }

@@ -160,7 +160,10 @@ mod tests {
             (Query { pid: Some(813), ..any() }, Some(false)),
             (Query { serial: Some(1), ..any() }, Some(false)),
             (Query { node: text("web2"), ..any() }, Some(false)),
-            (Query { key: text("shad"), file: text("/etc/shadow"), exe: text("cat"), comm: text("c"), ..any() }, Some(true)),
+            (
+                Query { key: text("shad"), file: text("/etc/shadow"), exe: text("cat"), comm: text("c"), ..any() },
+                Some(true),
+            ),
             (Query { key: text("none"), ..any() }, None),
             (Query { record_types: vec!["PATH".to_owned()], ..any() }, Some(true)),
             (Query { record_types: vec!["EOE".to_owned()], ..any() }, None),

@@ -67,7 +67,12 @@ impl Layout {
 
     /// Appends the event as [`Self::write`] does, but of a layout that [shows records](Self::shows_records), these, as they are:
     /// they are what happened to be written, also where this release would write something else.
-    pub fn write_records<Z: TimeZone<Offset: std::fmt::Display>>(self, records: &Records, zone: &Z, lines: &mut Vec<u8>) {
+    pub fn write_records<Z: TimeZone<Offset: std::fmt::Display>>(
+        self,
+        records: &Records,
+        zone: &Z,
+        lines: &mut Vec<u8>,
+    ) {
         if self == Self::Raw {
             return raw(records, lines);
         }

@@ -70,7 +70,9 @@ fn chosen(text: &str) -> Texts {
         return Texts::default();
     }
     let upper: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
-    let spellings = vec![text.as_bytes().to_vec(), upper.to_ascii_lowercase().into_bytes(), upper.into_bytes()];
+    let mut spellings = vec![text.as_bytes().to_vec(), upper.to_ascii_lowercase().into_bytes(), upper.into_bytes()];
+    // Some are the same in both cases, and each takes a pass over the log.
+    spellings.dedup();
     let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
     Texts { json: plain.then(|| spellings.clone()), native: Some(spellings) }
 }

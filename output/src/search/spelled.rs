@@ -57,24 +57,8 @@ impl<'a> Call<'a> {
             rest.label()?;
         }
         let key = rest.untrusted(b" key=")?;
-        let call = Self {
-            arch,
-            syscall,
-            success,
-            exit,
-            ppid,
-            pid,
-            auid,
-            uid,
-            gid,
-            euid,
-            egid,
-            tty,
-            session,
-            comm,
-            exe,
-            key,
-        };
+        let call =
+            Self { arch, syscall, success, exit, ppid, pid, auid, uid, gid, euid, egid, tty, session, comm, exe, key };
         rest.0.is_empty().then_some(call)
     }
 }

@@ -18,8 +18,8 @@ use super::Problem;
 use super::sieve::Sieve;
 use line::Header;
 
-pub use records::Records;
 pub(crate) use records::RawRecord;
+pub use records::Records;
 
 /// Events that are being put together, at most: a log without ends of events must not fill the memory.
 const PENDING: usize = 512;
