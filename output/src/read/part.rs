@@ -116,46 +116,33 @@ impl PartReader {
         take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut before = BEFORE;
-        let found = loop {
+        let mut untold = Untold { events: range.start, lines: range.start };
+        loop {
             let from = range.start.saturating_sub(before);
-            let found = self.events(range, from, log, sieve)?;
-            if !self.assembler.headless() || from == 0 || before >= FARTHEST {
-                break found;
+            let headless = if from == 0 || before >= FARTHEST { Headless::Taken } else { Headless::Doubted };
+            match self.pass(&Pass { range, log, sieve, from, headless, untold }, take)? {
+                None => return Ok(()),
+                Some(still_untold) => untold = still_untold,
             }
             before *= 8;
-        };
-        for found in found {
-            match found {
-                Ok(records) => {
-                    let found = Found::Records(records);
-                    take(Ok(&found))?;
-                    if let Found::Records(records) = found {
-                        self.assembler.give_back(records);
-                    }
-                }
-                Err(problem) => take(Err(problem))?,
-            }
         }
-        Ok(())
     }
 
-    /// Events of the range, with lines from `from` on. Whether one may have begun before, the assembler knows.
-    fn events(
+    /// Hands on what is untold. Where an event is met that may have begun before, it ends there, and returns what is untold still.
+    fn pass(
         &mut self,
-        range: &Range<u64>,
-        from: u64,
-        log: &File,
-        sieve: &Sieve,
-    ) -> io::Result<Vec<Result<Records, Problem>>> {
+        pass: &Pass<'_>,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
+    ) -> io::Result<Option<Untold>> {
         let Self { window, stamps, assembler } = self;
-        let mut found = Vec::new();
-        assembler.begin_in(range.clone());
+        let Pass { range, log, sieve, .. } = *pass;
         let ahead = range.start..range.end + BEFORE;
-        window.load(log, ahead.clone(), range.start - from)?;
+        window.load(log, ahead.clone(), range.start - pass.from)?;
         if sieve.native.as_ref().is_some_and(|texts| !stamps.note(texts, window.bytes())) {
-            return Ok(found);
+            return Ok(None);
         }
-        window.go_to(log, from)?;
+        window.go_to(log, pass.from)?;
+        assembler.begin_in(range.clone());
         while let Some((offset, line)) = window.next_line(log)? {
             if offset >= range.end && !assembler.waits() {
                 break;
@@ -165,13 +152,72 @@ impl PartReader {
                 continue;
             }
             let taken = assembler.line(line, offset);
-            if let (Err(problem), true) = (taken, range.contains(&offset)) {
-                found.push(Err(problem));
+            if let (Err(problem), true) = (taken, (pass.untold.lines..range.end).contains(&offset)) {
+                take(Err(problem))?;
             }
-            found.extend(std::iter::from_fn(|| assembler.ready(sieve)).map(Ok));
+            while let Some(records) = assembler.ready(sieve) {
+                if let Some(events) = pass.event(records, assembler, take)? {
+                    return Ok(Some(Untold { events, lines: offset + 1 }));
+                }
+            }
         }
-        found.extend(std::iter::from_fn(|| assembler.rest(sieve)).map(Ok));
-        Ok(found)
+        while let Some(records) = assembler.rest(sieve) {
+            if let Some(events) = pass.event(records, assembler, take)? {
+                return Ok(Some(Untold { events, lines: range.end }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What was not handed on yet: events that begin, and lines that stand, there or behind.
+#[derive(Clone, Copy)]
+struct Untold {
+    events: u64,
+    lines: u64,
+}
+
+/// What to do with an event that begins with a record that begins none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Headless {
+    /// It began before what was read.
+    Doubted,
+    /// Its first records are too far away, or lost.
+    Taken,
+}
+
+/// One reading of a part, with lines from `from` on.
+struct Pass<'a> {
+    range: &'a Range<u64>,
+    log: &'a File,
+    sieve: &'a Sieve,
+    from: u64,
+    headless: Headless,
+    untold: Untold,
+}
+
+impl Pass<'_> {
+    /// Hands on an event, unless it was; its buffers are for the next one. Where it begins, if its first records must be looked for.
+    ///
+    /// Now, and not when the part is done: it is still in the processor's cache.
+    fn event(
+        &self,
+        records: Records,
+        assembler: &mut Assembler,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
+    ) -> io::Result<Option<u64>> {
+        let start = records.start();
+        if start >= self.untold.events {
+            if self.headless == Headless::Doubted && records.is_headless() {
+                return Ok(Some(start));
+            }
+            let found = Found::Records(records);
+            take(Ok(&found))?;
+            if let Found::Records(records) = found {
+                assembler.give_back(records);
+            }
+        }
+        Ok(None)
     }
 }
 

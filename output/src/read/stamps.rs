@@ -60,7 +60,7 @@ mod tests {
         assert!(stamps.note(&["x=y"].iter().collect(), log.as_bytes()));
         assert!((0..500).all(|serial| stamps.may_have(line("PATH", serial * 10).as_bytes())));
         assert!(stamps.may_have(b"no record"));
-        let others = (0..5000).filter(|serial| !serial.is_multiple_of(10));
+        let others = (0..5000_u32).filter(|serial| !serial.is_multiple_of(10));
         let seeming = others.filter(|serial| stamps.may_have(line("PATH", *serial).as_bytes())).count();
         assert!(seeming < 100, "{seeming}");
     }

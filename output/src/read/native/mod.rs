@@ -35,15 +35,13 @@ pub(super) struct Assembler {
     last: u64,
     /// Where wanted events begin.
     begin: Range<u64>,
-    /// A wanted event began with a record that begins none.
-    headless: bool,
     /// Events that are done, for their buffers.
     spare: Vec<Records>,
 }
 
 impl Default for Assembler {
     fn default() -> Self {
-        Self { pending: VecDeque::new(), last: 0, begin: 0..u64::MAX, headless: false, spare: Vec::new() }
+        Self { pending: VecDeque::new(), last: 0, begin: 0..u64::MAX, spare: Vec::new() }
     }
 }
 
@@ -51,7 +49,7 @@ impl Assembler {
     /// Forgets what was. Of events that begin elsewhere nothing will be told.
     pub(super) fn begin_in(&mut self, begin: Range<u64>) {
         self.spare.extend(self.pending.drain(..));
-        (self.begin, self.last, self.headless) = (begin, 0, false);
+        (self.begin, self.last) = (begin, 0);
     }
 
     /// Takes a record that stands at an offset, which only has to grow.
@@ -112,11 +110,6 @@ impl Assembler {
         self.pending.iter().any(|event| self.begin.contains(&event.start))
     }
 
-    /// Whether an event that may be wanted began with a record that begins none: its first ones were not seen.
-    pub(super) fn headless(&self) -> bool {
-        self.headless
-    }
-
     /// An event that was handed out is done.
     pub(super) fn give_back(&mut self, event: Records) {
         self.spare.push(event);
@@ -128,7 +121,6 @@ impl Assembler {
             self.spare.push(event);
             return None;
         }
-        self.headless |= event.headless;
         Some(event)
     }
 }

@@ -20,7 +20,7 @@ pub struct Records {
     titled: bool,
     has_call: bool,
     pub(super) whole: bool,
-    pub(super) headless: bool,
+    headless: bool,
 }
 
 /// A line in [`Records::lines`]: where it begins, its type, its fields, and where it ends.
@@ -112,6 +112,16 @@ impl Records {
     /// Whether it is of a call whose title is missing, so that nothing but an `EOE` tells its end.
     pub(crate) fn lacks_title(&self) -> bool {
         self.has_call && !self.titled
+    }
+
+    /// Where in the log it began.
+    pub(in crate::read) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Whether it began with a record that begins none: its first ones were not seen.
+    pub(in crate::read) fn is_headless(&self) -> bool {
+        self.headless
     }
 
     /// All lines, one behind the other.
