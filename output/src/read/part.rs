@@ -65,8 +65,8 @@ pub struct PartReader {
 }
 
 impl PartReader {
-    /// Hands the part's events that may be wanted to `take`, in the order in which they begin. Lines that are no records are
-    /// handed on where they are looked at.
+    /// Hands the part's events that may be wanted to `take`, in the order in which they begin. Lines that are no
+    /// records are handed on where they are looked at.
     ///
     /// # Errors
     /// If the log cannot be read, or `take` fails.
@@ -128,7 +128,8 @@ impl PartReader {
         }
     }
 
-    /// Hands on what is untold. Where an event is met that may have begun before, it ends there, and returns what is untold still.
+    /// Hands on what is untold. Where an event is met that may have begun before, it ends there, and returns what is
+    /// untold still.
     fn pass(
         &mut self,
         pass: &Pass<'_>,
@@ -197,7 +198,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Hands on an event, unless it was; its buffers are for the next one. Where it begins, if its first records must be looked for.
+    /// Hands on an event, unless it was; its buffers are for the next one. Where it begins, if its first records must
+    /// be looked for.
     ///
     /// Now, and not when the part is done: it is still in the processor's cache.
     fn event(

@@ -5,7 +5,8 @@ use super::sieve::AnyOf;
 /// As many bits as tell apart the events of a part of a log, most of them, and stay in the first cache.
 const BITS: u32 = 16;
 
-/// Stamps (`SECONDS.MILLIS:SERIAL`) that were noted. Some others may seem to have been: nothing but time is lost with them.
+/// Stamps (`SECONDS.MILLIS:SERIAL`) that were noted. Some others may seem to have been: nothing but time is lost with
+/// them.
 pub(super) struct Stamps(Vec<u64>);
 
 impl Default for Stamps {
@@ -30,13 +31,15 @@ impl Stamps {
         any
     }
 
-    /// Whether the stamp of a line may have been noted; so it may of a line without any, about which there is something to tell.
+    /// Whether the stamp of a line may have been noted; so it may of a line without any, about which there is something
+    /// to tell.
     pub(super) fn may_have(&self, line: &[u8]) -> bool {
         place(line).is_none_or(|(word, bit)| self.0[word] & bit != 0)
     }
 }
 
-/// Where the bit of a line's event is: by the last bytes before the first `)`, the end of the stamp, which are those that differ.
+/// Where the bit of a line's event is: by the last bytes before the first `)`, the end of the stamp, which are those
+/// that differ.
 fn place(line: &[u8]) -> Option<(usize, u64)> {
     /// 2^64 divided by the golden ratio: spreads numbers that follow each other (Knuth, 6.4).
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -34,7 +34,8 @@ impl Window {
         &self.buffer[self.read.clone()]
     }
 
-    /// Makes the first line that begins at `from` or behind it the next one. `from` must be in the range, or in the room before it.
+    /// Makes the first line that begins at `from` or behind it the next one. `from` must be in the range, or in the
+    /// room before it.
     pub(super) fn go_to(&mut self, log: &File, from: u64) -> io::Result<()> {
         let start = length(self.base..from);
         if start < self.read.start {

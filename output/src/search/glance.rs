@@ -1,9 +1,10 @@
 //! What a glance at native records tells of a query, without parsing them.
 //!
-//! Parsing an event and writing it again takes twenty times as long as reading it, and most events of most logs are calls in the
-//! kernel's spelling. So a `SYSCALL` record that is spelled exactly as the kernel spells it is read in one go, without copies
-//! (`spelled`), and so are names in `PATH` and `CWD`. That gives facts that are certain. Anything else is left to the parser: a
-//! glance says nothing where it is not sure, and never something else than [`Query::matches`] (a property test compares them).
+//! Parsing an event and writing it again takes many times as long as reading it, and most events of most logs are calls
+//! in the kernel's spelling. So a `SYSCALL` record that is spelled exactly as the kernel spells it is read in one go,
+//! without copies (`spelled`), and so are names in `PATH` and `CWD`. That gives facts that are certain. Anything else
+//! is left to the parser: a glance says nothing where it is not sure, and never something else than [`Query::matches`]
+//! (a property test compares them).
 
 use std::borrow::Cow;
 

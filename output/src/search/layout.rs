@@ -65,8 +65,8 @@ impl Layout {
         matches!(self, Self::Default | Self::Raw)
     }
 
-    /// Appends the event as [`Self::write`] does, but of a layout that [shows records](Self::shows_records), these, as they are:
-    /// they are what happened to be written, also where this release would write something else.
+    /// Appends the event as [`Self::write`] does, but of a layout that [shows records](Self::shows_records), these, as
+    /// they are: they are what happened to be written, also where this release would write something else.
     pub fn write_records<Z: TimeZone<Offset: std::fmt::Display>>(
         self,
         records: &Records,

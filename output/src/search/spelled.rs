@@ -1,5 +1,5 @@
-//! The kernel's own spelling of a `SYSCALL` record (`audit_log_exit` and `audit_log_task_info` of the kernel): the same fields,
-//! in the same order, one space between them.
+//! The kernel's own spelling of a `SYSCALL` record (`audit_log_exit` and `audit_log_task_info` of the kernel): the same
+//! fields, in the same order, one space between them.
 
 use crate::record::succeeded;
 
@@ -112,7 +112,8 @@ pub(super) fn without_prefix<'a, const N: usize>(text: &'a [u8], prefix: &[u8; N
     (start == prefix).then_some(rest)
 }
 
-/// Whether a value is what the kernel makes of names (`audit_log_untrustedstring`): in quotes, hexadecimal, or `(null)`.
+/// Whether a value is what the kernel makes of names (`audit_log_untrustedstring`): in quotes, hexadecimal, or
+/// `(null)`.
 pub(super) fn is_untrusted(value: &[u8]) -> bool {
     match value {
         b"(null)" => true,

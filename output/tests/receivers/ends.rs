@@ -1,5 +1,5 @@
-//! What a server that ends leaves behind of what its kernel acknowledged: whether a sender could tell from the acknowledgements of TCP
-//! what has arrived.
+//! What a server that ends leaves behind of what its kernel acknowledged: whether a sender could tell from the
+//! acknowledgements of TCP what has arrived.
 
 use std::io::{self, Write};
 use std::net::TcpStream;

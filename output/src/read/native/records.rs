@@ -5,7 +5,8 @@ use super::line::{Header, Line};
 use crate::format::native::ENRICHMENT;
 use crate::read::Entry;
 
-/// The records of one event of a native log, whose headers were read and nothing else. `EOE`, which says nothing, is not kept.
+/// The records of one event of a native log, whose headers were read and nothing else. `EOE`, which says nothing, is
+/// not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     pub(super) node: Vec<u8>,
