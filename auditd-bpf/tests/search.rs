@@ -138,6 +138,24 @@ fn every_query_finds_what_ausearch_finds() {
     assert!(differing.is_empty(), "{:#?}", shown.collect::<Vec<_>>());
 }
 
+/// Also those that this release would spell in another way.
+#[test]
+fn raw_records_are_ausearchs_to_the_letter() {
+    let Some(ausearch) = ausearch() else { return };
+    let odd = LOG.replace("name=\"/etc/\"", "name=\"/etc\"").replace("cap_fp=0", "cap_fp=00");
+    for log in [LOG, &odd] {
+        for query in [&["-m", "ALL"][..], &["-k", "shadow"], &["-f", "/etc"], &["-sv", "no"], &["-p", "813"]] {
+            let [ours, ausearch] = [&ours(), &ausearch].map(|searcher| {
+                let mut command = Command::new(&searcher.program);
+                command.args(searcher.arguments).arg("--raw").args(query);
+                String::from_utf8(searcher.run(command, log).stdout).unwrap()
+            });
+            assert!(!ours.is_empty());
+            assert_eq!(ours, ausearch, "{query:?}");
+        }
+    }
+}
+
 /// What one search has seen, the next passes over; each goes on where the other ended.
 #[test]
 fn checkpoints_are_ausearchs() {

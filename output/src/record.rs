@@ -38,9 +38,7 @@ impl Record<'_> {
 
     /// When it happened.
     pub fn time(&self) -> DateTime<Utc> {
-        let seconds = i64::try_from(self.event.time / 1_000_000_000).unwrap_or_default();
-        let nanoseconds = u32::try_from(self.event.time % 1_000_000_000).unwrap_or_default();
-        DateTime::from_timestamp(seconds, nanoseconds).unwrap_or_default()
+        moment(self.event.time)
     }
 
     /// Name of a user: `unset` for [`UNSET`], `None` where nobody has that id.
@@ -59,10 +57,22 @@ impl Record<'_> {
     }
 }
 
+/// A time in nanoseconds since the epoch.
+pub(crate) fn moment(nanoseconds: u64) -> DateTime<Utc> {
+    let seconds = i64::try_from(nanoseconds / 1_000_000_000).unwrap_or_default();
+    let rest = u32::try_from(nanoseconds % 1_000_000_000).unwrap_or_default();
+    DateTime::from_timestamp(seconds, rest).unwrap_or_default()
+}
+
+/// Whether a call that returned this succeeded, by the kernel's rule.
+pub(crate) fn succeeded(exit: i64) -> bool {
+    !(-MAX_ERRNO..0).contains(&exit)
+}
+
 impl SyscallEvent {
     /// Whether the call succeeded, by the kernel's rule; `None` where it has not returned.
     pub fn success(&self) -> Option<bool> {
-        self.exit.map(|exit| !(-MAX_ERRNO..0).contains(&exit))
+        self.exit.map(succeeded)
     }
 
     /// The (positive) errno of a call that failed.

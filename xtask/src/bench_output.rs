@@ -18,6 +18,9 @@ pub struct Args {
     /// Write the figures to FILE, so that runs can be compared
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure nothing but the search
+    #[arg(long)]
+    search: bool,
 }
 
 /// `cargo xtask bench output`.
@@ -27,6 +30,9 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     let mut bench = workspace.cargo("bench");
     bench.args(["--quiet", "--package", "auditd-bpf", "--bench", "output"]);
+    if args.search {
+        bench.args(["--", "search"]);
+    }
     let said = cmd::step("measuring, optimised", || cmd::output(&mut bench))?;
     let figures: Value = serde_json::from_str(said.trim()).context("the bench printed no JSON")?;
     print!("{}", table(&figures).context("a figure is missing")?);
@@ -38,10 +44,14 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 }
 
 fn table(figures: &Value) -> Option<String> {
-    let mut text = format!("{:<20}{:<8}{:>12}{:>8}{:>14}\n", "one core", "", "events/s", "MB/s", "bytes/event");
-    for row in figures["formats"].as_array()? {
+    // A `String` takes whatever is written.
+    let mut text = String::new();
+    let formats = figures["formats"].as_array()?;
+    if !formats.is_empty() {
+        let _ = writeln!(text, "{:<20}{:<8}{:>12}{:>8}{:>14}", "one core", "", "events/s", "MB/s", "bytes/event");
+    }
+    for row in formats {
         let figure = |name: &str| row[name].as_f64();
-        // A `String` takes whatever is written.
         let _ = writeln!(
             text,
             "{:<20}{:<8}{:>12.0}{:>8.0}{:>14.1}",
@@ -55,7 +65,10 @@ fn table(figures: &Value) -> Option<String> {
     let search = &figures["search"];
     let megabytes = search["log_bytes"].as_u64()? / 1_000_000;
     let heading = format!("search, {megabytes} MB, {} cores", search["cores"].as_u64()?);
-    let _ = writeln!(text, "\n{heading:<32}{:>8}{:>10}{:>8}", "s", "ausearch", "");
+    if !formats.is_empty() {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{heading:<32}{:>8}{:>10}{:>8}", "s", "ausearch", "");
     for row in search["queries"].as_array()? {
         let theirs = row["ausearch_seconds"].as_f64().map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.3}"));
         let times = row["times"].as_f64().map_or_else(String::new, |times| format!("{times:.1}x"));
@@ -85,5 +98,7 @@ mod test {
         assert_eq!(rows[4], ["-k", "x", "0.040", "0.800", "20.0x"]);
         assert_eq!(rows[5], ["-p", "1", "0.040", "?"]);
         assert!(table(&json!({})).is_none());
+        let search_alone = json!({ "formats": [], "search": { "log_bytes": 1_000_000, "cores": 2, "queries": [] } });
+        assert!(table(&search_alone).unwrap().starts_with("search, 1 MB, 2 cores"));
     }
 }

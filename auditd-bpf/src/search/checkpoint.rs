@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use output::read::{Entry, Reader};
+use output::read::{Entry, Found, Reader};
 use output::{LogSegment, Record};
 
 use super::Search;
@@ -149,19 +149,18 @@ impl Progress {
         (self.now.dev, self.now.inode) = (metadata.dev(), metadata.ino());
         let reader = Reader::new(input);
         let reader = if end == End::Open { reader.whole_only() } else { reader };
-        for entry in reader {
-            match entry {
+        for found in reader.found() {
+            match found {
                 Err(error) => writeln!(err, "{shown}: {error}")?,
-                Ok(entry) => {
-                    let stamp = Stamp::of(&entry);
+                Ok(found) => {
+                    let Some(stamp) = Stamp::of(&found) else { continue };
                     match self.step(&stamp) {
                         Step::Before => continue,
                         Step::Lost => {
                             writeln!(err, "{shown}: events after that of the checkpoint come without it")?;
                             return Ok(Some(ExitCode::CheckpointLost));
                         }
-                        Step::New if search.query.matches(&entry) => search.show(&entry)?,
-                        Step::New => {}
+                        Step::New => search.show(&found)?,
                     }
                     self.now.last = Some(stamp);
                     if search.done() {
@@ -199,7 +198,14 @@ enum Step {
 }
 
 impl Stamp {
-    fn of(entry: &Entry) -> Self {
+    fn of(found: &Found) -> Option<Self> {
+        match found {
+            Found::Entry(entry) => Some(Self::of_entry(entry)),
+            Found::Records(records) => Some(Self::of_entry(&records.entry()?)),
+        }
+    }
+
+    fn of_entry(entry: &Entry) -> Self {
         let record = Record { event: &entry.event, node: &entry.node, names: &entry.names };
         let record_type = tables::record_type_number(record.record_type()).unwrap_or_default();
         let millis = entry.event.time / 1_000_000;

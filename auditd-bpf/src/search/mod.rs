@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::Local;
-use output::read::{Entry, Follow, Reader};
+use output::read::{Entry, Follow, Found, Reader};
 use output::search::{Layout, Query};
 use output::{Content, LogSegment, Record};
 
@@ -198,10 +198,9 @@ impl<'a> Search<'a> {
     }
 
     fn entries(&mut self, reader: Reader<impl BufRead>, log: &str, err: &mut dyn Write) -> io::Result<()> {
-        for entry in reader {
-            match entry {
-                Ok(entry) if self.query.matches(&entry) => self.show(&entry)?,
-                Ok(_) => {}
+        for found in reader.found() {
+            match found {
+                Ok(found) => self.show(&found)?,
                 Err(error) => writeln!(err, "{log}: {error}")?,
             }
             if self.done() {
@@ -211,15 +210,18 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn show(&mut self, entry: &Entry) -> io::Result<()> {
+    /// Shows an event, if it is meant.
+    fn show(&mut self, found: &Found) -> io::Result<()> {
         self.lines.clear();
+        if !append(found, &self.query, self.layout, &self.host, &mut self.lines) {
+            return Ok(());
+        }
         if self.found == 0
             && let Some(heading) = self.layout.heading()
         {
-            writeln!(self.lines, "{heading}")?;
+            writeln!(self.out, "{heading}")?;
         }
         self.found += 1;
-        append(entry, self.layout, &self.host, &mut self.lines);
         self.out.write_all(&self.lines)?;
         match self.buffering {
             Buffering::Event => self.out.flush(),
@@ -228,12 +230,40 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The event as text.
-fn append(entry: &Entry, layout: Layout, host: &HostNames, lines: &mut Vec<u8>) {
+/// Appends an event as text, if it is meant. Whether it is.
+fn append(found: &Found, query: &Query, layout: Layout, host: &HostNames, lines: &mut Vec<u8>) -> bool {
+    match found {
+        Found::Entry(entry) => append_entry(entry, query, layout, host, lines),
+        Found::Records(records) => match query.glance(records) {
+            Some(false) => false,
+            Some(true) if layout.shows_records() => {
+                layout.write_records(records, &Local, lines);
+                true
+            }
+            _ => {
+                let Some(entry) = records.entry() else { return false };
+                if !layout.shows_records() {
+                    return append_entry(&entry, query, layout, host, lines);
+                }
+                let meant = query.matches(&entry);
+                if meant {
+                    layout.write_records(records, &Local, lines);
+                }
+                meant
+            }
+        },
+    }
+}
+
+fn append_entry(entry: &Entry, query: &Query, layout: Layout, host: &HostNames, lines: &mut Vec<u8>) -> bool {
+    if !query.matches(entry) {
+        return false;
+    }
     let names = EntryNames { log: &entry.names, host };
     let content = if entry.names.told() { Content::Enriched } else { Content::Raw };
     let record = Record { event: &entry.event, node: &entry.node, names: &names };
     layout.write(&record, content, &Local, lines);
+    true
 }
 
 #[cfg(test)]

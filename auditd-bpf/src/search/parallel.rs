@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use output::LogSegment;
-use output::read::{Entry, LogPart, Reader, Sieve, parts};
+use output::read::{Found, LogPart, PartReader, Reader, Sieve, parts};
 use output::search::{Layout, Query};
 
 use super::{Answer, append};
@@ -43,6 +43,19 @@ struct Common<'a> {
     sieve: Sieve,
     layout: Layout,
     host: HostNames,
+    /// Blocks that were written, for what comes: new memory costs as much as filling it.
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Common<'_> {
+    fn block(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut block: Vec<u8>) {
+        block.clear();
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
 }
 
 /// Writes the events that are meant.
@@ -57,7 +70,7 @@ pub(super) fn search(
     err: &mut dyn Write,
 ) -> io::Result<Answer> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let common = Common { query, sieve: query.sieve(), layout, host: HostNames::default() };
+    let common = Common { query, sieve: query.sieve(), layout, host: HostNames::default(), spare: Mutex::default() };
     let meant = logs.iter().filter(|log| log.times.is_none_or(|(from, to)| query.may_lie_within(from, to)));
     let tasks = meant.flat_map(tasks);
     let (give, take) = channel();
@@ -67,7 +80,7 @@ pub(super) fn search(
         for _ in 0..cores {
             scope.spawn(move || work(common, take));
         }
-        let mut writer = Writer { layout, answer: Answer { found: 0, whole: true }, out, err };
+        let mut writer = Writer { common, answer: Answer { found: 0, whole: true }, out, err };
         let mut begun: VecDeque<Receiver<Said>> = VecDeque::new();
         // Should writing fail, threads find that nobody hears them, and end.
         for task in tasks {
@@ -95,16 +108,18 @@ fn tasks(log: &LogSegment) -> Vec<Task<'_>> {
 }
 
 fn work(common: &Common<'_>, take: &Mutex<Receiver<(Task<'_>, SyncSender<Said>)>>) {
-    let mut buffer = Vec::new();
+    let mut parts = PartReader::default();
     loop {
         let task = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((task, say)) = task else { return };
-        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: Vec::new(), found: 0, say };
+        let mut teller = Teller { common, shown: logs::shown(&task.log.path), lines: common.block(), count: 0, say };
         let done = match &task.part {
             None => teller.log(task.log),
-            Some(part) => teller.part(task.log, part, &mut buffer),
+            Some(part) => teller.part(task.log, part, &mut parts),
         };
-        if done.and_then(|()| teller.tell()).is_err() {
+        let heard = done.and_then(|()| teller.tell());
+        common.give_back(teller.lines);
+        if heard.is_err() {
             return;
         }
     }
@@ -118,7 +133,7 @@ struct Teller<'a> {
     common: &'a Common<'a>,
     shown: String,
     lines: Vec<u8>,
-    found: u64,
+    count: u64,
     say: SyncSender<Said>,
 }
 
@@ -128,23 +143,23 @@ impl Teller<'_> {
             Ok(input) => input,
             Err(error) => return self.say(Said::Unopened(format!("{}: {error}", self.shown))),
         };
-        for entry in Reader::new(input).sieved(self.common.sieve.clone()) {
-            match entry {
-                Ok(entry) => self.entry(&entry)?,
+        for found in Reader::new(input).sieved(self.common.sieve.clone()).found() {
+            match found {
+                Ok(found) => self.found(&found)?,
                 Err(error) => self.problem(&error)?,
             }
         }
         Ok(())
     }
 
-    fn part(&mut self, log: &LogSegment, part: &LogPart, buffer: &mut Vec<u8>) -> Result<(), Unheard> {
+    fn part(&mut self, log: &LogSegment, part: &LogPart, parts: &mut PartReader) -> Result<(), Unheard> {
         let unheard = || io::Error::from(io::ErrorKind::BrokenPipe);
         let common = self.common;
         let mut heard = true;
         let read = File::open(&log.path).and_then(|file| {
-            part.read(&file, &common.sieve, buffer, &mut |found| {
+            parts.read(part, &file, &common.sieve, &mut |found| {
                 let told = match found {
-                    Ok(entry) => self.entry(&entry),
+                    Ok(found) => self.found(found),
                     Err(problem) => self.problem(&problem),
                 };
                 heard = told.is_ok();
@@ -158,12 +173,11 @@ impl Teller<'_> {
         }
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Unheard> {
-        if !self.common.query.matches(entry) {
-            return Ok(());
+    fn found(&mut self, found: &Found) -> Result<(), Unheard> {
+        let Common { query, layout, host, .. } = self.common;
+        if append(found, query, *layout, host, &mut self.lines) {
+            self.count += 1;
         }
-        self.found += 1;
-        append(entry, self.common.layout, &self.common.host, &mut self.lines);
         if self.lines.len() < BLOCK { Ok(()) } else { self.tell() }
     }
 
@@ -173,8 +187,13 @@ impl Teller<'_> {
     }
 
     fn tell(&mut self) -> Result<(), Unheard> {
-        let (found, lines) = (std::mem::take(&mut self.found), std::mem::take(&mut self.lines));
-        if found == 0 { Ok(()) } else { self.say(Said::Events(found, lines)) }
+        match std::mem::take(&mut self.count) {
+            0 => Ok(()),
+            count => {
+                let lines = std::mem::replace(&mut self.lines, self.common.block());
+                self.say(Said::Events(count, lines))
+            }
+        }
     }
 
     fn say(&self, said: Said) -> Result<(), Unheard> {
@@ -183,7 +202,7 @@ impl Teller<'_> {
 }
 
 struct Writer<'a> {
-    layout: Layout,
+    common: &'a Common<'a>,
     answer: Answer,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -198,12 +217,14 @@ impl Writer<'_> {
         match said {
             Said::Events(found, lines) => {
                 if self.answer.found == 0
-                    && let Some(heading) = self.layout.heading()
+                    && let Some(heading) = self.common.layout.heading()
                 {
                     writeln!(self.out, "{heading}")?;
                 }
                 self.answer.found += found;
-                self.out.write_all(&lines)
+                self.out.write_all(&lines)?;
+                self.common.give_back(lines);
+                Ok(())
             }
             Said::Problem(problem) => writeln!(self.err, "{problem}"),
             Said::Unopened(problem) => {

@@ -5,7 +5,7 @@
 //! | lines out of plain, gzip or zstd data | [`open`], `lines` |
 //! | of a log that grows | [`Follow`] |
 //! | a JSON record → event | `json` |
-//! | native records → events | `native` |
+//! | native records → those of one event ([`Records`]) → the event | `native` |
 //! | names that stood in the log | [`LogNames`] |
 //! | events that cannot be wanted, passed over | [`Sieve`] |
 //! | parts of a large log, each by itself | [`LogPart`] |
@@ -20,6 +20,8 @@ mod names;
 mod native;
 mod part;
 mod sieve;
+mod stamps;
+mod window;
 
 use std::io::{self, BufRead};
 
@@ -29,7 +31,9 @@ use lines::Lines;
 pub use follow::Follow;
 pub use lines::open;
 pub use names::LogNames;
-pub use part::{LogPart, parts};
+pub(crate) use native::RawRecord;
+pub use native::Records;
+pub use part::{LogPart, PartReader, parts};
 pub use sieve::Sieve;
 
 /// An event with what its log says about it.
@@ -41,6 +45,15 @@ pub struct Entry {
     pub event: Event,
     /// Names beside its numbers.
     pub names: LogNames,
+}
+
+/// An event as its log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Native records, which need not be parsed to be shown again.
+    Records(Records),
+    /// A JSON record.
+    Entry(Box<Entry>),
 }
 
 /// What a log is written in.
@@ -126,6 +139,29 @@ impl<R: BufRead> Reader<R> {
         Self { whole_only: true, ..self }
     }
 
+    /// The same, of native records not more than what tells whose they are.
+    pub fn found(mut self) -> impl Iterator<Item = Result<Found, ReadError>> {
+        std::iter::from_fn(move || self.next_found())
+    }
+
+    fn next_found(&mut self) -> Option<Result<Found, ReadError>> {
+        loop {
+            if let Some(records) = self.native.ready(&self.sieve) {
+                return Some(Ok(Found::Records(records)));
+            }
+            match self.line() {
+                Ok(Step::Line) => {}
+                Ok(Step::Entry(entry)) => return Some(Ok(Found::Entry(entry))),
+                Ok(Step::End) => return self.rest().map(|records| Ok(Found::Records(records))),
+                Err(problem) => return Some(Err(ReadError { line: self.lines.number(), problem })),
+            }
+        }
+    }
+
+    fn rest(&mut self) -> Option<Records> {
+        if self.whole_only { self.native.rest_whole(&self.sieve) } else { self.native.rest(&self.sieve) }
+    }
+
     /// Takes the next line; of JSON, that is an event, if it may be wanted.
     fn line(&mut self) -> Result<Step, Problem> {
         let Some(line) = self.lines.next()? else { return Ok(Step::End) };
@@ -156,15 +192,16 @@ impl<R: BufRead> Iterator for Reader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.native.ready(&self.sieve) {
-                return Some(Ok(entry));
-            }
-            match self.line() {
-                Ok(Step::Line) => {}
-                Ok(Step::Entry(entry)) => return Some(Ok(*entry)),
-                Ok(Step::End) if self.whole_only => return self.native.rest_whole(&self.sieve).map(Ok),
-                Ok(Step::End) => return self.native.rest(&self.sieve).map(Ok),
-                Err(problem) => return Some(Err(ReadError { line: self.lines.number(), problem })),
+            match self.next_found()? {
+                Ok(Found::Entry(entry)) => return Some(Ok(*entry)),
+                Ok(Found::Records(records)) => {
+                    let entry = records.entry();
+                    self.native.give_back(records);
+                    if let Some(entry) = entry {
+                        return Some(Ok(entry));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
             }
         }
     }

@@ -1,14 +1,15 @@
 //! Parts of a large log that is not compressed, so that several can be read at once. An event belongs to the part in which it begins.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::native::Assembler;
-use super::sieve::{AnyOf, Sieve};
-use super::{Entry, LogFormat, Problem, json};
+use super::native::{Assembler, Records};
+use super::sieve::Sieve;
+use super::stamps::Stamps;
+use super::window::Window;
+use super::{Found, LogFormat, Problem, json};
 
 /// Length of a part.
 const PART: u64 = 4 << 20;
@@ -53,188 +54,172 @@ pub fn parts(log: &File) -> io::Result<Option<Vec<LogPart>>> {
 }
 
 /// What came of a line or an event.
-pub(super) type Found = Result<Entry, Problem>;
+type Told<'a> = Result<&'a Found, Problem>;
 
-impl LogPart {
-    /// Hands its events that may be wanted to `take`, in the order in which they begin. Lines that are no records are handed on
-    /// where they are looked at. `buffer` is for the next part again.
+/// Reads parts, one after the other.
+#[derive(Default)]
+pub struct PartReader {
+    window: Window,
+    stamps: Stamps,
+    assembler: Assembler,
+}
+
+impl PartReader {
+    /// Hands the part's events that may be wanted to `take`, in the order in which they begin. Lines that are no
+    /// records are handed on where they are looked at.
     ///
     /// # Errors
     /// If the log cannot be read, or `take` fails.
     pub fn read(
-        &self,
+        &mut self,
+        part: &LogPart,
         log: &File,
         sieve: &Sieve,
-        buffer: &mut Vec<u8>,
-        take: &mut dyn FnMut(Found) -> io::Result<()>,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        match self.format {
-            LogFormat::Json => self.read_json(log, sieve, buffer, take),
-            LogFormat::Native => self.read_native(log, sieve, buffer, take),
+        match part.format {
+            LogFormat::Json => self.read_json(&part.range, log, sieve, take),
+            LogFormat::Native => self.read_native(&part.range, log, sieve, take),
         }
     }
 
     fn read_json(
-        &self,
+        &mut self,
+        range: &Range<u64>,
         log: &File,
         sieve: &Sieve,
-        buffer: &mut Vec<u8>,
-        take: &mut dyn FnMut(Found) -> io::Result<()>,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut text = Text::read(log, self.range.start.saturating_sub(1)..self.range.end, buffer)?;
-        while let Some((offset, line)) = text.next_line(log)? {
-            if offset >= self.range.end {
+        let before = range.start.saturating_sub(1);
+        self.window.load(log, before..range.end, 0)?;
+        self.window.go_to(log, before)?;
+        while let Some((offset, line)) = self.window.next_line(log)? {
+            if offset >= range.end {
                 break;
             }
             let blank = line.iter().all(u8::is_ascii_whitespace);
-            if offset >= self.range.start && !blank && sieve.passes_json(line) {
-                take(json::entry(line))?;
+            if !blank && sieve.passes_json(line) {
+                match json::entry(line) {
+                    Ok(entry) => take(Ok(&Found::Entry(Box::new(entry))))?,
+                    Err(problem) => take(Err(problem))?,
+                }
             }
         }
         Ok(())
     }
 
     fn read_native(
-        &self,
+        &mut self,
+        range: &Range<u64>,
         log: &File,
         sieve: &Sieve,
-        buffer: &mut Vec<u8>,
-        take: &mut dyn FnMut(Found) -> io::Result<()>,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut before = BEFORE;
+        let mut untold = Untold { events: range.start, lines: range.start };
         loop {
-            let from = self.range.start.saturating_sub(before);
-            let mut found = Vec::new();
-            let headless = self.events(log, from, sieve, buffer, &mut found)?;
-            if !headless || from == 0 || before >= FARTHEST {
-                return found.into_iter().try_for_each(take);
+            let from = range.start.saturating_sub(before);
+            let headless = if from == 0 || before >= FARTHEST { Headless::Taken } else { Headless::Doubted };
+            match self.pass(&Pass { range, log, sieve, from, headless, untold }, take)? {
+                None => return Ok(()),
+                Some(still_untold) => untold = still_untold,
             }
             before *= 8;
         }
     }
 
-    /// Whether an event may have begun before `from`.
-    fn events(
-        &self,
-        log: &File,
-        from: u64,
-        sieve: &Sieve,
-        buffer: &mut Vec<u8>,
-        found: &mut Vec<Found>,
-    ) -> io::Result<bool> {
-        let ahead = self.range.start..self.range.end + BEFORE;
-        if !sieve.has_native(Text::read(log, ahead.clone(), buffer)?.all()) {
-            return Ok(false);
-        }
-        let mut text = Text::read(log, from..ahead.end, buffer)?;
-        let wanted = sieve.native.as_ref().map(|texts| stamps(texts, text.all()));
-        let mut native = Assembler::beginning_in(self.range.clone());
-        while let Some((offset, line)) = text.next_line(log)? {
-            if offset >= self.range.end && !native.waits() {
-                break;
-            }
-            let is_wanted = |stamps: &Stamps| stamp(line).is_none_or(|stamp| stamps.contains(stamp));
-            let passed_over = line.len() < LONG && offset < ahead.end && !wanted.as_ref().is_none_or(is_wanted);
-            if line.is_empty() || passed_over {
-                continue;
-            }
-            let taken = native.line(line, offset);
-            if let (Err(problem), true) = (taken, self.range.contains(&offset)) {
-                found.push(Err(problem));
-            }
-            while let Some(entry) = native.ready(sieve) {
-                found.push(Ok(entry));
-            }
-        }
-        while let Some(entry) = native.rest(sieve) {
-            found.push(Ok(entry));
-        }
-        Ok(native.headless())
-    }
-}
-
-/// Of events.
-type Stamps = HashSet<Vec<u8>>;
-
-/// Those of lines that have one of the texts: no other event can be wanted. Where many events are, this saves putting the others
-/// together.
-fn stamps(texts: &AnyOf, log: &[u8]) -> Stamps {
-    let mut stamps = Stamps::new();
-    texts.lines(log, |line| {
-        if let Some(stamp) = stamp(line).filter(|stamp| !stamps.contains(*stamp)) {
-            stamps.insert(stamp.to_vec());
-        }
-    });
-    stamps
-}
-
-/// What stands in the first parentheses, which is the stamp of every record.
-fn stamp(line: &[u8]) -> Option<&[u8]> {
-    let start = memchr::memchr(b'(', line)? + 1;
-    let length = memchr::memchr(b')', &line[start..])?;
-    Some(&line[start..start + length])
-}
-
-/// Lines of a range of a log, and on from there.
-struct Text<'a> {
-    buffer: &'a mut Vec<u8>,
-    /// How much of the buffer was read; the rest of it is left from earlier.
-    length: usize,
-    /// Where in the log the buffer begins, and where in the buffer the next line does.
-    base: u64,
-    next: usize,
-}
-
-impl<'a> Text<'a> {
-    /// Begins with the first line that begins in the range.
-    fn read(log: &File, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<Self> {
-        let mut text = Self { buffer, length: 0, base: range.start, next: 0 };
-        text.more(log, usize::try_from(range.end - range.start).unwrap_or(usize::MAX))?;
-        if range.start > 0 {
-            text.next_line(log)?;
-        }
-        Ok(text)
-    }
-
-    /// Appends so many bytes, or what there is. Whether there was any.
-    fn more(&mut self, log: &File, length: usize) -> io::Result<bool> {
-        let (start, end) = (self.length, self.length.saturating_add(length));
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
-        }
-        while self.length < end {
-            match log.read_at(&mut self.buffer[self.length..end], self.base + self.length as u64) {
-                Ok(0) => break,
-                Ok(count) => self.length += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.length > start)
-    }
-
-    fn all(&self) -> &[u8] {
-        &self.buffer[self.next..self.length]
-    }
-
-    /// The next line without its newline, and where it begins.
-    fn next_line(&mut self, log: &File) -> io::Result<Option<(u64, &[u8])>> {
-        let start = self.next;
-        let mut looked_at = start;
-        let end = loop {
-            match memchr::memchr(b'\n', &self.buffer[looked_at..self.length]) {
-                Some(at) => break looked_at + at,
-                None => looked_at = self.length,
-            }
-            if !self.more(log, 64 << 10)? {
-                break self.length;
-            }
-        };
-        if start == self.length {
+    /// Hands on what is untold. Where an event is met that may have begun before, it ends there, and returns what is
+    /// untold still.
+    fn pass(
+        &mut self,
+        pass: &Pass<'_>,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
+    ) -> io::Result<Option<Untold>> {
+        let Self { window, stamps, assembler } = self;
+        let Pass { range, log, sieve, .. } = *pass;
+        let ahead = range.start..range.end + BEFORE;
+        window.load(log, ahead.clone(), range.start - pass.from)?;
+        if sieve.native.as_ref().is_some_and(|texts| !stamps.note(texts, window.bytes())) {
             return Ok(None);
         }
-        self.next = (end + 1).min(self.length);
-        Ok(Some((self.base + start as u64, &self.buffer[start..end])))
+        window.go_to(log, pass.from)?;
+        assembler.begin_in(range.clone());
+        while let Some((offset, line)) = window.next_line(log)? {
+            if offset >= range.end && !assembler.waits() {
+                break;
+            }
+            let may_be_passed_over = line.len() < LONG && offset < ahead.end && sieve.native.is_some();
+            if line.is_empty() || (may_be_passed_over && !stamps.may_have(line)) {
+                continue;
+            }
+            let taken = assembler.line(line, offset);
+            if let (Err(problem), true) = (taken, (pass.untold.lines..range.end).contains(&offset)) {
+                take(Err(problem))?;
+            }
+            while let Some(records) = assembler.ready(sieve) {
+                if let Some(events) = pass.event(records, assembler, take)? {
+                    return Ok(Some(Untold { events, lines: offset + 1 }));
+                }
+            }
+        }
+        while let Some(records) = assembler.rest(sieve) {
+            if let Some(events) = pass.event(records, assembler, take)? {
+                return Ok(Some(Untold { events, lines: range.end }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What was not handed on yet: events that begin, and lines that stand, there or behind.
+#[derive(Clone, Copy)]
+struct Untold {
+    events: u64,
+    lines: u64,
+}
+
+/// What to do with an event that begins with a record that begins none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Headless {
+    /// It began before what was read.
+    Doubted,
+    /// Its first records are too far away, or lost.
+    Taken,
+}
+
+/// One reading of a part, with lines from `from` on.
+struct Pass<'a> {
+    range: &'a Range<u64>,
+    log: &'a File,
+    sieve: &'a Sieve,
+    from: u64,
+    headless: Headless,
+    untold: Untold,
+}
+
+impl Pass<'_> {
+    /// Hands on an event, unless it was; its buffers are for the next one. Where it begins, if its first records must
+    /// be looked for.
+    ///
+    /// Now, and not when the part is done: it is still in the processor's cache.
+    fn event(
+        &self,
+        records: Records,
+        assembler: &mut Assembler,
+        take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
+    ) -> io::Result<Option<u64>> {
+        let start = records.start();
+        if start >= self.untold.events {
+            if self.headless == Headless::Doubted && records.is_headless() {
+                return Ok(Some(start));
+            }
+            let found = Found::Records(records);
+            take(Ok(&found))?;
+            if let Found::Records(records) = found {
+                assembler.give_back(records);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -243,7 +228,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::read::Reader;
+    use crate::read::{Entry, Reader};
 
     /// Events whose records alternate with those of others, and some that are longer than what is looked at before a part.
     fn native_log() -> Vec<u8> {
@@ -276,16 +261,19 @@ mod tests {
     }
 
     fn read(file: &File, sieve: &Sieve) -> Vec<Entry> {
-        let mut found = Vec::new();
-        let mut buffer = Vec::new();
+        let mut entries = Vec::new();
+        let mut reader = PartReader::default();
         for part in parts(file).unwrap().unwrap() {
-            let mut take = |entry: Found| {
-                found.push(entry.unwrap());
+            let mut take = |told: Told<'_>| {
+                entries.push(match told.unwrap() {
+                    Found::Records(records) => records.entry().unwrap(),
+                    Found::Entry(entry) => (**entry).clone(),
+                });
                 Ok(())
             };
-            part.read(file, sieve, &mut buffer, &mut take).unwrap();
+            reader.read(&part, file, sieve, &mut take).unwrap();
         }
-        found
+        entries
     }
 
     #[test]

@@ -47,16 +47,13 @@ impl AnyOf {
 const JSON_RECORD: &[u8] = b"{\"time\":\"";
 
 impl Sieve {
-    /// Whether native records may be of a wanted event, whatever its time.
-    pub(super) fn has_native(&self, records: &[u8]) -> bool {
-        self.native.as_ref().is_none_or(|texts| texts.is_in(records))
-    }
-
     /// Whether native records of an event at that time, in nanoseconds, may be wanted.
     pub(super) fn passes_native(&self, records: &[u8], time: u64) -> bool {
         let second = i64::try_from(time / 1_000_000_000).unwrap_or(i64::MAX);
         let (first, last) = self.seconds;
-        first.is_none_or(|first| first <= second) && last.is_none_or(|last| second <= last) && self.has_native(records)
+        first.is_none_or(|first| first <= second)
+            && last.is_none_or(|last| second <= last)
+            && self.native.as_ref().is_none_or(|texts| texts.is_in(records))
     }
 
     /// Whether a JSON record may be wanted.

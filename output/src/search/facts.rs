@@ -10,6 +10,9 @@ use crate::format::native::id;
 /// See the module's documentation. Of records that are carried as text, the fields that ausearch knows.
 #[derive(Default)]
 pub(super) struct Facts<'a> {
+    /// ABI and number of the system call.
+    pub(super) call: Option<(u32, u32)>,
+    pub(super) exit: Option<i64>,
     pub(super) pid: Option<u32>,
     pub(super) ppid: Option<u32>,
     pub(super) uid: Option<u32>,
@@ -42,6 +45,8 @@ impl<'a> Facts<'a> {
     }
 
     fn call(&mut self, call: &'a SyscallEvent) {
+        self.call = call.uring_op.is_none().then_some((call.arch, call.syscall));
+        self.exit = call.exit;
         self.pid = Some(call.pid);
         self.ppid = Some(call.ppid);
         self.uid = Some(call.ids.uid);

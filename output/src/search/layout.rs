@@ -10,7 +10,8 @@ use crate::address::Address;
 use crate::escape::{Printable, escape};
 use crate::event::{Body, NameType, SyscallEvent};
 use crate::format::{Content, Format, NativeStyle, Node};
-use crate::record::Record;
+use crate::read::Records;
+use crate::record::{Record, moment};
 
 /// How events are shown: ausearch's `--format`, and `json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Layout {
     ) {
         let time = record.time().with_timezone(zone);
         match self {
-            Self::Default => default(record, &time, lines),
+            Self::Default => default(last_first(&native(record)), &time, lines),
             Self::Interpreted => interpreted(record, &time, lines),
             Self::Raw => Format::Native(style(record, content)).write_lines(record, lines),
             Self::Text => Format::Text.write_lines(record, lines),
@@ -58,15 +59,49 @@ impl Layout {
             Self::Json => Format::Json.write_lines(record, lines),
         }
     }
+
+    /// Whether it shows native records as they stand in the log.
+    pub fn shows_records(self) -> bool {
+        matches!(self, Self::Default | Self::Raw)
+    }
+
+    /// Appends the event as [`Self::write`] does, but of a layout that [shows records](Self::shows_records), these, as
+    /// they are: they are what happened to be written, also where this release would write something else.
+    pub fn write_records<Z: TimeZone<Offset: std::fmt::Display>>(
+        self,
+        records: &Records,
+        zone: &Z,
+        lines: &mut Vec<u8>,
+    ) {
+        if self == Self::Raw {
+            return raw(records, lines);
+        }
+        let without_enrichment = records.iter().rev().map(|record| record.bare_line());
+        default(without_enrichment, &moment(records.time()).with_timezone(zone), lines);
+    }
+}
+
+fn raw(records: &Records, lines: &mut Vec<u8>) {
+    for record in records.iter() {
+        lines.extend_from_slice(record.line);
+        lines.push(b'\n');
+    }
+    if records.lacks_title() {
+        records.write_end(lines);
+    }
 }
 
 fn style(record: &Record<'_>, content: Content) -> NativeStyle {
     NativeStyle { content, node: if record.node.is_empty() { Node::Left } else { Node::Named } }
 }
 
-fn default<Z: TimeZone<Offset: std::fmt::Display>>(record: &Record<'_>, time: &DateTime<Z>, lines: &mut Vec<u8>) {
+fn default<'a, Z: TimeZone<Offset: std::fmt::Display>>(
+    last_first: impl Iterator<Item = &'a [u8]>,
+    time: &DateTime<Z>,
+    lines: &mut Vec<u8>,
+) {
     lines.extend(format!("----\ntime->{}\n", time.format("%a %b %e %H:%M:%S %Y")).bytes());
-    for line in last_first(&native(record)) {
+    for line in last_first {
         lines.extend(format!("{}\n", Printable(line)).bytes());
     }
 }

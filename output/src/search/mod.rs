@@ -5,17 +5,19 @@
 //! | the tests, as ausearch's options give them | [`Query`] |
 //! | what of an event they look at | `facts`, `fields` |
 //! | what of its bytes tells that it cannot be meant | [`Query::sieve`] |
+//! | what of its records tells that it is meant, or not | [`Query::glance`] |
 //! | an event that was found, as text | [`Layout`] |
 
 mod facts;
 pub(crate) mod fields;
+mod glance;
 mod interpret;
 mod layout;
 mod sieve;
+mod spelled;
 
 use tables::Arch;
 
-use crate::event::{Body, Event};
 use crate::format::{Content, Format, NativeStyle, Node};
 use crate::names::Names;
 use crate::read::Entry;
@@ -116,12 +118,14 @@ impl Query {
     /// Whether the event passes.
     pub fn matches(&self, entry: &Entry) -> bool {
         let event = &entry.event;
-        self.time(event)
+        let may_pass = self.time(event.time)
             && holds(self.serial, Some(event.serial))
-            && self.node.as_ref().is_none_or(|node| *node == entry.node)
-            && self.act(event)
-            && self.said(&Facts::of(event))
-            && self.record_type(entry)
+            && self.node.as_ref().is_none_or(|node| *node == entry.node);
+        if !may_pass {
+            return false;
+        }
+        let facts = Facts::of(event);
+        self.has_numbers(&facts) && self.has_texts(&facts) && self.record_type(entry)
     }
 
     /// Whether events between two times, in nanoseconds since the epoch, can pass.
@@ -129,33 +133,31 @@ impl Query {
         self.from.is_none_or(|first| seconds(to) >= first) && self.to.is_none_or(|last| seconds(from) <= last)
     }
 
-    fn time(&self, event: &Event) -> bool {
-        self.may_lie_within(event.time, event.time)
+    fn time(&self, time: u64) -> bool {
+        self.may_lie_within(time, time)
     }
 
-    /// Tests that only calls pass.
-    fn act(&self, event: &Event) -> bool {
-        let Body::Syscall(call) = &event.body else { return self.call.is_none() && self.exit.is_none() };
-        let same_call = match &self.call {
+    fn has_numbers(&self, facts: &Facts<'_>) -> bool {
+        let same_call = |(arch, number): (u32, u32)| match &self.call {
             None => true,
-            Some(_) if call.uring_op.is_some() => false,
-            Some(Call::Number(number)) => *number == call.syscall,
+            Some(Call::Number(wanted)) => *wanted == number,
             Some(Call::Name(name)) => {
-                let number = Arch::from_audit_arch(call.arch).and_then(|arch| tables::syscalls::number(arch, name));
-                number.map(u32::from) == Some(call.syscall)
+                let wanted = Arch::from_audit_arch(arch).and_then(|arch| tables::syscalls::number(arch, name));
+                wanted.map(u32::from) == Some(number)
             }
         };
-        same_call && holds(self.exit, call.exit)
-    }
-
-    fn said(&self, facts: &Facts<'_>) -> bool {
-        holds(self.pid, facts.pid)
+        (self.call.is_none() || facts.call.is_some_and(same_call))
+            && holds(self.exit, facts.exit)
+            && holds(self.pid, facts.pid)
             && holds(self.ppid, facts.ppid)
             && holds(self.session, facts.session)
             && holds(self.success, facts.success)
             && self.users.pass(facts)
             && self.groups.pass(facts)
-            && self.text(self.comm.as_deref(), &facts.comm)
+    }
+
+    fn has_texts(&self, facts: &Facts<'_>) -> bool {
+        self.text(self.comm.as_deref(), &facts.comm)
             && self.text(self.exe.as_deref(), &facts.exe)
             && self.text(self.file.as_deref(), &facts.files)
             && self.text(self.host.as_deref(), &facts.hosts)
@@ -210,7 +212,7 @@ fn holds<T: PartialEq + Copy>(wanted: Option<T>, found: Option<T>) -> bool {
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || text.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(text, part).is_some()
 }
 
 fn seconds(nanoseconds: u64) -> i64 {

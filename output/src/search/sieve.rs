@@ -70,7 +70,9 @@ fn chosen(text: &str) -> Texts {
         return Texts::default();
     }
     let upper: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
-    let spellings = vec![text.as_bytes().to_vec(), upper.to_ascii_lowercase().into_bytes(), upper.into_bytes()];
+    let mut spellings = vec![text.as_bytes().to_vec(), upper.to_ascii_lowercase().into_bytes(), upper.into_bytes()];
+    // Some are the same in both cases, and each takes a pass over the log.
+    spellings.dedup();
     let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
     Texts { json: plain.then(|| spellings.clone()), native: Some(spellings) }
 }
@@ -110,7 +112,7 @@ fn success(success: bool) -> Texts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::facts::Facts;
@@ -129,7 +131,7 @@ mod tests {
     }
 
     /// Queries that ask for something that the event has.
-    fn queries(event: &Event) -> Vec<Query> {
+    pub(crate) fn queries(event: &Event) -> Vec<Query> {
         let facts = Facts::of(event);
         let text = |found: &[std::borrow::Cow<'_, [u8]>]| {
             let text = String::from_utf8(found.first()?.to_vec()).ok()?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::SyscallEvent;
+use crate::event::{Body, SyscallEvent};
 use crate::read::{LogNames, Reader};
 use crate::samples;
 

@@ -28,7 +28,8 @@ pub(super) struct Header<'a> {
     pub(super) record_type: &'a [u8],
     /// `SECONDS.MILLIS:SERIAL`
     pub(super) stamp: &'a [u8],
-    rest: &'a [u8],
+    /// What follows it.
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Header<'a> {
@@ -69,9 +70,15 @@ impl<'a> Header<'a> {
         is_call(self.record_type)
     }
 
-    /// Whether no record of the event follows.
-    pub(super) fn ends_event(&self) -> bool {
-        self.is_end() || self.record_type == b"PROCTITLE"
+    /// Whether it is what the kernel writes last of a call's records.
+    pub(super) fn is_title(&self) -> bool {
+        self.record_type == b"PROCTITLE"
+    }
+
+    /// Where in its line the type stands.
+    pub(super) fn type_offset(&self) -> usize {
+        let node = if self.node.is_empty() { 0 } else { b"node= ".len() + self.node.len() };
+        node + b"type=".len()
     }
 
     /// `EOE`: nothing but the end.

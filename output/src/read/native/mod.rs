@@ -8,14 +8,18 @@
 mod event;
 mod line;
 mod part;
+mod records;
 mod value;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::Problem;
 use super::sieve::Sieve;
-use super::{Entry, Problem};
-use line::{Header, Line};
+use line::Header;
+
+pub(crate) use records::RawRecord;
+pub use records::Records;
 
 /// Events that are being put together, at most: a log without ends of events must not fill the memory.
 const PENDING: usize = 512;
@@ -25,51 +29,33 @@ const WHOLE_AFTER: u64 = 2_000_000_000;
 /// Puts events together. Lines are kept as they are until it is known that their event may be wanted.
 pub(super) struct Assembler {
     /// In the order in which they began.
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Records>,
     /// Time of the last record. Not that of the youngest: auditd stamps its own records when it writes them, and those of the
     /// kernel that waited for it come after.
     last: u64,
     /// Where wanted events begin.
     begin: Range<u64>,
-    /// A wanted event began with a record that begins none.
-    headless: bool,
-    /// Buffers of events that are done.
-    spare: Vec<Pending>,
-}
-
-#[derive(Default)]
-struct Pending {
-    node: Vec<u8>,
-    stamp: Vec<u8>,
-    time: u64,
-    /// Where in the log it began.
-    start: u64,
-    /// The lines, one behind the other, and where each ends.
-    lines: Vec<u8>,
-    ends: Vec<usize>,
-    /// Whether its last record was read, and the one that tells the call.
-    ended: bool,
-    has_call: bool,
-    whole: bool,
-    headless: bool,
+    /// Events that are done, for their buffers.
+    spare: Vec<Records>,
 }
 
 impl Default for Assembler {
     fn default() -> Self {
-        Self::beginning_in(0..u64::MAX)
+        Self { pending: VecDeque::new(), last: 0, begin: 0..u64::MAX, spare: Vec::new() }
     }
 }
 
 impl Assembler {
-    /// Of events that begin elsewhere nothing is told.
-    pub(super) fn beginning_in(begin: Range<u64>) -> Self {
-        Self { pending: VecDeque::new(), last: 0, begin, headless: false, spare: Vec::new() }
+    /// Forgets what was. Of events that begin elsewhere nothing will be told.
+    pub(super) fn begin_in(&mut self, begin: Range<u64>) {
+        self.spare.extend(self.pending.drain(..));
+        (self.begin, self.last) = (begin, 0);
     }
 
     /// Takes a record that stands at an offset, which only has to grow.
     pub(super) fn line(&mut self, line: &[u8], offset: u64) -> Result<(), Problem> {
         let header = Header::split(line).ok_or(Problem::Native)?;
-        let same = |event: &&mut Pending| !event.whole && event.stamp == header.stamp && event.node == header.node;
+        let same = |event: &&mut Records| !event.whole && event.stamp == header.stamp && event.node == header.node;
         let known = self.pending.iter_mut().rev().find(same);
         match known {
             Some(event) if !header.stands_alone() => {
@@ -82,38 +68,39 @@ impl Assembler {
         let (time, _) = header.moment().ok_or(Problem::Native)?;
         self.last = time;
         if !header.is_end() {
-            let event = self.spare.pop().unwrap_or_default();
-            self.pending.push_back(event.begin(line, &header, time, offset));
+            let mut event = self.spare.pop().unwrap_or_default();
+            event.begin(line, &header, time, offset);
+            self.pending.push_back(event);
         }
         Ok(())
     }
 
     /// The oldest event that is whole and may be wanted.
-    pub(super) fn ready(&mut self, sieve: &Sieve) -> Option<Entry> {
+    pub(super) fn ready(&mut self, sieve: &Sieve) -> Option<Records> {
         loop {
             let oldest = self.pending.front()?;
             let age = self.last.saturating_sub(oldest.time);
             if !oldest.whole && age < WHOLE_AFTER && self.pending.len() <= PENDING {
                 return None;
             }
-            if let Some(entry) = self.take(sieve) {
-                return Some(entry);
+            if let Some(event) = self.take(sieve) {
+                return Some(event);
             }
         }
     }
 
     /// The oldest event that may be wanted, when no record follows.
-    pub(super) fn rest(&mut self, sieve: &Sieve) -> Option<Entry> {
+    pub(super) fn rest(&mut self, sieve: &Sieve) -> Option<Records> {
         while !self.pending.is_empty() {
-            if let Some(entry) = self.take(sieve) {
-                return Some(entry);
+            if let Some(event) = self.take(sieve) {
+                return Some(event);
             }
         }
         None
     }
 
     /// The same, of those that are whole.
-    pub(super) fn rest_whole(&mut self, sieve: &Sieve) -> Option<Entry> {
+    pub(super) fn rest_whole(&mut self, sieve: &Sieve) -> Option<Records> {
         self.pending.retain(|event| event.whole);
         self.rest(sieve)
     }
@@ -123,50 +110,17 @@ impl Assembler {
         self.pending.iter().any(|event| self.begin.contains(&event.start))
     }
 
-    /// Whether an event that may be wanted began with a record that begins none: its first ones were not seen.
-    pub(super) fn headless(&self) -> bool {
-        self.headless
-    }
-
-    fn take(&mut self, sieve: &Sieve) -> Option<Entry> {
-        let event = self.pending.pop_front()?;
-        let wanted = self.begin.contains(&event.start) && sieve.passes_native(&event.lines, event.time);
-        let entry = if wanted { event.entry() } else { None };
-        self.headless |= wanted && event.headless;
+    /// An event that was handed out is done.
+    pub(super) fn give_back(&mut self, event: Records) {
         self.spare.push(event);
-        entry
-    }
-}
-
-impl Pending {
-    fn begin(mut self, line: &[u8], header: &Header<'_>, time: u64, start: u64) -> Self {
-        self.node.clear();
-        self.stamp.clear();
-        self.lines.clear();
-        self.ends.clear();
-        self.node.extend_from_slice(header.node);
-        self.stamp.extend_from_slice(header.stamp);
-        (self.time, self.start) = (time, start);
-        (self.ended, self.has_call) = (false, false);
-        (self.whole, self.headless) = (header.stands_alone(), header.continues());
-        self.take(line, header);
-        self
     }
 
-    fn take(&mut self, line: &[u8], header: &Header<'_>) {
-        self.ended |= header.ends_event();
-        self.has_call |= header.is_call();
-        self.whole |= header.is_end() || (self.ended && self.has_call);
-        if !header.is_end() {
-            self.lines.extend_from_slice(line);
-            self.ends.push(self.lines.len());
+    fn take(&mut self, sieve: &Sieve) -> Option<Records> {
+        let event = self.pending.pop_front()?;
+        if !self.begin.contains(&event.start) || !sieve.passes_native(event.text(), event.time) {
+            self.spare.push(event);
+            return None;
         }
-    }
-
-    fn entry(&self) -> Option<Entry> {
-        let mut start = 0;
-        let lines =
-            self.ends.iter().filter_map(|end| Line::parse(&self.lines[std::mem::replace(&mut start, *end)..*end]));
-        event::entry(lines.collect())
+        Some(event)
     }
 }
