@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures in a guest: sets up what is measured, lets it settle, runs the workload beside it. Prints `name value` lines.
-# usage: session.sh bare|auditd-bpf|kernel-audit EVENTS none|stig|NUMBER
+# usage: session.sh bare|auditd-bpf|kernel-audit EVENTS none|stig|watches|deny|NUMBER
 here=$(dirname "$0")
 log_dir=/scratch/log
 rules=/etc/audit/bench.rules
@@ -31,6 +31,9 @@ prepare() {
     case $set in
     none) : >"$rules" ;;
     stig) cp "$here/stig-like.rules" "$rules" ;;
+    watches) grep '^-w' "$here/stig-like.rules" >"$rules" ;;
+    # All but the first, which the workload matches.
+    deny) grep '^-w' "$here/stig-like.rules" | sed '2,$s/$/ --action deny/' >"$rules" ;;
     *) more_rules "$set" >"$rules" ;;
     esac
     chmod 640 "$rules"

@@ -31,7 +31,8 @@ pub struct Args {
     /// Events of the matched workload
     #[arg(long, value_name = "N", default_value_t = 2000)]
     events: u32,
-    /// Sets of rules: `none`, `stig` (35 rules), or a number of rules, of which these are the first
+    /// Sets of rules: `none`, `stig` (35 rules), a number of rules, of which these are the first, `watches` (the watches among
+    /// the 35), or `deny`, the same as rules that refuse
     #[arg(long, value_name = "SET,...", value_delimiter = ',', default_value = "none,stig,400,1024")]
     rules: Vec<String>,
     /// What to measure beside the bare machine
@@ -59,6 +60,10 @@ const GUEST_BENCH: &str = "/usr/share/auditd-bpf/bench";
 const GUEST_TIME: Duration = Duration::from_secs(15 * 60);
 /// Room for a log, and for auditd's idea of how much should be free.
 const SCRATCH_MB: u64 = 512;
+
+/// Sets of rules that are alike but that one refuses; the kernel's audit has no such rules.
+const WATCHES: &str = "watches";
+const DENY: &str = "deny";
 
 /// What is measured, and its name in figures.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -117,7 +122,7 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut tables = Vec::new();
     for set in &args.rules {
         let mut figures = vec![(Kind::Bare, bare.clone())];
-        for kind in &args.of {
+        for kind in args.of.iter().filter(|kind| **kind == Kind::AuditdBpf || set != DENY) {
             figures.push((*kind, session(*kind, set)?));
         }
         let table = Table { kernel: args.kernel.clone(), rules: set.clone(), figures };
@@ -130,8 +135,23 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
         }
     }
-    print!("{NOTES}");
+    print!("{NOTES}{}", refusing(&tables));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What rules that refuse cost beside the same ones that record, if both were measured.
+fn refusing(tables: &[Table]) -> String {
+    let of = |set: &str| tables.iter().find(|table| table.rules == set);
+    let Some((deny, watches)) = of(DENY).zip(of(WATCHES)) else { return String::new() };
+    let calls = ROWS.iter().filter(|(_, _, against)| matches!(against, Against::Bare));
+    let rows = calls.map(|(name, text, _)| {
+        let [deny, watches] = [deny, watches].map(|table| table.get(Kind::AuditdBpf, name));
+        format!("{text:<28}{:>9}\n", ratio(deny, watches))
+    });
+    format!(
+        "\nCalls that no rule matches, with rules that refuse beside the same ones that record:\n{}",
+        rows.collect::<String>()
+    )
 }
 
 fn measure(guest: &Guest, kind: Kind, events: u32, rules: &str) -> Result<Figures> {
@@ -313,6 +333,19 @@ mod test {
         assert!(error.contains("of 10 events 9 are in the log, and 1 were lost"), "{error}");
         assert!(complete("lost 0").is_err());
         figures("").check_complete(Kind::Bare, 10).unwrap();
+    }
+
+    #[test]
+    fn rules_that_refuse_are_compared_with_those_that_record() {
+        let table = |rules: &str, lines: &str| Table {
+            kernel: "6.12".to_owned(),
+            rules: rules.to_owned(),
+            figures: vec![(Kind::AuditdBpf, figures(lines))],
+        };
+        let tables = [table("watches", "open_close 5000\ntar 100"), table("deny", "open_close 5100\ntar 100")];
+        let text = refusing(&tables);
+        assert!(text.lines().any(|line| line.split_whitespace().eq(["open", "+", "close", "1.02x"])), "{text}");
+        assert_eq!(refusing(&tables[..1]), "");
     }
 
     #[test]
