@@ -23,8 +23,10 @@ use crate::place::Place;
 use crate::session::Session;
 use crate::sys::{self, Arg};
 
-pub const CASES: &[Alone] =
-    &[Alone::new("guard_is_lifted_by_auditctl", lifted), Alone::new("guard_locked_is_not_lifted", locked)];
+pub const CASES: &[Alone] = &[Alone::new("guard_is_lifted_by_auditctl", lifted), LOCKED];
+/// What another kernel may do otherwise.
+pub const OF_KERNEL: &[Alone] = &[LOCKED];
+const LOCKED: Alone = Alone::new("guard_locked_is_not_lifted", locked);
 
 const KEY: &str = "auditd-bpf-guard";
 

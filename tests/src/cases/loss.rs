@@ -18,8 +18,12 @@ use crate::harness::Alone;
 use crate::place::{Place, copy_of_busybox};
 use crate::session::{Session, is_loss, kernel_and_file_output};
 
+/// What another kernel may do otherwise.
+pub const OF_KERNEL: &[Alone] = &[STANDING_STILL];
+const STANDING_STILL: Alone = Alone::new("what_a_daemon_that_stands_still_loses_is_counted", standing_still);
+
 pub const CASES: &[Alone] = &[
-    Alone::new("what_a_daemon_that_stands_still_loses_is_counted", standing_still),
+    STANDING_STILL,
     Alone::new("what_a_small_ring_buffer_loses_is_counted", small_ring),
     Alone::new("acts_upon_tasks_wake_the_daemon", waking),
 ];

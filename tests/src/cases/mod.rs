@@ -69,9 +69,9 @@ pub const KERNEL: &[Suite] = &[
     RULES,
     Suite::Shared("deny", deny::FAMILIES),
     Suite::Alone(reload::CASES),
-    Suite::Alone(loss::CASES),
-    Suite::Alone(persistence::CASES),
-    Suite::Alone(guard::CASES),
+    Suite::Alone(loss::OF_KERNEL),
+    Suite::Alone(persistence::OF_KERNEL),
+    Suite::Alone(guard::OF_KERNEL),
 ];
 
 /// For kernels that must be refused.

@@ -20,9 +20,13 @@ use crate::place::Place;
 use crate::session::{Session, file_output, is_loss, private_file};
 use crate::sys::{BpfObjects, count_bpf};
 
+/// What another kernel may do otherwise.
+pub const OF_KERNEL: &[Alone] = &[RELIEVED];
+const RELIEVED: Alone = Alone::new("next_daemon_misses_nothing", relieved);
+
 pub const CASES: &[Alone] = &[
     Alone::new("killed_daemon_leaves_its_rules", killed),
-    Alone::new("next_daemon_misses_nothing", relieved),
+    RELIEVED,
     Alone::new("persist_leaves_rules_and_release_ends_them", persistent),
     Alone::new("persist_ends_where_a_guard_begins", guarded),
 ];
