@@ -103,7 +103,7 @@ start_kernel_audit() {
     done
     auditctl -b 8192 >>/tmp/daemon.log 2>&1 || die "auditctl -b failed"
     auditctl -R "$rules" >>/tmp/daemon.log 2>&1 || die "auditctl -R failed"
-    [ "$(auditctl -l | wc -l)" = "$(grep -c '^-' "$rules")" ] || die "auditctl -l: not all rules are there"
+    [ "$(auditctl -l | grep -c '^-')" = "$(grep -c '^-' "$rules")" ] || die "auditctl -l: not all rules are there"
 }
 
 # Events of the matched workload in the log, and those lost on the way.
