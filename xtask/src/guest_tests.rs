@@ -230,7 +230,8 @@ impl Ran {
 }
 
 /// Prints a guest's lines as they come, marked with its kernel, and remembers what it said of failures and of the end.
-struct Lines {
+struct Lines<W = io::Stdout> {
+    out: W,
     prefix: String,
     partial: Vec<u8>,
     /// Whether anything came.
@@ -246,9 +247,15 @@ struct Lines {
 
 impl Lines {
     fn new(version: &str) -> Self {
+        Self::to(io::stdout(), version)
+    }
+}
+
+impl<W: Write> Lines<W> {
+    fn to(out: W, version: &str) -> Self {
         let prefix = format!("[{version}] ");
         let (told, tally) = (Tally::default(), None);
-        Self { prefix, partial: Vec::new(), any: false, told, tally, remarks: Vec::new(), of_failure: 0 }
+        Self { out, prefix, partial: Vec::new(), any: false, told, tally, remarks: Vec::new(), of_failure: 0 }
     }
 
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -259,7 +266,7 @@ impl Lines {
         }
         let line = line.trim_end();
         self.remark(line);
-        writeln!(io::stdout(), "{}{line}", self.prefix)
+        writeln!(self.out, "{}{line}", self.prefix)
     }
 
     fn remark(&mut self, line: &str) {
@@ -296,7 +303,7 @@ impl Lines {
     }
 }
 
-impl Write for Lines {
+impl<W: Write> Write for Lines<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.any |= !bytes.is_empty();
         self.partial.extend_from_slice(bytes);
@@ -308,7 +315,7 @@ impl Write for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
+        self.out.flush()
     }
 }
 
@@ -318,7 +325,7 @@ mod unit {
 
     #[test]
     fn guest_s_output_is_cut_into_lines() {
-        let mut lines = Lines::new("6.12");
+        let mut lines = Lines::to(io::sink(), "6.12");
         lines.write_all(b"ok file_wa").unwrap();
         lines.write_all(b"tch\n1 passed, 0 failed, 0 skip").unwrap();
         assert_eq!(lines.tally, None);
@@ -328,7 +335,7 @@ mod unit {
 
     #[test]
     fn failures_are_remembered_whole_and_cases_are_counted_without_a_closing_line() {
-        let mut lines = Lines::new("6.12");
+        let mut lines = Lines::to(io::sink(), "6.12");
         lines
             .write_all(b"ok a (1 ms)\nFAILED b: one\n    two\nSKIP c: no disk\n    no\nok d (2 ms)\n    no\n")
             .unwrap();
