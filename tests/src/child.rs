@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::prctl;
@@ -16,6 +17,18 @@ pub const USER: u32 = 1000;
 /// Runs an act in a child process to its end; its error comes back as ours. Returns the child's pid.
 pub fn run(act: impl FnOnce() -> Result<()>) -> Result<u32> {
     start(act)?.wait()
+}
+
+/// Runs the act with the numbers of so many processes, all at once, to their ends. Returns their pids.
+pub fn all_at_once(processes: u32, act: impl Fn(u32) -> Result<()> + Copy) -> Result<Vec<u32>> {
+    let children: Vec<_> = (0..processes).map(|process| start(move || act(process))).collect::<Result<_>>()?;
+    children.into_iter().map(Child::wait).collect()
+}
+
+/// So many processes make so many files each in a directory, all at once: PROCESS-NUMBER.
+pub fn make_files(directory: &Path, processes: u32, each: u32) -> Result<()> {
+    let make = |process, number| File::create_new(directory.join(format!("{process}-{number}"))).map(drop);
+    all_at_once(processes, |process| Ok((0..each).try_for_each(|number| make(process, number))?)).map(drop)
 }
 
 /// A child that acts.

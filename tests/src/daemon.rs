@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 /// Where the guest has it.
 pub const PROGRAM: &str = "/usr/bin/auditd-bpf";
@@ -113,6 +114,13 @@ pub fn run(command: &mut Command) -> Result<Finished> {
     let finished = Finished::from(output);
     ended.map(drop).with_context(|| format!("{command:?} did not end; it said:\n{}", finished.all()))?;
     Ok(finished)
+}
+
+/// What the running daemon tells of itself.
+pub fn status() -> Result<Value> {
+    let finished = run(Command::new(PROGRAM).args(["status", "--json"]))?;
+    finished.ended_with(0)?;
+    serde_json::from_str(&finished.stdout).context("the status is no JSON")
 }
 
 /// A program that has ended.

@@ -1,8 +1,8 @@
 //! Figures for `docs/operations.md`: what the settings of `[kernel]` do to losses and delays. Measured, never asserted.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -11,13 +11,11 @@ use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, delete_module, finit_module};
 use nix::sys::ptrace;
 use nix::unistd::{Pid, Uid, setuid};
-use serde_json::Value;
 
 use crate::child;
-use crate::daemon::{self, PROGRAM};
-use crate::event::Event;
+use crate::daemon;
 use crate::place::{BUSYBOX, copy_of_busybox};
-use crate::session::{Session, is_loss, kernel_and_file_output};
+use crate::session::{Session, kernel_and_file_output, lost, own_log};
 
 const DIRECTORY: &str = "/srv/measured";
 
@@ -33,10 +31,6 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn log(name: &str) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{name}.json.gz"))
-}
-
 /// Four processes make files as fast as they can.
 fn rings() -> Result<()> {
     const PROCESSES: u32 = 4;
@@ -48,25 +42,13 @@ fn rings() -> Result<()> {
         fs::create_dir(&directory)?;
         let rules = format!("-a always,exit -F arch=b64 -S openat -F dir={} -F perm=w -k ring\n", directory.display());
         let kernel = format!("ring_buffer_bytes = {bytes}\npoll_ms = {poll}\n");
-        let session = Session::start_with(&name, &rules, &kernel_and_file_output(&kernel, &log(&name)), &log(&name))?;
-        let start = |process| {
-            let directory = directory.clone();
-            child::start(move || {
-                (0..EACH).try_for_each(|number| {
-                    Ok(File::create_new(directory.join(format!("{process}-{number}"))).map(drop)?)
-                })
-            })
-        };
-        let children: Vec<_> = (0..PROCESSES).map(start).collect::<Result<_>>()?;
-        children.into_iter().try_for_each(|child| child.wait().map(drop))?;
+        let log = own_log(&name);
+        let session = Session::start_with(&name, &rules, &kernel_and_file_output(&kernel, &log), &log)?;
+        child::make_files(&directory, PROCESSES, EACH)?;
         let records = session.stop_and_read()?;
         println!("{bytes:>17}  {poll:>7}  {:>6}  {:>4}", PROCESSES * EACH, lost(&records));
     }
     Ok(())
-}
-
-fn lost(records: &[Event]) -> u64 {
-    records.iter().filter(|record| is_loss(record)).filter_map(|record| record.get("lost").as_u64()).sum()
 }
 
 /// What an event is made by.
@@ -100,14 +82,14 @@ fn polls() -> Result<()> {
         for poll in [1, 20, 200] {
             let name = format!("poll-{act}-{poll}");
             let rules = format!("-a always,exit -F arch=b64 -S {syscall} -k poll\n");
-            let config = kernel_and_file_output(&format!("poll_ms = {poll}\n"), &log(&name));
-            let session = Session::start_with(&name, &rules, &config, &log(&name))?;
+            let log = own_log(&name);
+            let config = kernel_and_file_output(&format!("poll_ms = {poll}\n"), &log);
+            let session = Session::start_with(&name, &rules, &config, &log)?;
             for _ in 0..TIMES {
                 perform().with_context(|| act.to_owned())?;
                 thread::sleep(Duration::from_millis(70));
             }
-            let status = daemon::run(Command::new(PROGRAM).args(["status", "--json"]))?;
-            let status: Value = serde_json::from_str(&status.stdout).context("the status is no JSON")?;
+            let status = daemon::status()?;
             session.stop()?;
             println!("{act:<7} {poll:>7}  {}, {} us together", status["delays"], status["delay_micros"]);
         }

@@ -50,7 +50,7 @@ impl Fences {
 impl Session {
     /// Starts a daemon that writes to a file of its own.
     pub fn start(name: &str, rules: &str) -> Result<Self> {
-        let log = PathBuf::from(format!("/var/log/audit/{}.json.gz", name.replace(' ', "-")));
+        let log = own_log(name);
         Self::start_with(name, rules, &file_output(&log), &log)
     }
 
@@ -235,6 +235,11 @@ impl<'a> Test<'a> {
     }
 }
 
+/// A log that no other case writes.
+pub fn own_log(name: &str) -> PathBuf {
+    PathBuf::from(format!("/var/log/audit/{}.json.gz", name.replace(' ', "-")))
+}
+
 /// Configuration of an output that is flushed at once and holds a lot. Only one daemon at a time could be the kernel's.
 pub fn file_output(path: &Path) -> String {
     kernel_and_file_output("", path)
@@ -268,4 +273,9 @@ fn tail(text: &str) -> String {
 /// Whether a record tells of a loss.
 pub fn is_loss(event: &Event) -> bool {
     event.get("type") == "LOST"
+}
+
+/// Events that were lost, for whatever cause, as the log tells.
+pub fn lost(events: &[Event]) -> u64 {
+    events.iter().filter(|event| is_loss(event)).filter_map(|event| event.get("lost").as_u64()).sum()
 }

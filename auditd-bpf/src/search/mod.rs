@@ -234,24 +234,18 @@ impl<'a> Search<'a> {
 fn append(found: &Found, query: &Query, layout: Layout, host: &HostNames, lines: &mut Vec<u8>) -> bool {
     match found {
         Found::Entry(entry) => append_entry(entry, query, layout, host, lines),
-        Found::Records(records) => match query.glance(records) {
-            Some(false) => false,
-            Some(true) if layout.shows_records() => {
+        Found::Records(records) if layout.shows_records() => {
+            let parsed = || records.entry().is_some_and(|entry| query.matches(&entry));
+            let meant = query.glance(records).unwrap_or_else(parsed);
+            if meant {
                 layout.write_records(records, &Local, lines);
-                true
             }
-            _ => {
-                let Some(entry) = records.entry() else { return false };
-                if !layout.shows_records() {
-                    return append_entry(&entry, query, layout, host, lines);
-                }
-                let meant = query.matches(&entry);
-                if meant {
-                    layout.write_records(records, &Local, lines);
-                }
-                meant
-            }
-        },
+            meant
+        }
+        Found::Records(records) if query.glance(records) == Some(false) => false,
+        Found::Records(records) => {
+            records.entry().is_some_and(|entry| append_entry(&entry, query, layout, host, lines))
+        }
     }
 }
 

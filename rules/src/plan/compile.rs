@@ -254,10 +254,8 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
 
 /// A task that comes is in no call: what the kernel asks of one never holds (`audit_filter_task`).
 fn can_match_task(rule: &Rule) -> bool {
-    use Field::{A0, A1, A2, A3, Daddr, Dport, ObjGid, ObjPid, ObjUid, SaddrFam};
-    let of_call = |test: &Test| {
-        matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | ObjPid | SaddrFam | Daddr | Dport))
-    };
+    use Field::{A0, A1, A2, A3, ObjGid, ObjPid, ObjUid, SaddrFam};
+    let of_call = |test: &Test| matches!(test.field(), Some(A0 | A1 | A2 | A3 | ObjUid | ObjGid | ObjPid | SaddrFam));
     rule.arch.is_none() && !rule.tests.iter().any(of_call)
 }
 

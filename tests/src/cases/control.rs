@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::daemon::{Finished, PROGRAM, run, wait_for};
 use crate::event::Event;
 use crate::harness::Alone;
 use crate::place::{BASE, Place};
-use crate::session::{Session, file_output, is_loss};
+use crate::session::{Session, file_output, is_loss, own_log};
 use crate::sys::{BpfObjects, count_bpf};
 
 pub const CASES: &[Alone] = &[
@@ -80,10 +80,6 @@ fn lists(expected: &str) -> Result<()> {
     let rules = listed()?;
     ensure!(rules == expected, "auditctl -l prints\n{rules}instead of\n{expected}");
     Ok(())
-}
-
-fn own_log(place: &Place) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name))
 }
 
 fn start(place: &Place, rules: &str) -> Result<Session> {
@@ -272,7 +268,7 @@ fn enforce(place: &Place) -> Result<()> {
 fn probation(place: &Place) -> Result<()> {
     place.file("f")?;
     place.file("g")?;
-    let log = PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name));
+    let log = own_log(place.name);
     let config = format!("probation_s = 15\n{}", file_output(&log));
     let mut session = Session::start_with(place.name, &place.rules(OPEN), &config, &log)?;
     ensure!(prints("-s")?.contains("\nprobation "), "the rules of the start are not on probation");
@@ -407,7 +403,7 @@ fn owned(pid: Pid) -> Result<[usize; 5]> {
 }
 
 fn watched_rules(place: &Place) -> Result<()> {
-    let log = own_log(place);
+    let log = own_log(place.name);
     let config = format!("watch_rules = true\n{}", file_output(&log));
     place.file("f")?;
     place.file("g")?;

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::harness::Alone;
 use crate::log;
 use crate::place::Place;
-use crate::session::{Session, file_output, is_loss};
+use crate::session::{Session, file_output, is_loss, lost, own_log};
 use crate::sys::{BpfObjects, count_bpf};
 
 pub const CASES: &[Alone] = &[
@@ -35,10 +35,6 @@ fn start(place: &Place, log: &Path) -> Result<Session> {
 pub(super) fn start_with(place: &Place, config: &str, log: &Path) -> Result<Session> {
     place.directory("d")?;
     Session::start_with(place.name, &place.rules(RULES), config, log)
-}
-
-fn own_log(place: &Place) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name))
 }
 
 /// Creates files d/PREFIX-0 and so on.
@@ -68,7 +64,7 @@ fn zcat(path: &Path) -> Result<Vec<Event>> {
 }
 
 fn killed(place: &Place) -> Result<()> {
-    let log = own_log(place);
+    let log = own_log(place.name);
     let mut session = start(place, &log)?;
     act(place, "before", 100)?;
     session.settle()?;
@@ -93,7 +89,7 @@ fn killed(place: &Place) -> Result<()> {
 }
 
 fn torn(place: &Place) -> Result<()> {
-    let log = own_log(place);
+    let log = own_log(place.name);
     let mut session = start(place, &log)?;
     act(place, "before", 10)?;
     session.settle()?;
@@ -118,7 +114,7 @@ fn torn(place: &Place) -> Result<()> {
 fn drained(place: &Place) -> Result<()> {
     let objects = || Ok::<_, anyhow::Error>((count_bpf(BpfObjects::Programs)?, count_bpf(BpfObjects::Links)?));
     let before = objects()?;
-    let log = own_log(place);
+    let log = own_log(place.name);
     let session = start(place, &log)?;
     let during = objects()?;
     ensure!(during.0 > before.0 && during.1 > before.1, "nothing is attached: {before:?}, then {during:?}");
@@ -134,7 +130,7 @@ fn drained(place: &Place) -> Result<()> {
 }
 
 fn moved(place: &Place) -> Result<()> {
-    let (log, aside) = (own_log(place), PathBuf::from("/var/log/audit/moved.json.gz"));
+    let (log, aside) = (own_log(place.name), PathBuf::from("/var/log/audit/moved.json.gz"));
     let session = start(place, &log)?;
     act(place, "old", 10)?;
     wait_for("the first events", Duration::from_secs(60), || Ok((count(&zcat(&log)?, "old") == 10).then_some(())))?;
@@ -217,7 +213,7 @@ fn full_queue(place: &Place) -> Result<()> {
     })?;
     let events = session.stop_and_read()?;
     ensure!(count(&events, "before") == 100, "what was written before is gone");
-    let lost: u64 = events.iter().filter(|event| is_loss(event)).filter_map(|event| event.get("lost").as_u64()).sum();
+    let lost = lost(&events);
     let written = count(&events, "full");
     ensure!(lost > 0 && written < MANY, "a queue of 200 held {written} events");
     // A record of the daemon itself may be among the lost; but whatever took a serial is in the log, or counted.

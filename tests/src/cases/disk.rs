@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,11 +12,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::crash::{act, count, fill, small_disk, start_with};
-use crate::daemon::{PROGRAM, run, wait_for};
+use crate::daemon::{self, wait_for};
 use crate::event::Event;
 use crate::harness::Alone;
 use crate::place::Place;
-use crate::session::{Session, file_output, is_loss};
+use crate::session::{Session, file_output, is_loss, lost};
 
 pub const CASES: &[Alone] = &[
     Alone::new("disk_space_actions_come_in_order", in_order),
@@ -81,9 +80,7 @@ fn take(path: &Path, bytes: usize) -> Result<()> {
 
 /// The first output of `auditd-bpf status --json`.
 fn output() -> Result<Value> {
-    let finished = run(Command::new(PROGRAM).args(["status", "--json"]))?;
-    let report: Value = serde_json::from_str(&finished.ended_with(0)?.stdout).context("status is no JSON")?;
-    Ok(report["outputs"][0].clone())
+    Ok(daemon::status()?["outputs"][0].clone())
 }
 
 fn wait_suspended() -> Result<()> {
@@ -174,10 +171,6 @@ fn sums(events: &[Event]) -> Result<()> {
         ensure!(cause == "suspended", "lost by {cause}");
     }
     Ok(())
-}
-
-fn lost(events: &[Event]) -> u64 {
-    events.iter().filter(|event| is_loss(event)).filter_map(|event| event.get("lost").as_u64()).sum()
 }
 
 fn told(events: &[Event], expected: u64) -> Result<()> {

@@ -47,14 +47,10 @@ fn directory(place: &Place) -> Result<()> {
 
 /// Runs the act with the numbers of each process, all processes at once. Returns their pids.
 fn in_parallel(each: u32, auid: u32, act: impl Fn(u32, u32) -> Result<()> + Copy) -> Result<Vec<u32>> {
-    let start = |process| {
-        child::start(move || {
-            child::set_login_uid(auid)?;
-            (0..each).try_for_each(|number| act(process, number))
-        })
-    };
-    let children: Vec<_> = (0..PROCESSES).map(start).collect::<Result<_>>()?;
-    children.into_iter().map(child::Child::wait).collect()
+    child::all_at_once(PROCESSES, |process| {
+        child::set_login_uid(auid)?;
+        (0..each).try_for_each(|number| act(process, number))
+    })
 }
 
 /// Fails unless each name has exactly one event.

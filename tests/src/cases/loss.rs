@@ -1,8 +1,7 @@
 //! More events than the daemon can take: each is in the log, or in a record that counts it. And which do not wait.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::crash::start_with;
 use crate::child;
-use crate::daemon::{self, PROGRAM};
+use crate::daemon;
 use crate::event::Event;
 use crate::harness::Alone;
 use crate::place::{Place, copy_of_busybox};
-use crate::session::{Session, is_loss, kernel_and_file_output};
+use crate::session::{Session, is_loss, kernel_and_file_output, own_log};
 
 /// What another kernel may do otherwise.
 pub const OF_KERNEL: &[Alone] = &[STANDING_STILL];
@@ -32,24 +32,8 @@ const SMALL_RING: &str = "ring_buffer_bytes = 262144\n";
 
 /// A daemon that records what is made in `d`.
 fn start(place: &Place, kernel: &str) -> Result<Session> {
-    place.directory("d")?;
-    let log = PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name));
-    let rules = place.rules("-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k {key}");
-    Session::start_with(place.name, &rules, &kernel_and_file_output(kernel, &log), &log)
-}
-
-/// So many processes make so many files each, all at once.
-fn load(place: &Place, processes: u32, each: u32) -> Result<()> {
-    let directory = place.path("d");
-    let start = |process| {
-        let directory = directory.clone();
-        child::start(move || {
-            (0..each)
-                .try_for_each(|number| Ok(File::create_new(directory.join(format!("{process}-{number}"))).map(drop)?))
-        })
-    };
-    let children: Vec<_> = (0..processes).map(start).collect::<Result<_>>()?;
-    children.into_iter().try_for_each(|child| child.wait().map(drop))
+    let log = own_log(place.name);
+    start_with(place, &kernel_and_file_output(kernel, &log), &log)
 }
 
 /// How many were made according to the log, and how many events it says were lost for want of room in the ring buffer.
@@ -65,7 +49,7 @@ fn standing_still(place: &Place) -> Result<()> {
     const EACH: u32 = 1500;
     let session = start(place, SMALL_RING)?;
     session.signal(Signal::SIGSTOP)?;
-    let loaded = load(place, PROCESSES, EACH);
+    let loaded = child::make_files(&place.path("d"), PROCESSES, EACH);
     session.signal(Signal::SIGCONT)?;
     loaded?;
     let (made, lost) = told(&session.stop_and_read()?);
@@ -78,7 +62,7 @@ fn small_ring(place: &Place) -> Result<()> {
     const PROCESSES: u32 = 4;
     const EACH: u32 = 1500;
     let session = start(place, SMALL_RING)?;
-    load(place, PROCESSES, EACH)?;
+    child::make_files(&place.path("d"), PROCESSES, EACH)?;
     let (made, lost) = told(&session.stop_and_read()?);
     ensure!(made + lost == u64::from(PROCESSES * EACH), "{made} events and {lost} lost of {}", PROCESSES * EACH);
     Ok(())
@@ -87,7 +71,7 @@ fn small_ring(place: &Place) -> Result<()> {
 /// A daemon that looks but once a second: an event that does not wake it waits for half of one on average.
 fn waking(place: &Place) -> Result<()> {
     const ACTS: u64 = 10;
-    let log = PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name));
+    let log = own_log(place.name);
     let program = place.program(Path::new("program"))?;
     let rules = format!(
         "-a always,exit -F arch=b64 -S kill -F a1=0 -k {0}\n-a always,exit -F arch=b64 -S execve -F path={1} -k {0}",
@@ -101,8 +85,7 @@ fn waking(place: &Place) -> Result<()> {
         nix::sys::signal::kill(Pid::this(), None)?;
         thread::sleep(Duration::from_millis(300));
     }
-    let status = daemon::run(Command::new(PROGRAM).args(["status", "--json"]))?;
-    let status: Value = serde_json::from_str(&status.stdout).context("the status is no JSON")?;
+    let status = daemon::status()?;
     session.stop()?;
     let (delays, micros) = (&status["delays"], status["delay_micros"].as_u64().context("no delay_micros")?);
     let events: u64 = delays.as_object().context("no delays")?.values().filter_map(Value::as_u64).sum();

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::harness::Alone;
 use crate::netlink::{self, Audit};
 use crate::place::Place;
-use crate::session::{Session, file_output};
+use crate::session::{Session, file_output, own_log};
 
 pub const CASES: &[Alone] = &[
     Alone::new("messages_as_the_daemon", as_daemon),
@@ -30,17 +30,13 @@ const LOGIN_TEXT: &[u8] =
 const RULES: &str = "-a never,user -F auid=4242\n-a always,exclude -F msgtype=USER_ACCT\n";
 const TIME: Duration = Duration::from_secs(60);
 
-fn log_of(place: &Place) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name))
-}
-
 fn native_of(place: &Place) -> PathBuf {
     PathBuf::from(format!("/var/log/audit/{}.log", place.name))
 }
 
 /// A daemon that receives messages, and writes native records as well.
 fn start(place: &Place) -> Result<Session> {
-    let log = log_of(place);
+    let log = own_log(place.name);
     let native = format!(
         "[[output]]\ntype = \"file\"\nformat = \"native\"\npath = \"{}\"\ncompression = \"none\"\nflush_ms = 20\n",
         native_of(place).display()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -17,7 +17,7 @@ use crate::daemon::{run, wait_for};
 use crate::event::Event;
 use crate::harness::Alone;
 use crate::place::Place;
-use crate::session::{Session, file_output, is_loss, private_file};
+use crate::session::{Session, file_output, is_loss, own_log, private_file};
 use crate::sys::{BpfObjects, count_bpf};
 
 /// What another kernel may do otherwise.
@@ -40,12 +40,8 @@ const PINS: &str = "/sys/fs/bpf/auditd-bpf";
 /// To detach the programs of a daemon takes 6.1 over a minute where it is emulated beside others.
 const TIME: Duration = Duration::from_secs(300);
 
-fn log_of(place: &Place) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name))
-}
-
 fn start(place: &Place, settings: &str, rules: &str) -> Result<Session> {
-    let log = log_of(place);
+    let log = own_log(place.name);
     let config = format!("{settings}\n{}", file_output(&log));
     Session::start_with(place.name, &place.rules(rules), &config, &log)
 }
@@ -220,7 +216,7 @@ fn persistent(place: &Place) -> Result<()> {
     taken_over(&mut session, 2)?;
     let come = count(session.records(), "waiting");
     ensure!(come == 10, "{come} of 10 events from between two daemons");
-    let config = private_file(place.name, "toml", &format!("persist = true\n{}", file_output(&log_of(place))))?;
+    let config = private_file(place.name, "toml", &format!("persist = true\n{}", file_output(&own_log(place.name))))?;
     let release = || run(Command::new("auditd-bpf").arg("release").arg("--config").arg(&config));
     release()?.ended_with(1).context("release while a daemon runs")?;
     ensure!(is_refused(place)?, "a running daemon's rules were released");
@@ -237,7 +233,7 @@ fn guarded(place: &Place) -> Result<()> {
     prepare(place)?;
     let session = start(place, "", OTHERS)?;
     ensure!(Path::new(PINS).exists(), "nothing is guarded, and nothing is pinned");
-    private_file(place.name, "toml", &format!("protect = [\"config\"]\n{}", file_output(&log_of(place))))?;
+    private_file(place.name, "toml", &format!("protect = [\"config\"]\n{}", file_output(&own_log(place.name))))?;
     session.reload()?;
     wait_for("the pins to go", TIME, || Ok((!Path::new(PINS).exists()).then_some(())))
         .with_context(|| session.said())?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::harness::{Alone, skip};
 use crate::log;
 use crate::place::Place;
-use crate::session::{Session, file_output, private_file};
+use crate::session::{Session, file_output, own_log, private_file};
 
 pub const CASES: &[Alone] = &[
     Alone::new("rsyslog_receives_by_dev_log_and_udp", receives),
@@ -79,13 +79,9 @@ fn syslog_output(target: &str) -> String {
     format!("[[output]]\ntype = \"syslog\"\ntarget = \"{target}\"\nformat = \"json\"\n")
 }
 
-fn log_of(place: &Place) -> PathBuf {
-    PathBuf::from(format!("/var/log/audit/{}.json.gz", place.name))
-}
-
 fn start(place: &Place, targets: &[String]) -> Result<Session> {
     place.directory("d")?;
-    let log = log_of(place);
+    let log = own_log(place.name);
     let config = targets.iter().fold(file_output(&log), |config, target| config + &syslog_output(target));
     Session::start_with(place.name, &place.rules(RULES), &config, &log)
 }
