@@ -65,6 +65,7 @@ hooks! {
     FIND_MODULE = 47, "find_module_all";
     IPC_PERMS = 48, "ipcperms";
     IPC_CONTROL = 49, "ipcctl_obtain_check";
+    CAPABLE = 50, "capable";
 }
 
 hooks! {

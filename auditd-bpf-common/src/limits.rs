@@ -14,8 +14,8 @@ pub const NEAR_LEVELS: u32 = 16;
 pub const MAX_SUBJECT_TESTS: u32 = 512;
 /// The same of objects: one bit each in a word of the task context.
 pub const MAX_OBJECT_TESTS: u32 = 64;
-/// Networks that rules name, per slot.
-pub const MAX_NETWORKS: u32 = 256;
+/// Networks, names of tasks and control groups that rules name, per slot.
+pub const MAX_PATTERNS: u32 = 256;
 /// File systems that rules of the filesystem list name.
 pub const MAX_FS_TYPES: usize = 8;
 /// Steps of the search for a supplementary group: 2^16 = `NGROUPS_MAX`.

@@ -16,8 +16,8 @@ pub const SUBJECT_TESTS: &str = "SUBJECT_TESTS";
 pub const OBJECT_TESTS: &str = "OBJECT_TESTS";
 /// What each rule marks tasks with that it matches when they come, by slot; 0 for nothing.
 pub const TASK_MARKS: &str = "TASK_MARKS";
-/// [`crate::plan_rows::Network`] by slot.
-pub const NETWORKS: &str = "NETWORKS";
+/// [`crate::plan_rows::Pattern`] by slot.
+pub const PATTERNS: &str = "PATTERNS";
 /// [`crate::plan_rows::ObjectValue`] by [`crate::plan_rows::ObjectKey`].
 pub const OBJECTS: &str = "OBJECTS";
 /// Row number by [`crate::plan_rows::NameKey`].

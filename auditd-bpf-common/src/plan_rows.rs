@@ -56,6 +56,8 @@ pub mod operand {
     pub const DPORT: u32 = 37;
     /// What a rule of the task list marked the task with when it came.
     pub const TASK_MARK: u32 = 38;
+    /// Whether the call made use of a capability: the test's value.
+    pub const CAP: u32 = 39;
     /// Owner of an object.
     pub const OBJ_UID: u32 = 40;
     /// Group of an object.
@@ -68,6 +70,10 @@ pub mod operand {
     pub const INODE: u32 = 44;
     /// Type of an object, as in its mode.
     pub const FILETYPE: u32 = 45;
+    /// Whether the task's name is a pattern: the test's value is its index.
+    pub const COMM: u32 = 46;
+    /// Whether the task is in a control group that is a pattern: the test's value is its index.
+    pub const CGROUP: u32 = 47;
     /// The test's own value: a right side only.
     pub const VALUE: u32 = 63;
 
@@ -80,7 +86,10 @@ pub mod operand {
     /// Whether it is known only in the course of the call.
     #[must_use]
     pub const fn is_result(operand: u32) -> bool {
-        operand == super::field::EXIT || operand == super::field::SUCCESS || SADDR_FAM <= operand && operand <= DPORT
+        operand == super::field::EXIT
+            || operand == super::field::SUCCESS
+            || operand == CAP
+            || SADDR_FAM <= operand && operand <= DPORT
     }
 }
 
@@ -139,14 +148,21 @@ pub struct SingleTest {
     pub any_row: u32,
 }
 
-/// A range of internet addresses, those of IPv4 as they lie within IPv6: most significant half first.
+/// What a [`SingleTest`] compares with that its value does not hold: a range of internet addresses, those of IPv4 as they lie within
+/// IPv6, most significant half first; the name of a task, as it lies in memory; or the number of a control group.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Network {
-    /// The bits that its addresses have in common; the others are zero.
+pub struct Pattern {
+    /// The bits that what matches has in common; the others are zero. Of a control group its number, and its level: how many are above
+    /// it, [`Pattern::ITSELF`] where what is below does not count.
     pub bits: [u64; 2],
     /// Which these are.
     pub mask: [u64; 2],
+}
+
+impl Pattern {
+    /// In the place of the level of a control group.
+    pub const ITSELF: u64 = u64::MAX;
 }
 
 /// What holds for a slot as a whole.
@@ -404,7 +420,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Header, Interval, NameKey, Network, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry};
+    use super::{Header, Interval, NameKey, ObjectKey, ObjectValue, Pattern, Row, SingleTest, SyscallEntry};
     // SAFETY: all are repr(C), Copy, made of integers, and without padding (sizes asserted above).
     unsafe impl aya::Pod for Row {}
     // SAFETY: as above.
@@ -416,7 +432,7 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for SingleTest {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Network {}
+    unsafe impl aya::Pod for Pattern {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ObjectKey {}
     // SAFETY: as above.

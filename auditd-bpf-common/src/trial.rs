@@ -11,6 +11,8 @@ pub const TASKS_LEFT_OUT: &str = "TASKS_LEFT_OUT";
 pub const BEGIN: &str = "trial_begin";
 /// Program that is a hook of files.
 pub const HOOK: &str = "trial_hook";
+/// Program that is a hook of files in which one is about to come.
+pub const COMING: &str = "trial_coming";
 /// Program that is a hook of socket addresses.
 pub const ADDRESS: &str = "trial_address";
 /// Program that is the end of a call.
@@ -38,6 +40,8 @@ pub struct Memory {
     pub task: u64,
     /// Address of its registers.
     pub registers: u64,
+    /// Number of its control group.
+    pub cgroup: u64,
     /// Structures.
     pub bytes: [u8; MEMORY_BYTES],
 }

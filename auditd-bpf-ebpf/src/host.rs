@@ -32,6 +32,20 @@ pub fn pid_tid() -> (u32, u32) {
     ((both >> 32) as u32, both as u32)
 }
 
+/// Number of the current task's control group of version 2.
+#[inline(always)]
+pub fn cgroup() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { raw::bpf_get_current_cgroup_id() }
+}
+
+/// The same of the one above it that has so many above itself; 0 if it lies no deeper.
+#[inline(always)]
+pub fn cgroup_at(level: u32) -> u64 {
+    // SAFETY: any number will do.
+    unsafe { raw::bpf_get_current_ancestor_cgroup_id(level as i32) }
+}
+
 /// The current task as a plain number, for probing.
 #[inline(always)]
 pub fn current_address() -> u64 {

@@ -4,7 +4,7 @@
 //! from them); such loads cannot fault and keep the type of what they load. [`probe`] copies through a helper from any
 //! address; it is what a `bpf_loop` callback must use, where types are lost.
 
-pub use crate::host::{current_address, field, pid_tid};
+pub use crate::host::{cgroup, cgroup_at, current_address, field, pid_tid};
 
 use crate::{
     host,

@@ -3,10 +3,10 @@
 use auditd_bpf_common::{
     counters,
     limits::{
-        CALL_KINDS, MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_ROWS,
+        CALL_KINDS, MAX_EXES, MAX_INTERVALS, MAX_NAMES, MAX_OBJECT_TESTS, MAX_OBJECTS, MAX_PATTERNS, MAX_ROWS,
         MAX_RULES, MAX_SUBJECT_TESTS, MAX_SYSCALLS, RING_BYTES, SLOTS, STAGE_COUNT,
     },
-    plan_rows::{Header, Interval, NameKey, Network, ObjectKey, ObjectValue, Row, SingleTest, SyscallEntry},
+    plan_rows::{Header, Interval, NameKey, ObjectKey, ObjectValue, Pattern, Row, SingleTest, SyscallEntry},
     wire::EventHeader,
 };
 use aya_ebpf::{
@@ -42,7 +42,7 @@ pub static SUBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_SUBJECT_TESTS) as usi
 #[btf_map]
 pub static OBJECT_TESTS: Array<SingleTest, { (SLOTS * MAX_OBJECT_TESTS) as usize }> = Array::new();
 #[btf_map]
-pub static NETWORKS: Array<Network, { (SLOTS * MAX_NETWORKS) as usize }> = Array::new();
+pub static PATTERNS: Array<Pattern, { (SLOTS * MAX_PATTERNS) as usize }> = Array::new();
 #[btf_map]
 pub static OBJECTS: HashMap<ObjectKey, ObjectValue, MAX_OBJECTS, NO_PREALLOC> = HashMap::new();
 #[btf_map]

@@ -268,6 +268,16 @@ pub fn plain_or_named(hook: u32) -> Option<Context> {
     Some(context)
 }
 
+/// The same without the hook being named in the record: others of the call may yet be shown what it acts on.
+#[inline(always)]
+pub fn noted(hook: u32) -> Option<Context> {
+    let call = Call::current(hook)?;
+    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
+        return None;
+    }
+    task::begin(&call)
+}
+
 /// The event of a call to which a hook adds a part: begun if it is not yet, and a rule may want it.
 #[inline(always)]
 pub fn part(hook: u32) -> Option<Context> {

@@ -33,18 +33,22 @@ pub fn may_refuse(entry: &SyscallEntry, hook: u32) -> bool {
 /// The verdict on a call whose object is no file, or is told by the event begun so far: what the hook is to return.
 #[inline(always)]
 pub fn plain(context: Option<Context>, hook: u32) -> i32 {
+    match context {
+        Some(context) => plain_of(context, hook),
+        None => 0,
+    }
+}
+
+/// The same of an event that is begun.
+#[inline(always)]
+pub fn plain_of(context: &mut TaskContext, hook: u32) -> i32 {
     if REFUSES.load() == refuses::NOTHING {
         return 0;
     }
-    match context {
-        Some(context) => {
-            context.slot_now = context.slot;
-            kernel::clear(&mut context.own_rules);
-            decide(context, hook, 0);
-            result(context)
-        }
-        None => 0,
-    }
+    context.slot_now = context.slot;
+    kernel::clear(&mut context.own_rules);
+    decide(context, hook, 0);
+    result(context)
 }
 
 /// The same in a hook that only refuses.

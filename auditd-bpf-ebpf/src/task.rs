@@ -50,6 +50,8 @@ pub struct TaskContext {
     pub ip: [u64; 2],
     /// 1 + the process that the call acts upon, 0 for none.
     pub target: u64,
+    /// A bit for each capability that the call made use of.
+    pub caps: u64,
     /// 1 + the operation of io_uring that the task carries out, 0 for none: also where nothing of it is noted yet.
     pub operation: u64,
     /// Where the look-up in progress puts what it finds, 0 for none: also where nothing of the call is noted yet.
@@ -236,6 +238,14 @@ pub fn target(task: Task) -> i64 {
     noted(task, |context| context.target)
 }
 
+/// Capabilities that the call in progress made use of, as bits.
+#[inline(always)]
+pub fn caps(task: Task) -> u64 {
+    // SAFETY: null or the current task's own value, which no other task touches.
+    let context = unsafe { TASKS.get(task.raw()).as_ref() };
+    context.filter(|context| context.header.start != 0).map_or(0, |context| context.caps)
+}
+
 /// What a hook noted of the call in progress as 1 + a number, negative for nothing.
 #[inline(always)]
 fn noted(task: Task, of: impl FnOnce(&TaskContext) -> u64) -> i64 {
@@ -323,6 +333,7 @@ impl TaskContext {
     pub fn reset(&mut self) {
         self.header.start = 0;
         self.header.verdict = verdict::ALLOW;
+        kernel::clear(&mut self.caps);
         self.forget_objects();
     }
 

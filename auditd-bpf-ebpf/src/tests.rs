@@ -3,12 +3,12 @@
 use crate::{
     filter::{Rules, rules_exclude},
     kernel::{self, Task},
-    maps::{HEADERS, NETWORKS, OBJECT_TESTS, SUBJECT_TESTS},
+    maps::{HEADERS, OBJECT_TESTS, PATTERNS, SUBJECT_TESTS},
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
-    limits::{GROUP_STEPS, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_SUBJECT_TESTS},
-    plan_rows::{ROW_NONE, SingleTest, field, operand, operator},
+    limits::{GROUP_STEPS, MAX_OBJECT_TESTS, MAX_PATTERNS, MAX_SUBJECT_TESTS},
+    plan_rows::{Pattern, ROW_NONE, SingleTest, field, operand, operator},
 };
 
 /// An operand that has no value: then no test of it holds.
@@ -45,18 +45,18 @@ unsafe extern "C" fn subject_step(index: u32, tests: *mut SubjectTests) -> i64 {
 
 #[inline(always)]
 fn subject_test_holds(slot: u32, test: &SingleTest, exit: i64) -> bool {
-    if test.left == operand::DADDR {
-        let is_within = tests_is_within(slot, test.value);
-        return i64::from(is_within) != NO_VALUE && (is_within == 1) == (test.operator == operator::EQUAL);
-    }
-    let cred = if test.left == operand::GROUPS_GID || test.left == operand::GROUPS_EGID {
-        let is_member = tests_is_member(test.left, test.value) != 0;
-        return is_member == (test.operator == operator::EQUAL);
-    } else {
-        tests_operand(test.left, exit)
+    let matches = match test.left {
+        operand::GROUPS_GID | operand::GROUPS_EGID => tests_is_member(test.left, test.value),
+        operand::DADDR | operand::COMM | operand::CGROUP => tests_matches(slot, test.left, test.value),
+        operand::CAP => (task::caps(Task::current()) >> (test.value & 63)) as i32 & 1,
+        _ => {
+            let left = tests_operand(test.left, exit);
+            let right =
+                if test.right == operand::VALUE { i64::from(test.value) } else { tests_operand(test.right, exit) };
+            return left != NO_VALUE && right != NO_VALUE && operator::holds(test.operator, left as u32, right as u32);
+        }
     };
-    let right = if test.right == operand::VALUE { i64::from(test.value) } else { tests_operand(test.right, exit) };
-    cred != NO_VALUE && right != NO_VALUE && operator::holds(test.operator, cred as u32, right as u32)
+    i64::from(matches) != NO_VALUE && (matches == 1) == (test.operator == operator::EQUAL)
 }
 
 /// Value of an operand of who acts, of the call and of its result.
@@ -95,13 +95,23 @@ extern "C" fn tests_operand(what: u32, exit: i64) -> i64 {
     }
 }
 
-/// 1 if the address that the call was given lies in a network, 0 if it does not, and [`NO_VALUE`] if it is none of the internet's.
+/// 1 if an operand matches a pattern, 0 if it does not, and [`NO_VALUE`] if it has no value, as an address that is none of the
+/// internet's.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tests_is_within(slot: u32, network: u32) -> i32 {
-    let Some(ip) = task::ip(Task::current()) else { return NO_VALUE as i32 };
-    let Some(network) = NETWORKS.get(slot * MAX_NETWORKS + network) else { return NO_VALUE as i32 };
-    let differs = |half: usize| (ip[half] & network.mask[half]) ^ network.bits[half];
+extern "C" fn tests_matches(slot: u32, what: u32, pattern: u32) -> i32 {
+    let Some(pattern) = PATTERNS.get(slot * MAX_PATTERNS + pattern) else { return NO_VALUE as i32 };
+    let value = match what {
+        operand::DADDR => task::ip(Task::current()),
+        operand::COMM => Some(kernel::probe(Task::current().object() as u64, &kernel::TASK_COMM)),
+        _ => {
+            let [number, level] = pattern.bits;
+            let own = if level == Pattern::ITSELF { kernel::cgroup() } else { kernel::cgroup_at(level as u32) };
+            return (own == number && number != 0) as i32;
+        }
+    };
+    let Some(value) = value else { return NO_VALUE as i32 };
+    let differs = |half: usize| (value[half] & pattern.mask[half]) ^ pattern.bits[half];
     (differs(0) | differs(1) == 0) as i32
 }
 

@@ -22,7 +22,7 @@ mod syscall;
 mod task;
 mod tests;
 
-use auditd_bpf_common::{trial::kind, wire::name_type};
+use auditd_bpf_common::{plan_rows::moment, trial::kind, wire::name_type};
 use aya_ebpf::{bindings::task_struct, programs::RawTracePointContext};
 
 use crate::{
@@ -57,6 +57,7 @@ macro_rules! programs {
 programs! {
     trial_begin, "raw_tp/trial_begin", |_ctx| tell_address();
     trial_hook, "raw_tp/trial_hook", |ctx| hook(&ctx);
+    trial_coming, "raw_tp/trial_coming", |ctx| coming(&ctx);
     trial_address, "raw_tp/trial_address", |ctx| hooks::socket::address(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     trial_end, "raw_tp/trial_end", |ctx| end(&ctx);
     trial_task, "raw_tp/trial_task", |ctx| task::begun(ctx.arg::<u64>(0) as *mut task_struct);
@@ -70,8 +71,8 @@ fn tell_address() {
     }
 }
 
-/// A hook is shown an object: its number, the perm bits of an open, whether the checks are past, then the kind and the dentry. The
-/// objects of one hook are shown one by one, which adds up to the same: the verifier would follow three kinds of three objects
+/// A hook is shown an object: its number, the perm bits of an open, whether the checks are past, then the kind and the dentry. Where a
+/// hook is shown several that are there, they come one by one, which adds up to the same: the verifier would follow the kinds of each
 /// through every combination.
 #[inline(always)]
 fn hook(ctx: &RawTracePointContext) {
@@ -80,6 +81,16 @@ fn hook(ctx: &RawTracePointContext) {
     let moment = (ctx.arg::<u64>(2) & 1) as usize;
     let object = met(ctx.arg(3), ctx.arg::<u64>(4) as Object);
     record::objects_of::<Probed, 1>(&call, number, ctx.arg(1), moment, [object]);
+}
+
+/// A hook is shown a directory, a file, and a name that is about to come, which is remembered if a rule may be about any of them.
+#[inline(always)]
+fn coming(ctx: &RawTracePointContext) {
+    let number: u32 = ctx.arg(0);
+    let Some(call) = Call::current(number) else { return };
+    let dentry = |index| ctx.arg::<u64>(index) as Object;
+    let objects = [met(kind::WHOLE, dentry(1)), met(kind::WHOLE, dentry(2)), met(kind::NEW, dentry(3))];
+    record::objects_of::<Probed, 3>(&call, number, 0, moment::ANY_RESULT, objects);
 }
 
 #[inline(always)]

@@ -11,9 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use auditd_bpf_common::plan_rows::Row;
+use auditd_bpf_common::plan_rows::{self, Row};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use rules::{
-    Plan,
+    Cgroup, Pattern, Plan,
     plan::{NO_RULES, difference, union},
 };
 
@@ -50,8 +51,19 @@ pub struct Identities {
     pub exes: HashMap<FileId, Row>,
     /// Rules whose exe test holds for every other executable.
     pub other_exes: Row,
+    /// Control groups, by their place among the plan's patterns.
+    pub cgroups: Vec<(usize, CgroupId)>,
     /// Directories in which a change may change the above.
     pub directories: Vec<PathBuf>,
+}
+
+/// A control group as the kernel side compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupId {
+    /// Its number, 0 for one that is not there: no task is in that.
+    pub number: u64,
+    /// How many are above it, [`Pattern::ITSELF`](auditd_bpf_common::plan_rows::Pattern::ITSELF) where those below it are not meant.
+    pub level: u64,
 }
 
 impl Identities {
@@ -63,6 +75,7 @@ impl Identities {
             names: HashMap::new(),
             exes: HashMap::new(),
             other_exes: plan.no_exe,
+            cgroups: Vec::new(),
             directories: Vec::new(),
         };
         for (path, rules) in &plan.paths {
@@ -72,6 +85,7 @@ impl Identities {
             this.add_tree(as_path(tree), rules, mounts);
         }
         this.add_exes(plan, mounts);
+        this.add_cgroups(plan);
         this.directories.sort();
         this.directories.dedup();
         this
@@ -107,6 +121,22 @@ impl Identities {
         }
     }
 
+    /// Its number is that of its directory's inode (`kernfs_ino` in `include/linux/kernfs.h`).
+    fn add_cgroups(&mut self, plan: &Plan) {
+        for (index, pattern) in plan.single_tests.patterns.iter().enumerate() {
+            let Pattern::Cgroup(group) = pattern else { continue };
+            let id = match group {
+                Cgroup::Itself(number) => CgroupId { number: *number, level: plan_rows::Pattern::ITSELF },
+                Cgroup::Tree(_) => {
+                    let Some((directory, level)) = group.directory() else { continue };
+                    self.directories.extend(nearest_directory(&directory));
+                    CgroupId { number: number_of_cgroup(&directory), level: u64::from(level) }
+                }
+            };
+            self.cgroups.push((index, id));
+        }
+    }
+
     fn add_exes(&mut self, plan: &Plan, mounts: &MountTable) {
         let mut tests: HashMap<FileId, (Row, Row)> = HashMap::new();
         for (path, exe) in &plan.exes {
@@ -121,6 +151,12 @@ impl Identities {
             self.exes.insert(id, union(&difference(&self.other_exes, &unequal), &equal));
         }
     }
+}
+
+/// 0 for one that is not there.
+fn number_of_cgroup(directory: &Path) -> u64 {
+    let is_one = statfs(directory).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    fs::metadata(directory).ok().filter(|_| is_one).map_or(0, |directory| directory.ino())
 }
 
 fn as_path(bytes: &[u8]) -> &Path {

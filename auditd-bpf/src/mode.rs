@@ -74,6 +74,9 @@ pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     if planned.rule.action.refuses() && (mode == Mode::Syscall || mode == Mode::Observe && !planned.rule.dry_run) {
         return whole("can refuse nothing");
     }
+    if tests(Field::Cap) && mode != Mode::Lsm {
+        return whole("does not see which capabilities are made use of");
+    }
     if mode != Mode::Syscall {
         return None;
     }
@@ -200,6 +203,12 @@ mod tests {
             assert_eq!(told(rule, Mode::Syscall).as_deref(), Some(why), "{rule}");
             assert_eq!((told(rule, Mode::Lsm), told(rule, Mode::Observe)), (None, None), "{rule}");
         }
+        let of_capability = "-a always,exit -F arch=b64 -S reboot -F cap=sys_boot";
+        for mode in [Mode::Syscall, Mode::Observe] {
+            let why = "does not see which capabilities are made use of";
+            assert_eq!(told(of_capability, mode).as_deref(), Some(why));
+        }
+        assert_eq!(told(of_capability, Mode::Lsm), None);
     }
 
     #[test]

@@ -188,6 +188,9 @@ fn subject(call: &SyscallEvent) -> Subject {
         session: call.session,
         personality: call.personality,
         exe: call.exe.iter().cloned().collect(),
+        comm: call.comm.clone(),
+        // No record tells.
+        cgroups: Vec::new(),
     }
 }
 
@@ -202,6 +205,8 @@ fn act(call: &SyscallEvent, arch: Arch, number: u16) -> Call {
         exit: call.exit,
         address: call.sockaddr.as_deref().and_then(SocketAddress::parse),
         target: call.targets.first().map(|target| target.pid),
+        // No record tells.
+        caps: 0,
     }
 }
 

@@ -57,7 +57,7 @@ impl Vital {
             let subject = Subject { pid: 1, auid: u32::MAX, session: u32::MAX, exe: names, ..Subject::default() };
             let number = syscalls::number(Arch::B64, act.call)?;
             let (arch, access) = (Arch::B64, act.access);
-            let call = Call { arch, number, args: [0; 6], access, exit: Some(0), address: None, target: None };
+            let call = Call { arch, number, args: [0; 6], access, exit: Some(0), address: None, target: None, caps: 0 };
             let objects: Vec<Object> = act.files.iter().map(|path| object(path)).collect();
             let (position, action) = matcher::exit(rules, &subject, &call, &objects)?;
             let rule = rules.rules().filter(|rule| rule.list == rules::FilterList::Exit).nth(position)?;

@@ -31,6 +31,7 @@ mod load;
 pub mod matcher;
 mod network;
 mod parser;
+mod pattern;
 pub mod plan;
 pub mod print;
 pub mod refusal;
@@ -47,6 +48,7 @@ pub use lexer::{Word, escape, words};
 pub use load::{Loader, Parsed, parse};
 pub use network::{BadNetwork, Network, SocketAddress};
 pub use parser::parse_line;
+pub use pattern::{CGROUP_ROOT, Cgroup, Comm, Pattern};
 pub use plan::Plan;
 pub use print::Dialect;
 pub use rule::{

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 
 use tables::{AccessTest, Action, Arch, Field, FilterList, Op, Perm, access_test, perm_class};
 
-use crate::{Rule, RuleSet, SocketAddress, Syscalls, Test, success_holds};
+use crate::{Cgroup, Pattern, Rule, RuleSet, SocketAddress, Syscalls, Test, success_holds};
 
 /// Who acts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub struct Subject {
     pub personality: u32,
     /// Every name of the program that it runs.
     pub exe: Vec<Vec<u8>>,
+    /// Its own name.
+    pub comm: Vec<u8>,
+    /// The control group that it is in, by path and by number, and all above it by path.
+    pub cgroups: Vec<Cgroup>,
 }
 
 /// What it asked for, and what came of it.
@@ -62,6 +66,8 @@ pub struct Call {
     pub address: Option<SocketAddress>,
     /// The process that it acts upon.
     pub target: Option<u32>,
+    /// A bit for each capability that it made use of.
+    pub caps: u64,
 }
 
 /// A file that the call acts on.
@@ -166,7 +172,7 @@ impl Event<'_> {
             Test::Perm(perm) => self.call.is_some_and(|call| has_access(call, *perm)),
             // Without a security module that has labels.
             Test::Text { .. } => false,
-            Test::Network { equal, network } => self.inet().is_some_and(|(ip, _)| network.contains(&ip) == *equal),
+            Test::Pattern { equal, pattern } => self.matches(pattern).is_some_and(|matches| matches == *equal),
             Test::Compare { pair, equal } => {
                 let op = if *equal { Op::Equal } else { Op::NotEqual };
                 let Some(left) = self.id(pair.left()) else { return false };
@@ -177,6 +183,15 @@ impl Event<'_> {
                     (None, _) => self.inodes().any(|inode| op.holds(left, inode.gid)),
                 }
             }
+        }
+    }
+
+    /// `None` where there is nothing to compare with.
+    fn matches(self, pattern: &Pattern) -> Option<bool> {
+        match pattern {
+            Pattern::Network(network) => self.inet().map(|(ip, _)| network.contains(&ip)),
+            Pattern::Comm(comm) => Some(self.subject.comm == comm.name()),
+            Pattern::Cgroup(group) => Some(self.subject.cgroups.contains(group)),
         }
     }
 
@@ -200,6 +215,7 @@ impl Event<'_> {
             Field::Success => self.result().is_some_and(|exit| success_holds(op, value, !(-4095..0).contains(&exit))),
             Field::SaddrFam => self.address().is_some_and(|address| op.holds(u32::from(address.family), value)),
             Field::Dport => self.inet().is_some_and(|(_, port)| op.holds(u32::from(port), value)),
+            Field::Cap => self.call.is_some_and(|call| call.caps >> value & 1 != 0),
             Field::ObjPid => self.call.and_then(|call| call.target).is_some_and(|target| op.holds(target, value)),
             _ => match field.argument() {
                 Some(index) => self.call.is_some_and(|call| op.holds(call.args[index] as u32, value)),
@@ -296,6 +312,7 @@ mod tests {
             exit: Some(exit),
             address: None,
             target: None,
+            caps: 0,
         }
     }
 

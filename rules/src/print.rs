@@ -162,8 +162,9 @@ impl Printer {
                 self.path(if *equal || drops_not { "exe=" } else { "exe!=" }, path);
             }
             Test::Perm(perm) => self.word(&format!(" -F perm={perm}")),
-            Test::Network { equal, network } => {
-                self.word(&format!(" -F daddr{}{network}", if *equal { "=" } else { "!=" }));
+            Test::Pattern { equal, pattern } => {
+                self.word(&format!(" -F {}{}", pattern.field().name(), if *equal { "=" } else { "!=" }));
+                self.bytes(&pattern.text());
             }
             Test::Text { field, op, value } => {
                 self.word(&format!(" -F {}{}", field.name(), op.symbol()));
@@ -213,7 +214,11 @@ fn watch_parts(rule: &Rule) -> Option<(&[u8], Perm)> {
 fn file_number(field: Field, value: u32) -> String {
     match field.value_kind() {
         ValueKind::User | ValueKind::Session if value == u32::MAX => "unset".to_owned(),
-        ValueKind::Argument | ValueKind::Exit | ValueKind::RecordType | ValueKind::FileSystem => number(field, value),
+        ValueKind::Argument
+        | ValueKind::Exit
+        | ValueKind::RecordType
+        | ValueKind::FileSystem
+        | ValueKind::Capability => number(field, value),
         _ => value.to_string(),
     }
 }
@@ -238,6 +243,7 @@ fn number(field: Field, value: u32) -> String {
         },
         ValueKind::RecordType => tables::record_type_name(value).map_or_else(|| value.to_string(), str::to_owned),
         ValueKind::FileSystem => tables::file_system_name(value).map_or_else(|| value.to_string(), str::to_owned),
+        ValueKind::Capability => tables::capability_name(value).map_or_else(|| value.to_string(), str::to_owned),
         _ => signed.to_string(),
     }
 }

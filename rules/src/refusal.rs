@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls};
+use tables::{
+    Arch, CAPABLE, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls,
+};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -92,11 +94,34 @@ pub fn hooks(rule: &Rule) -> BTreeSet<&'static str> {
         };
         numbers.into_iter().filter_map(|number| syscalls::name(arch, number)).collect()
     };
-    arches(rule).flat_map(names).flat_map(refusing_hooks).copied().collect()
+    arches(rule).flat_map(names).flat_map(|call| hooks_of_call(rule, call)).collect()
 }
 
-/// Whether files or accesses say which calls are meant.
+/// Hooks that would refuse a call to what a rule matches, by kernel name. One that is about the use of a capability is asked where
+/// the kernel asks for that; it knows all else as well, unless the capability is asked for before.
+#[must_use]
+pub fn hooks_of_call(rule: &Rule, call: &str) -> Vec<&'static str> {
+    let asks = tests_capability(rule);
+    let of_call = if asks && matches!(rule.syscalls, Syscalls::All | Syscalls::OfPerm) && !narrows_to_files(rule) {
+        &[][..]
+    } else {
+        refusing_hooks(call)
+    };
+    of_call.iter().copied().chain(asks.then_some(CAPABLE)).collect()
+}
+
+/// Whether the rule is about the use of a capability.
+#[must_use]
+pub fn tests_capability(rule: &Rule) -> bool {
+    rule.tests.iter().any(|test| test.field() == Some(Field::Cap))
+}
+
+/// Whether files, accesses or capabilities say which calls are meant.
 fn narrows(rule: &Rule) -> bool {
+    narrows_to_files(rule) || tests_capability(rule)
+}
+
+fn narrows_to_files(rule: &Rule) -> bool {
     rule.tests.iter().any(|test| matches!(test, Test::Path(_) | Test::Dir(_) | Test::Perm(_)))
 }
 
@@ -119,7 +144,7 @@ fn of_call(rule: &Rule, number: u16) -> Option<Obstacle> {
     {
         return Some(Obstacle::Ambiguous { number, name });
     }
-    let free = arches(rule).map(called).find(|name| name.is_none_or(|name| refusing_hooks(name).is_empty()))?;
+    let free = arches(rule).map(called).find(|name| name.is_none_or(|name| hooks_of_call(rule, name).is_empty()))?;
     Some(Obstacle::Call { number, name: free.map_or_else(|| number.to_string(), str::to_owned) })
 }
 
@@ -220,11 +245,16 @@ mod tests {
             "-a always,exit -F arch!=b64 -S unlink",
             "-a always,exit -F dir=/srv/",
             "-a always,exit -S all -F perm=x -F uid=0",
+            "-a always,exit -F arch=b64 -S sethostname,reboot -F cap=sys_admin",
+            "-a always,exit -F cap=sys_module",
         ] {
             assert!(told(text).is_empty(), "{text}: {:?}", told(text));
         }
         let hooks = hooks(&rule("-a always,exit -F arch=b32 -S unlinkat,connect"));
         assert_eq!(hooks.into_iter().collect::<Vec<_>>(), ["path_rmdir", "path_unlink", "socket_connect"]);
+        let of_call = |text| hooks_of_call(&rule(text), "bind");
+        assert_eq!(of_call("-a always,exit -F arch=b64 -S bind -F cap=net_bind_service"), ["socket_bind", "capable"]);
+        assert_eq!(of_call("-a always,exit -F cap=net_bind_service"), ["capable"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::network::Network;
+use crate::pattern::Pattern;
 use crate::source::{Line, Span};
 
 pub use tables::{Action, Arch, CompareField, Field, FilterList, Op, Perm};
@@ -94,12 +94,12 @@ pub enum Test {
         /// Right side, bytes as given.
         value: Vec<u8>,
     },
-    /// `-F daddr=` or `daddr!=`.
-    Network {
+    /// `-F daddr=`, `comm=` or `cgroup=`, or the same with `!=`.
+    Pattern {
         /// `true` for `=`, `false` for `!=`.
         equal: bool,
-        /// Where the address must lie, or must not.
-        network: Network,
+        /// What is compared with.
+        pattern: Pattern,
     },
     /// `-C a=b` or `a!=b`.
     Compare {
@@ -120,7 +120,7 @@ impl Test {
             Self::Dir(_) => Some(Field::Dir),
             Self::Exe { .. } => Some(Field::Exe),
             Self::Perm(_) => Some(Field::Perm),
-            Self::Network { .. } => Some(Field::Daddr),
+            Self::Pattern { pattern, .. } => Some(pattern.field()),
             Self::Compare { .. } => None,
         }
     }

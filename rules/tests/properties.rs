@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use rules::{
-    Action, Arch, CompareField, Dialect, Field, FilterList, Line, Loader, Network, NoHost, Op, Origin, Perm, Rule,
-    Severity, Source, Span, Syscalls, Test, TreePath, Written, parse, print, refusal,
+    Action, Arch, Cgroup, Comm, CompareField, Dialect, Field, FilterList, Line, Loader, Network, NoHost, Op, Origin,
+    Pattern, Perm, Rule, Severity, Source, Span, Syscalls, Test, TreePath, Written, parse, print, refusal,
 };
 use tables::{ValueKind, syscalls};
 
@@ -34,6 +34,7 @@ fn value(field: Field) -> BoxedStrategy<u32> {
         ValueKind::Exit => prop_oneof![any::<u32>(), (0..200_u32).prop_map(u32::wrapping_neg)].boxed(),
         ValueKind::RecordType => (1000..2600_u32).boxed(),
         ValueKind::Port => (0..=65535_u32).boxed(),
+        ValueKind::Capability => (0..41_u32).boxed(),
         // Only auid and the session may be unset, and unset is neither above nor below a number.
         _ => prop_oneof![0..3000_u32, any::<u32>().prop_map(|number| number.min(u32::MAX - 1))].boxed(),
     }
@@ -50,6 +51,10 @@ fn network(bits: u128, prefix: u32, is_v4: bool) -> Network {
     Network::parse(&text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
+fn pattern_test(pattern: Pattern) -> impl Strategy<Value = Test> {
+    any::<bool>().prop_map(move |equal| Test::Pattern { equal, pattern: pattern.clone() })
+}
+
 fn field_test(field: Field) -> BoxedStrategy<Test> {
     let op = select(field.operators().to_vec());
     match field.value_kind() {
@@ -58,8 +63,18 @@ fn field_test(field: Field) -> BoxedStrategy<Test> {
             let value = word_bytes().prop_filter("not part of an operator", |value| !value.starts_with(b"="));
             (op, value).prop_map(move |(op, value)| Test::Text { field, op, value }).boxed()
         }
-        ValueKind::Network => (any::<u128>(), 0..=128_u32, any::<bool>(), any::<bool>())
-            .prop_map(|(bits, prefix, is_v4, equal)| Test::Network { equal, network: network(bits, prefix, is_v4) })
+        ValueKind::Network => (any::<u128>(), 0..=128_u32, any::<bool>())
+            .prop_map(|(bits, prefix, is_v4)| Pattern::Network(network(bits, prefix, is_v4)))
+            .prop_flat_map(pattern_test)
+            .boxed(),
+        ValueKind::Comm => vec(1..=255_u8, 1..16)
+            .prop_filter("no line break", |name| !name.contains(&b'\n') && !name.contains(&b'\r'))
+            .prop_map(|name| Pattern::Comm(Comm::new(&name).expect("a name")))
+            .prop_flat_map(pattern_test)
+            .boxed(),
+        ValueKind::Cgroup => prop_oneof![path(), (1..=u64::MAX).prop_map(|number| number.to_string().into_bytes())]
+            .prop_filter_map("a path", |text| Cgroup::parse(&text).map(Pattern::Cgroup))
+            .prop_flat_map(pattern_test)
             .boxed(),
         ValueKind::Perm => (1..16_u8).prop_map(|bits| Test::Perm(Perm::from_bits(bits))).boxed(),
         ValueKind::Path if field == Field::Path => path().prop_map(Test::Path).boxed(),
@@ -207,7 +222,8 @@ fn is_expressible(rule: &Rule, dialect: Dialect) -> bool {
         Test::Dir(tree) => plain(tree.as_written()) && !watch,
         Test::Exe { equal, path } => plain(path) && (*equal || dialect == Dialect::V4),
         Test::Text { value, .. } => plain(value),
-        Test::Perm(_) | Test::Network { .. } | Test::Compare { .. } => true,
+        Test::Pattern { pattern, .. } => plain(&pattern.text()),
+        Test::Perm(_) | Test::Compare { .. } => true,
     };
     rule.keys.iter().all(|key| plain(key))
         && rule.tests.iter().all(test)

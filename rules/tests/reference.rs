@@ -38,6 +38,9 @@ const fn values(kind: ValueKind) -> &'static str {
         ValueKind::Perm => "letters of rwxa",
         ValueKind::Network => "address, address/prefix length",
         ValueKind::Port => "number up to 65535",
+        ValueKind::Comm => "name of 1 to 15 bytes",
+        ValueKind::Cgroup => "path below /sys/fs/cgroup, number",
+        ValueKind::Capability => "capability: name with or without `cap_`, number",
         ValueKind::Key => "text, 256 bytes for all keys",
     }
 }

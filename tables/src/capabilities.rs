@@ -50,6 +50,20 @@ pub fn capability_name(number: u32) -> Option<&'static str> {
     ROWS.get(usize::try_from(number).ok()?).copied()
 }
 
+/// Names of all, by number.
+#[must_use]
+pub const fn capability_names() -> &'static [&'static str] {
+    ROWS
+}
+
+/// Number of a capability by its name, with or without `cap_`, in any case.
+#[must_use]
+pub fn capability_number(name: &str) -> Option<u32> {
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_prefix("cap_").unwrap_or(&name);
+    ROWS.iter().position(|row| *row == name).and_then(|number| u32::try_from(number).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +75,10 @@ mod tests {
             [(0, "chown"), (7, "setuid"), (21, "sys_admin"), (31, "setfcap"), (40, "checkpoint_restore")]
         {
             assert_eq!(capability_name(number), Some(name));
+            assert_eq!(capability_number(name), Some(number));
         }
         assert_eq!(capability_name(41), None);
+        assert_eq!(capability_number("CAP_SYS_ADMIN"), Some(21));
+        assert_eq!(capability_number("cap_"), None);
     }
 }

@@ -102,6 +102,12 @@ pub enum Field {
     Daddr,
     /// `dport`: Port that a call was given. Not in stock audit.
     Dport,
+    /// `comm`: Name that the task has given itself, or has from its program. Not in stock audit.
+    Comm,
+    /// `cgroup`: Control group that the task is in. Not in stock audit.
+    Cgroup,
+    /// `cap`: Capability that a call made use of. Not in stock audit.
+    Cap,
 }
 
 /// What may stand on the right side of a field.
@@ -135,6 +141,12 @@ pub enum ValueKind {
     Network,
     /// A port of TCP or UDP.
     Port,
+    /// The name of a task: up to 15 bytes.
+    Comm,
+    /// A control group: its path below the root of version 2, or its number.
+    Cgroup,
+    /// A capability: name, with or without `cap_`, or number.
+    Capability,
     /// Free text.
     Text,
     /// An absolute path.
@@ -167,6 +179,7 @@ const FILESYSTEM: &[FilterList] = &[FilterList::Filesystem];
 const EXIT_EXCLUDE: &[FilterList] = &[FilterList::Exit, FilterList::Exclude];
 const USER_EXCLUDE: &[FilterList] = &[FilterList::User, FilterList::Exclude];
 const SESSIONS: &[FilterList] = &[FilterList::User, FilterList::Exit, FilterList::Exclude];
+const ACTORS: &[FilterList] = &[FilterList::Task, FilterList::Exit, FilterList::IoUring];
 const PROGRAMS: &[FilterList] =
     &[FilterList::User, FilterList::Task, FilterList::Exit, FilterList::Exclude, FilterList::IoUring];
 
@@ -294,6 +307,9 @@ const ROWS: &[Row] = &[
     row(Field::ObjPid, "obj_pid", 0x1001, ValueKind::Number, SIX, EXIT),
     row(Field::Daddr, "daddr", 0x1002, ValueKind::Network, EQUALITY, EXIT),
     row(Field::Dport, "dport", 0x1003, ValueKind::Port, SIX, EXIT),
+    row(Field::Comm, "comm", 0x1004, ValueKind::Comm, EQUALITY, ACTORS),
+    row(Field::Cgroup, "cgroup", 0x1005, ValueKind::Cgroup, EQUALITY, ACTORS),
+    row(Field::Cap, "cap", 0x1006, ValueKind::Capability, EQUAL, EXIT),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Sources: the calls of `security_*` in Linux 6.1 to 7.3, under `fs/`, `kernel/`, `mm/`, `net/socket.c`, `ipc/`,
 //! `security/keys/`; `include/linux/lsm_hook_defs.h`. A hook that only some calls of a name pass (`userns_create` of
-//! `unshare`), or that does not know which call it serves (`capable`), does not count.
+//! `unshare`) does not count; [`CAPABLE`] counts for rules that are about what it is asked.
 
 /// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call, but for a few that have one
 /// of their own for it (`process_vm_readv`, `keyctl`, `msgrcv`) or none (`setfsuid`, `setfsgid`).
@@ -178,6 +178,9 @@ const WITHOUT_FILE: &[&str] = &[
 pub fn refuses_by_file(hook: &str) -> bool {
     !WITHOUT_FILE.contains(&hook) && !SOCKETCALL.contains(&hook)
 }
+
+/// Asked whether a task may make use of a capability, once the kernel itself lets it: in the course of any call.
+pub const CAPABLE: &str = "capable";
 
 /// Opens a file without a name: no perm of the kernel's audit has it, but one that refuses to open is to refuse it as well.
 pub const BY_HANDLE: &str = "open_by_handle_at";

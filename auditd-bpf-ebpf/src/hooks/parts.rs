@@ -55,6 +55,28 @@ pub fn lsm_capset(ctx: LsmContext) -> i32 {
     refuse::plain(Some(context), hooks::CAPSET)
 }
 
+/// A capability is about to be made use of: the kernel's own module for them, which comes first, has said yes.
+///
+/// Who asks only for what to do by default (`CAP_OPT_NOAUDIT`, as for the memory that is set aside for root) makes no use of it, nor
+/// does who asks about another task.
+#[lsm(hook = "capable")]
+pub fn lsm_capable(ctx: LsmContext) -> i32 {
+    /// `include/linux/security.h`
+    const NO_AUDIT: u32 = 2;
+    let task = kernel::Task::current().object();
+    if ctx.arg::<u32>(3) & NO_AUDIT != 0 || ctx.arg::<Object>(0) as u64 != field::<u64>(task, &kernel::TASK_CRED) {
+        return 0;
+    }
+    let Some(context) = record::noted(hooks::CAPABLE) else { return 0 };
+    let cap = 1 << (ctx.arg::<u32>(2) & 63);
+    context.caps |= cap;
+    let answer = refuse::plain_of(context, hooks::CAPABLE);
+    if answer != 0 {
+        context.caps &= !cap;
+    }
+    answer
+}
+
 /// Reads what a file that is executed gives.
 #[fexit]
 pub fn fexit_get_vfs_caps_from_disk(ctx: FExitContext) -> u32 {

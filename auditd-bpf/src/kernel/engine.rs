@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use auditd_bpf_common::{counters, hooks, names};
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
-use rules::{Code, Diagnostic, Plan, Syscalls, plan};
-use tables::{Arch, refusing_hooks, syscalls};
+use rules::{Code, Diagnostic, Plan, Rule, Syscalls, plan, refusal};
+use tables::{Arch, syscalls};
 
 use super::btf::KernelTypes;
 use super::object::{Attached, Object, ObjectError, Settings, caller, has_lsm_hook};
@@ -180,21 +180,23 @@ impl Engine {
     /// What of the rules that refuse this kernel has no hook for: one diagnostic for each call.
     #[must_use]
     pub fn unrefusable(&self, plan: &Plan) -> Vec<Diagnostic> {
-        let has_none = |hooks: &&[&'static str]| hooks.iter().all(|hook| self.own_hook(hook).is_empty());
+        let has_none = |rule: &Rule, call: &str| {
+            refusal::hooks_of_call(rule, call).iter().all(|hook| self.own_hook(hook).is_empty())
+        };
         let refusing = plan.rules.iter().filter(|planned| planned.refusal.is_some());
         let calls = refusing.flat_map(|planned| {
             let names =
                 planned.syscalls.iter().filter_map(|(arch, number)| Some((syscalls::name(*arch, *number)?, number)));
             // A watch names whatever a kernel may have.
             let named = names.filter(|_| matches!(planned.rule.syscalls, Syscalls::Set(_)));
-            let unrefusable: BTreeMap<_, _> = named.filter(|call| has_none(&refusing_hooks(call.0))).collect();
+            let unrefusable: BTreeMap<_, _> = named.filter(|call| has_none(&planned.rule, call.0)).collect();
             unrefusable.into_iter().map(move |(name, number)| (planned, name, *number))
         });
         let told = calls.map(|(planned, name, number)| {
             let (rule, written) = (&planned.rule, &planned.rule.written);
             let message = format!("{} of {name}: this kernel has none of its hooks", rule.action.name());
             let error = Diagnostic::error(&written.line, written.syscall(number), Code::CannotDeny, message);
-            error.hint(format!("they are {}; record it with always", refusing_hooks(name).join(" ")))
+            error.hint(format!("they are {}; record it with always", refusal::hooks_of_call(rule, name).join(" ")))
         });
         told.collect()
     }

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use auditd_bpf_common::{
     hooks,
     limits::{
-        BLOOM_WORDS, CALL_KINDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_ROWS, MAX_RULES,
+        BLOOM_WORDS, CALL_KINDS, MAX_FS_TYPES, MAX_INTERVALS, MAX_OBJECT_TESTS, MAX_PATTERNS, MAX_ROWS, MAX_RULES,
         MAX_SUBJECT_TESTS, MAX_SYSCALLS, SLOTS, WORDS,
     },
     names,
     plan_rows::{
-        self, Header, Interval, NO_ARG, NameKey, Network, OPERATION, ObjectKey, ObjectValue, ROW_ALL, ROW_NONE, Row,
+        self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, Pattern, ROW_ALL, ROW_NONE, Row,
         SingleTest, SyscallEntry, active, class, field, moment, refusal,
     },
 };
@@ -59,7 +59,7 @@ pub struct Tables {
     task_marks: Array<MapData, u32>,
     subject_tests: Array<MapData, SingleTest>,
     object_tests: Array<MapData, SingleTest>,
-    networks: Array<MapData, Network>,
+    patterns: Array<MapData, Pattern>,
     objects: BpfHashMap<MapData, ObjectKey, ObjectValue>,
     names: BpfHashMap<MapData, NameKey, u32>,
     exes: BpfHashMap<MapData, ObjectKey, u32>,
@@ -118,7 +118,7 @@ impl Tables {
             task_marks: object.take(names::TASK_MARKS)?,
             subject_tests: object.take(names::SUBJECT_TESTS)?,
             object_tests: object.take(names::OBJECT_TESTS)?,
-            networks: object.take(names::NETWORKS)?,
+            patterns: object.take(names::PATTERNS)?,
             objects: object.take(names::OBJECTS)?,
             names: object.take(names::NAMES)?,
             exes: object.take(names::EXES)?,
@@ -295,12 +295,23 @@ impl Tables {
             let test = self.single_test(slot, test)?;
             self.object_tests.set(index, test, 0).map_err(write(names::OBJECT_TESTS))?;
         }
-        for (index, network) in (slot * MAX_NETWORKS..).zip(&tests.networks) {
-            let (bits, mask) = network.bits_and_mask();
-            let network = Network { bits: halves(bits), mask: halves(mask) };
-            self.networks.set(index, network, 0).map_err(write(names::NETWORKS))?;
+        for (index, pattern) in tests.patterns.iter().enumerate() {
+            let pattern = match pattern {
+                rules::Pattern::Network(network) => {
+                    let (bits, mask) = network.bits_and_mask();
+                    Pattern { bits: halves(bits), mask: halves(mask) }
+                }
+                rules::Pattern::Comm(comm) => Pattern { bits: comm.halves(), mask: [u64::MAX; 2] },
+                // Filled in with what else must be looked up.
+                rules::Pattern::Cgroup(_) => continue,
+            };
+            self.set_pattern(slot, index, pattern)?;
         }
         Ok(())
+    }
+
+    fn set_pattern(&mut self, slot: u32, index: usize, pattern: Pattern) -> Result<(), TablesError> {
+        self.patterns.set(slot * MAX_PATTERNS + index as u32, pattern, 0).map_err(write(names::PATTERNS))
     }
 
     fn single_test(&mut self, slot: u32, test: &plan::SingleTest) -> Result<SingleTest, TablesError> {
@@ -325,6 +336,9 @@ impl Tables {
         let mut exes = HashMap::new();
         for (id, rules) in &identities.exes {
             exes.insert(ObjectKey { slot, dev: id.dev, ino: id.ino }, self.row(slot, rules)?);
+        }
+        for (index, group) in &identities.cgroups {
+            self.set_pattern(slot, *index, Pattern { bits: [group.number, group.level], mask: [u64::MAX; 2] })?;
         }
         let filled = &mut self.slots[slot as usize];
         replace(names::OBJECTS, &mut self.objects, &mut filled.objects, objects)?;
@@ -391,7 +405,7 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let [records, _] = hook_bits(&call.hooks);
-    let refuses = hook_bits(call.refusing);
+    let refuses = hook_bits(&call.refusing);
     let hooks = records | refuses[0];
     let class = if call.maps { class::MAP } else { class::PLAIN };
     let at_once = u8::from(call.at_once);

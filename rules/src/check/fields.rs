@@ -40,7 +40,7 @@ impl Builder<'_> {
             ValueKind::Perm => self.perm_field(expression),
             ValueKind::Key => self.key_of_field(&expression.value),
             ValueKind::Text => self.text_field(field, expression),
-            ValueKind::Network => self.network_field(field, expression),
+            ValueKind::Network | ValueKind::Comm | ValueKind::Cgroup => self.pattern_field(field, expression),
             _ => self.number_field(field, expression),
         }
     }
@@ -72,11 +72,11 @@ impl Builder<'_> {
         }
     }
 
-    fn network_field(&mut self, field: Field, expression: &Expression) {
-        match values::network(field, &expression.value.bytes) {
-            Ok(network) => {
+    fn pattern_field(&mut self, field: Field, expression: &Expression) {
+        match values::pattern(field, &expression.value.bytes) {
+            Ok(pattern) => {
                 let equal = expression.op == Op::Equal;
-                self.push(Test::Network { equal, network }, &expression.whole);
+                self.push(Test::Pattern { equal, pattern }, &expression.whole);
             }
             Err(bad) => self.bad_value(expression, bad),
         }

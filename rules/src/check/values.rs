@@ -5,6 +5,7 @@ use tables::{Arch, Field, ValueKind};
 use crate::diagnostic::{Code, nearest};
 use crate::host::Host;
 use crate::network::{BadNetwork, Network};
+use crate::pattern::{CGROUP_ROOT, Cgroup, Comm, Pattern};
 
 /// Why a value will not do.
 pub(super) struct BadValue {
@@ -81,10 +82,16 @@ pub(super) fn number(field: Field, text: &[u8], host: &dyn Host) -> Result<u32, 
         }
         ValueKind::AddressFamily => address_family(name),
         ValueKind::Port => port(field, name),
+        ValueKind::Capability => capability(name),
         ValueKind::Number => unsigned(name).ok_or_else(|| number_expected(field, name)),
-        ValueKind::Arch | ValueKind::Network | ValueKind::Text | ValueKind::Path | ValueKind::Perm | ValueKind::Key => {
-            Err(not_a_number(field))
-        }
+        ValueKind::Arch
+        | ValueKind::Network
+        | ValueKind::Comm
+        | ValueKind::Cgroup
+        | ValueKind::Text
+        | ValueKind::Path
+        | ValueKind::Perm
+        | ValueKind::Key => Err(not_a_number(field)),
     }
 }
 
@@ -185,8 +192,39 @@ fn port(field: Field, name: &str) -> Result<u32, BadValue> {
     port.map(u32::from).ok_or_else(|| not_a_number(field).hint("a port is a number from 0 to 65535"))
 }
 
+fn capability(name: &str) -> Result<u32, BadValue> {
+    let numbered = || named_number(name, tables::capability_name);
+    let known = || tables::capability_names().iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let unknown = || {
+        BadValue::unknown_name(format!("-F unknown capability - {}", Field::Cap.name()), &name.to_lowercase(), &known())
+    };
+    tables::capability_number(name).or_else(numbered).ok_or_else(unknown)
+}
+
+/// What 32 bits do not hold.
+pub(super) fn pattern(field: Field, text: &[u8]) -> Result<Pattern, BadValue> {
+    match field.value_kind() {
+        ValueKind::Network => network(field, text).map(Pattern::Network),
+        ValueKind::Comm => Comm::new(text).map(Pattern::Comm).ok_or_else(|| {
+            let name = field.name();
+            BadValue::new(format!("-F value should be a name of 1 to 15 bytes for {name}"))
+                .hint("the kernel keeps no more of a task's name: see its comm in /proc")
+        }),
+        ValueKind::Cgroup => cgroup(field, text).map(Pattern::Cgroup),
+        _ => Err(not_a_number(field)),
+    }
+}
+
+fn cgroup(field: Field, text: &[u8]) -> Result<Cgroup, BadValue> {
+    let error = || BadValue::new(format!("-F value should be a path or number for {}", field.name()));
+    if text.strip_prefix(CGROUP_ROOT.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+        return Err(error().hint(format!("leave out {CGROUP_ROOT}: paths begin below it")));
+    }
+    Cgroup::parse(text).ok_or_else(|| error().hint("a path as in /proc/PID/cgroup, such as /system.slice/ssh.service"))
+}
+
 /// An address or a network.
-pub(super) fn network(field: Field, text: &[u8]) -> Result<Network, BadValue> {
+fn network(field: Field, text: &[u8]) -> Result<Network, BadValue> {
     let parsed = std::str::from_utf8(text).map_err(|_| BadNetwork::Unreadable).and_then(Network::parse);
     parsed.map_err(|bad| {
         let error = BadValue::new(format!("-F value should be an internet address or network for {}", field.name()));
@@ -249,6 +287,8 @@ mod tests {
         assert_eq!(value(Field::Fstype, "tracefs"), Ok(0x7472_6163));
         assert_eq!(value(Field::Errno, "EACCES"), Ok(13));
         assert_eq!(value(Field::Dport, "65535"), Ok(65535));
+        assert_eq!(value(Field::Cap, "CAP_SYS_ADMIN"), Ok(21));
+        assert_eq!(value(Field::Cap, "7"), Ok(7));
     }
 
     #[test]
@@ -261,12 +301,27 @@ mod tests {
             (Field::Success, "yes", "-F value should be number for success"),
             (Field::Filetype, "foo", "-F unknown file type -  filetype"),
             (Field::Dport, "65536", "-F value should be number for dport"),
+            (Field::Cap, "sys_god", "-F unknown capability - cap"),
+            (Field::Cap, "41", "-F unknown capability - cap"),
             (Field::SaddrFam, "46", "value is too large for field: saddr_fam"),
             (Field::Msgtype, "FOO", "-F unknown message type - msgtype"),
         ];
         for (field, text, message) in rows {
             assert_eq!(value(field, text), Err(message.to_owned()));
         }
+    }
+
+    #[test]
+    fn patterns_are_told_what_they_should_be() {
+        let told = |field, text: &str| pattern(field, text.as_bytes()).err().map(|bad| bad.message);
+        assert_eq!(told(Field::Comm, "nginx"), None);
+        assert_eq!(told(Field::Cgroup, "/machine.slice"), None);
+        let comm = "-F value should be a name of 1 to 15 bytes for comm";
+        assert_eq!(told(Field::Comm, "a-name-of-16-byte").as_deref(), Some(comm));
+        for text in ["/sys/fs/cgroup/system.slice", "/sys/fs/cgroup", "system.slice"] {
+            assert_eq!(told(Field::Cgroup, text).as_deref(), Some("-F value should be a path or number for cgroup"));
+        }
+        assert_eq!(told(Field::Cgroup, "/sys/fs/cgroups"), None);
     }
 
     #[test]

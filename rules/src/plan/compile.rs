@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::hooks;
-use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
+use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_PATTERNS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
 use auditd_bpf_common::wire::verdict;
-use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects, refusing_hooks};
+use tables::{Action, CAPABLE, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, success_holds};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -66,8 +66,8 @@ fn too_many_tests(first: &PlannedRule, rules: &[PlannedRule]) -> Option<Diagnost
         (tests.object.len(), MAX_OBJECT_TESTS, "of objects")
     } else if subject > MAX_SUBJECT_TESTS as usize {
         (subject, MAX_SUBJECT_TESTS, "of bits, groups and pairs of fields")
-    } else if tests.networks.len() > MAX_NETWORKS as usize {
-        (tests.networks.len(), MAX_NETWORKS, "of networks")
+    } else if tests.patterns.len() > MAX_PATTERNS as usize {
+        (tests.patterns.len(), MAX_PATTERNS, "of networks, names of tasks and control groups")
     } else {
         return None;
     };
@@ -87,9 +87,10 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
     let matches_success = matches_success(&rule);
     let of_calls = syscalls.iter().filter_map(|call| syscalls::objects_of(*call));
     let objects = of_calls.chain(operations.iter().filter_map(|number| syscalls::objects_of_operation(*number)));
-    let hooks = objects.flat_map(|row| row.hooks.iter().map(move |hook| (*hook, row)));
-    let hooks: BTreeSet<_> =
-        hooks.filter(|(hook, row)| is_useful(hook, row, &rule, matches_success)).map(|(hook, _)| hook).collect();
+    let hooks = objects.flat_map(|row| row.hooks.iter().map(move |hook| (hook, row)));
+    let mut hooks: BTreeSet<_> =
+        hooks.filter(|(hook, row)| is_useful(hook, row, &rule, matches_success)).map(|(hook, _)| *hook).collect();
+    hooks.extend(refusal::tests_capability(&rule).then_some(CAPABLE));
     PlannedRule {
         number: u32::try_from(index + 1).unwrap_or(u32::MAX),
         text: String::from_utf8_lossy(&print::rule(&rule, Dialect::V4)).into_owned(),
@@ -328,20 +329,32 @@ fn planned_calls<C: Copy + Ord>(
             let objects = name.and_then(objects);
             let maps = name.is_some_and(|name| MAPS.contains(&name));
             let at_once = name.is_some_and(is_at_once);
-            let none = || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: &[], objects, maps, at_once };
+            let none =
+                || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: Vec::new(), objects, maps, at_once };
             let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
             if planned.refusal.is_some() {
-                entry.refusing = name.map_or(&[], refusing_hooks);
+                let hooks = name.map(|name| refusal::hooks_of_call(&planned.rule, name)).unwrap_or_default();
+                add_missing(&mut entry.refusing, hooks);
+            }
+            if refusal::tests_capability(&planned.rule) {
+                add_missing(&mut entry.hooks, [CAPABLE]);
             }
             let Some(objects) = objects else { continue };
             for hook in objects.hooks.iter().chain(objects.parts) {
-                let is_useful = is_useful(hook, objects, &planned.rule, planned.matches_success);
-                if is_useful && !entry.hooks.contains(hook) {
-                    entry.hooks.push(hook);
+                if is_useful(hook, objects, &planned.rule, planned.matches_success) {
+                    add_missing(&mut entry.hooks, [*hook]);
                 }
             }
         }
     }
     calls
+}
+
+fn add_missing(hooks: &mut Vec<&'static str>, more: impl IntoIterator<Item = &'static str>) {
+    for hook in more {
+        if !hooks.contains(&hook) {
+            hooks.push(hook);
+        }
+    }
 }

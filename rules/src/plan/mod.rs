@@ -117,7 +117,7 @@ pub struct PlannedCall {
     /// Hooks whose objects belong to it.
     pub hooks: Vec<&'static str>,
     /// Hooks where a rule may refuse it, by kernel name.
-    pub refusing: &'static [&'static str],
+    pub refusing: Vec<&'static str>,
     /// What it acts on, if any hook sees that.
     pub objects: Option<&'static Objects>,
     /// Whether it maps files into memory, and perm is about what for.

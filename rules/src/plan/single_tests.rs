@@ -8,7 +8,7 @@ use tables::{Field, Op};
 
 use super::intervals::ordered_field;
 use super::{NO_RULES, PlannedRule, insert};
-use crate::{Network, Rule, Test};
+use crate::{Pattern, Rule, Test};
 
 /// A test, and the rules that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct SingleTests {
     pub result: Vec<SingleTest>,
     /// Of objects.
     pub object: Vec<SingleTest>,
-    /// What the value of a test of [`operand::DADDR`] is the index of.
-    pub networks: Vec<Network>,
+    /// What the value of a test of [`operand::DADDR`], [`operand::COMM`] and [`operand::CGROUP`] is the index of.
+    pub patterns: Vec<Pattern>,
 }
 
 /// Left side, operator, right side, value.
@@ -45,17 +45,17 @@ type Parts = (u32, u32, u32, u32);
 
 pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
     let mut known: BTreeMap<Parts, (Row, Row)> = BTreeMap::new();
-    let networks = networks(rules);
+    let patterns = patterns(rules);
     for (index, planned) in rules.iter().enumerate() {
         let same = wants_same_object(&planned.rule);
         let mark = planned.marked.map(|mark| (operand::TASK_MARK, operator::EQUAL, operand::VALUE, mark));
-        for parts in planned.rule.tests.iter().filter_map(|test| parts(test, &networks)).chain(mark) {
+        for parts in planned.rule.tests.iter().filter_map(|test| parts(test, &patterns)).chain(mark) {
             let (rules, any_rules) = known.entry(parts).or_insert((NO_RULES, NO_RULES));
             let is_any = is_of_object(parts) && !(same && is_of_same_object(parts));
             insert(if is_any { any_rules } else { rules }, index);
         }
     }
-    let mut tests = SingleTests { networks, ..SingleTests::default() };
+    let mut tests = SingleTests { patterns, ..SingleTests::default() };
     for (parts @ (left, operator, right, value), (rules, any_rules)) in known {
         let kind = if is_of_object(parts) {
             &mut tests.object
@@ -70,21 +70,22 @@ pub(super) fn compile(rules: &[PlannedRule]) -> SingleTests {
 }
 
 /// Each once.
-fn networks(rules: &[PlannedRule]) -> Vec<Network> {
-    let mut networks = Vec::new();
+fn patterns(rules: &[PlannedRule]) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
     for test in rules.iter().flat_map(|planned| &planned.rule.tests) {
-        if let Test::Network { network, .. } = test
-            && !networks.contains(network)
+        if let Test::Pattern { pattern, .. } = test
+            && !patterns.contains(pattern)
         {
-            networks.push(*network);
+            patterns.push(pattern.clone());
         }
     }
-    networks
+    patterns
 }
 
-/// Whether the rule has tests of who acts here. (Networks are of the call.)
+/// Whether the rule has tests of who acts here.
 pub(super) fn tests_subject(planned: &PlannedRule) -> bool {
-    let mut parts = planned.rule.tests.iter().filter_map(|test| parts(test, &[]));
+    let patterns = patterns(std::slice::from_ref(planned));
+    let mut parts = planned.rule.tests.iter().filter_map(|test| parts(test, &patterns));
     planned.marked.is_some() || parts.any(|parts| !is_of_object(parts) && !operand::is_result(parts.0))
 }
 
@@ -104,12 +105,12 @@ fn is_of_object((left, _, right, _): Parts) -> bool {
 }
 
 /// How a test is decided by itself; `None` for what has a table of its own.
-fn parts(test: &Test, networks: &[Network]) -> Option<Parts> {
+fn parts(test: &Test, patterns: &[Pattern]) -> Option<Parts> {
     match *test {
-        Test::Network { equal, network } => {
-            let index = networks.iter().position(|known| *known == network)?;
+        Test::Pattern { equal, ref pattern } => {
+            let index = patterns.iter().position(|known| known == pattern)?;
             let op = if equal { Op::Equal } else { Op::NotEqual };
-            Some((operand::DADDR, code(op), operand::VALUE, u32::try_from(index).ok()?))
+            Some((pattern_operand(pattern), code(op), operand::VALUE, u32::try_from(index).ok()?))
         }
         Test::Number { field, op, value } => Some((number_operand(field, op)?, code(op), operand::VALUE, value)),
         Test::Compare { pair, equal } => {
@@ -117,6 +118,14 @@ fn parts(test: &Test, networks: &[Network]) -> Option<Parts> {
             Some((compared(pair.left())?, code(op), compared(pair.right())?, 0))
         }
         _ => None,
+    }
+}
+
+const fn pattern_operand(pattern: &Pattern) -> u32 {
+    match pattern {
+        Pattern::Network(_) => operand::DADDR,
+        Pattern::Comm(_) => operand::COMM,
+        Pattern::Cgroup(_) => operand::CGROUP,
     }
 }
 
@@ -131,6 +140,7 @@ fn number_operand(field: Field, op: Op) -> Option<u32> {
         (Field::SaddrFam, _) => Some(operand::SADDR_FAM),
         (Field::ObjPid, _) => Some(operand::OBJ_PID),
         (Field::Dport, _) => Some(operand::DPORT),
+        (Field::Cap, _) => Some(operand::CAP),
         (_, Op::BitMask | Op::BitTest) => ordered_field(field),
         _ => None,
     }

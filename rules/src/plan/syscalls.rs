@@ -125,8 +125,8 @@ fn of_arch(rule: &Rule, arch: Arch) -> Vec<(Arch, u16)> {
 
 /// Whether a call has it only where it returns, or in its course.
 const fn is_of_result(field: Field) -> bool {
-    use Field::{Daddr, Dport, Exit, ObjPid, SaddrFam, Success};
-    matches!(field, Exit | Success | SaddrFam | ObjPid | Daddr | Dport)
+    use Field::{Cap, Daddr, Dport, Exit, ObjPid, SaddrFam, Success};
+    matches!(field, Exit | Success | SaddrFam | ObjPid | Daddr | Dport | Cap)
 }
 
 /// Whether a call has no result: no test of one holds for it.

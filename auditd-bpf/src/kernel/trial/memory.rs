@@ -43,7 +43,7 @@ pub(super) struct Image<'a> {
 impl<'a> Image<'a> {
     /// `address`: where it will be.
     pub(super) fn new(layout: &'a Layout, address: Address) -> Self {
-        let memory = Box::new(Memory { address, task: 0, registers: 0, bytes: [0; MEMORY_BYTES] });
+        let memory = Box::new(Memory { address, task: 0, registers: 0, cgroup: 0, bytes: [0; MEMORY_BYTES] });
         Self { layout, memory, used: 0 }
     }
 
@@ -55,6 +55,11 @@ impl<'a> Image<'a> {
     /// Who acts, and with which registers.
     pub(super) fn acts(&mut self, task: Address, registers: Address) {
         (self.memory.task, self.memory.registers) = (task, registers);
+    }
+
+    /// The control group of who acts, by number.
+    pub(super) fn is_in(&mut self, cgroup: u64) {
+        self.memory.cgroup = cgroup;
     }
 
     fn take(&mut self, bytes: usize) -> Address {

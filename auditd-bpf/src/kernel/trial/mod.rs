@@ -13,7 +13,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use auditd_bpf_common::limits::MAX_RULES;
-use auditd_bpf_common::trial::{ADDRESS, BEGIN, END, HOOK, MEMORY, Memory, TASK, TASKS_LEFT_OUT, kind as object};
+use auditd_bpf_common::trial::{
+    ADDRESS, BEGIN, COMING, END, HOOK, MEMORY, Memory, TASK, TASKS_LEFT_OUT, kind as object,
+};
 use auditd_bpf_common::wire::{EventHeader, kind};
 use auditd_bpf_common::{hooks, names};
 use aya::maps::{Array, HashMap, MapData, RingBuf};
@@ -21,7 +23,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use rules::matcher::{self, Call, Subject};
-use rules::{Plan, RuleSet, SocketAddress, Source};
+use rules::{Cgroup, Plan, RuleSet, SocketAddress, Source};
 use tables::{Action, Arch, FilterList, syscalls};
 
 use self::memory::{Address, Image, Layout};
@@ -127,7 +129,12 @@ impl Bench {
         let (name, access, after_checks) = match happening.shape {
             Shape::Open(_) if happening.exit < 0 => ("may_open", happening.access().bits(), 0),
             Shape::Open(_) => ("file_open", happening.access().bits(), 1),
-            Shape::File(name) | Shape::Entry(name) | Shape::Coming(name) => (name, 0, 0),
+            Shape::File(name) | Shape::Entry(name) => (name, 0, 0),
+            Shape::Coming(name) => {
+                let dentries: Vec<u64> = shown.iter().map(|[_, dentry]| *dentry).collect();
+                self.run(COMING, &[&[number(name)][..], &dentries].concat());
+                return;
+            }
             Shape::Exec => ("bprm_check_security", 0, 0),
             Shape::Address(name) => {
                 if let Some(address) = happening.address {
@@ -239,6 +246,9 @@ fn write_task(image: &mut Image<'_>, world: &World, actor: &Actor) -> Address {
     image.set(task, "task_struct.loginuid.val", actor.auid);
     image.set(task, "task_struct.sessionid", actor.session);
     image.set(task, "task_struct.personality", actor.personality);
+    let comm = image.member(task, "task_struct.comm");
+    image.write(comm, actor.comm.as_bytes());
+    image.is_in(actor.cgroup);
     if let Some(program) = actor.program {
         let file = world.write_file(image, *program.get(world.programs()));
         let mm = image.structure("mm_struct");
@@ -285,6 +295,8 @@ fn subject(world: &World, actor: &Actor) -> Subject {
         session: actor.session,
         personality: actor.personality,
         exe,
+        comm: actor.comm.as_bytes().to_vec(),
+        cgroups: vec![Cgroup::Itself(actor.cgroup)],
     }
 }
 
@@ -298,6 +310,7 @@ fn expected(rules: &RuleSet, world: &World, happening: &Happening) -> Option<usi
         exit: (happening.shape != Shape::Endless).then_some(happening.exit),
         address: happening.address.as_ref().and_then(|address| SocketAddress::parse(address)),
         target: None,
+        caps: 0,
     };
     let moment = if happening.succeeds() { Moment::End } else { Moment::Entry };
     let state = state(world, happening, moment);

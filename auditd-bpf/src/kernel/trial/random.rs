@@ -16,6 +16,8 @@ const PERSONALITIES: [u32; 4] = [0, 8, 0x4_0000, 0x0804_0000];
 const MAGICS: [u32; 3] = [0xef53, 0x6462_6720, 0x7472_6163];
 const FAMILIES: [u16; 4] = [1, 2, 10, 16];
 pub(super) const ADDRESS_BYTES: usize = 28;
+const COMMS: [&str; 3] = ["sh", "nginx", "fifteen-bytes-x"];
+const CGROUPS: [u64; 3] = [1, 4711, 1 << 40];
 const PORTS: [u16; 4] = [0, 22, 443, 65535];
 const HOSTS: [Ipv4Addr; 3] = [Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(10, 128, 0, 1), Ipv4Addr::new(192, 0, 2, 7)];
 const NETWORKS: [&str; 7] = ["10.0.0.0/8", "10.0.0.0/9", "10.1.2.3", "192.0.2.0/30", "0.0.0.0/0", "a01::/16", "::/0"];
@@ -72,6 +74,8 @@ pub(super) struct Actor {
     pub(super) personality: u32,
     pub(super) pid: u32,
     pub(super) ppid: u32,
+    pub(super) comm: &'static str,
+    pub(super) cgroup: u64,
     /// Which of the world's files it runs; none in a kernel thread.
     pub(super) program: Option<Index>,
 }
@@ -123,9 +127,10 @@ fn actor() -> impl Strategy<Value = Actor> {
     let auid = prop_oneof![3 => select(&IDS[..]), 1 => Just(u32::MAX)];
     let session = prop_oneof![3 => select(&NUMBERS[..]), 1 => Just(u32::MAX)];
     let numbers = (auid, session, select(&PERSONALITIES[..]), select(&NUMBERS[..]), select(&NUMBERS[..]));
+    let place = (select(&COMMS[..]), select(&CGROUPS[..]));
     let program = prop_oneof![4 => any::<Index>().prop_map(Some), 1 => Just(None)];
-    (ids(), ids(), subsequence(IDS.to_vec(), 0..=IDS.len()), numbers, program).prop_map(
-        |(uids, gids, groups, (auid, session, personality, pid, ppid), program)| Actor {
+    (ids(), ids(), subsequence(IDS.to_vec(), 0..=IDS.len()), numbers, place, program).prop_map(
+        |(uids, gids, groups, (auid, session, personality, pid, ppid), (comm, cgroup), program)| Actor {
             uids,
             gids,
             groups,
@@ -134,6 +139,8 @@ fn actor() -> impl Strategy<Value = Actor> {
             personality,
             pid,
             ppid,
+            comm,
+            cgroup,
             program,
         },
     )
@@ -293,6 +300,8 @@ fn number_test() -> impl Strategy<Value = String> {
         1 => compared(&["saddr_fam"], &SIX, texts(&FAMILIES)),
         1 => compared(&["daddr"], &["=", "!="], texts(&NETWORKS)),
         1 => compared(&["dport"], &SIX, texts(&PORTS)),
+        1 => compared(&["comm"], &["=", "!="], texts(&COMMS)),
+        1 => compared(&["cgroup"], &["=", "!="], texts(&CGROUPS)),
     ]
 }
 

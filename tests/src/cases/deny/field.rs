@@ -78,6 +78,8 @@ fields! {
     }, opened;
     "perm_of_any_call", "-F path={dir}/d/f -F perm=w", written, opened;
     "perms", "-F path={dir}/d/f -F perm=wa", |place| Ok(chown(place.path("d/f"), Some(8), None)), opened;
+    "name", "-F arch=b64 -S openat -F path={dir}/d/f -F comm=meant", named, opened;
+    "name_not", "-F arch=b64 -S openat -F path={dir}/d/f -F comm!=meant", opened, named;
     "argument_0", "-F arch=b64 -S prctl -F a0=15 -F auid={auid}", |_| Ok(prctl::set_name(c"another").map_err(Into::into)), |_| {
         Ok(prctl::get_name().map(drop).map_err(Into::into))
     };
@@ -100,6 +102,27 @@ fields! {
         }
     }, |place| Ok(sys::open(&place.path("d/f"), libc::O_RDONLY).map(drop));
 }
+
+/// Those below a control group, and those in it, which is made before the daemon starts.
+pub const IN_CGROUP: &[Case] = &[
+    Case::new(
+        "deny_by_cgroup",
+        "-a deny,exit -F arch=b64 -S openat -F path={dir}/d/f -F cgroup=/{key}/ -k {key}",
+        |test| {
+            told_apart(test, |place| opened_in(place, "inner"), opened)?;
+            let place = test.place.clone();
+            test.child(|| refused(opened_in(&place, "")?, Errno::EPERM))?;
+            test.exactly().and_then(|[event]| is_refused(&event))
+        },
+    )
+    .prepared(with_cgroups),
+    Case::new(
+        "deny_by_cgroup_not",
+        "-a deny,exit -F arch=b64 -S openat -F path={dir}/d/f -F cgroup!=/{key}/inner -k {key}",
+        |test| told_apart(test, |place| opened_in(place, ""), |place| opened_in(place, "inner")),
+    )
+    .prepared(with_cgroups),
+];
 
 /// Who is meant is refused, with a record; who is not is let through, without one.
 fn told_apart(test: &mut Test<'_>, meant: Act, not_meant: Act) -> Result<()> {
@@ -132,6 +155,24 @@ fn program(place: &Place) -> Result<io::Result<()>> {
 
 fn written(place: &Place) -> Result<io::Result<()>> {
     Ok(File::options().append(true).open(place.path("d/f")).map(drop))
+}
+
+fn named(place: &Place) -> Result<io::Result<()>> {
+    prctl::set_name(c"meant")?;
+    opened(place)
+}
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+fn with_cgroups(place: &Place) -> Result<()> {
+    with_another_owner(place)?;
+    Ok(std::fs::create_dir_all(Path::new(CGROUPS).join(place.name).join("inner"))?)
+}
+
+/// Opens it in a control group of the case's, or one in that.
+fn opened_in(place: &Place, inner: &str) -> Result<io::Result<()>> {
+    std::fs::write(Path::new(CGROUPS).join(place.name).join(inner).join("cgroup.procs"), "0")?;
+    opened(place)
 }
 
 /// Creates a file with a mode, and removes it.

@@ -2,6 +2,7 @@
 
 mod act;
 mod attempt;
+mod capability;
 mod destination;
 mod evasion;
 mod field;
@@ -25,7 +26,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::event::Event;
-use crate::harness::Case;
+use crate::harness::{Alone, Case};
 use crate::place::Place;
 use crate::session::Test;
 use crate::sys;
@@ -46,12 +47,17 @@ pub const FAMILIES: &[&[Case]] = &[
     variant::SINCE_6_2,
     variant::CHROOT,
     field::CASES,
+    field::IN_CGROUP,
+    capability::CASES,
     ring::CASES,
     verdict::CASES,
     verdict::ERRNOS,
     narrow::ON_FILES,
     narrow::ON_OTHERS,
 ];
+
+/// Cases with a daemon of their own.
+pub const ALONE: &[Alone] = capability::ALONE;
 
 /// Those of them that are about files.
 pub const OF_FILES: &[&[Case]] =
