@@ -30,11 +30,15 @@ counters! {
     LOST_STAGE = 8, "tail_call";
     /// Tasks that a rule of the task list leaves out, but for want of memory were not.
     TASK_NOT_LEFT_OUT = 9, "task_not_left_out";
-    /// Acts refused because no memory could be had to decide about them, of calls that a rule may refuse; not recorded.
+    /// Acts refused because they could not be decided about, for want of memory or as the path of an object was not found to its
+    /// end, of calls with rules that fail closed; not recorded.
     REFUSED_UNDECIDED = 10, "refused_undecided";
+    /// Acts refused because they could not have been recorded, of rules that fail closed; not recorded.
+    REFUSED_UNRECORDED = 11, "refused_unrecorded";
 }
 
 /// Size of the counter map.
 pub const SLOTS: u32 = 16;
 /// Counters that mean an event is missing from the log.
-pub const LOSSES: &[u32] = &[LOST_RING, LOST_TASK_STORAGE, STALE_CONTEXT, LOST_STAGE, REFUSED_UNDECIDED];
+pub const LOSSES: &[u32] =
+    &[LOST_RING, LOST_TASK_STORAGE, STALE_CONTEXT, LOST_STAGE, REFUSED_UNDECIDED, REFUSED_UNRECORDED];

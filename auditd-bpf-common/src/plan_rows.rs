@@ -242,8 +242,8 @@ pub struct SyscallEntry {
     pub accesses: [u8; moment::COUNT],
     /// 1 for a call whose events wake the daemon.
     pub at_once: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// 1 for a call that is refused where it cannot be decided about.
+    pub fails_closed: u8,
 }
 
 /// The word that says which tables are in force: those of one owner, a loaded object, in one of its slots. Objects may share it, so
@@ -290,7 +290,12 @@ pub mod refusal {
     /// Above them, one of [`crate::wire::verdict`].
     pub const VERDICT_SHIFT: u32 = 12;
 
-    /// The word.
+    /// How many they are.
+    pub const VERDICT_BITS: u32 = 0xf;
+    /// The highest: the act is refused where it could not be recorded, though the rule lets it through.
+    pub const UNLESS_RECORDED: u32 = 1 << 31;
+
+    /// The word of a rule that refuses.
     #[must_use]
     pub const fn word(verdict: u32, errno: u16) -> u32 {
         (verdict << VERDICT_SHIFT) | (ERRNO_BITS - (errno as u32 & ERRNO_BITS))

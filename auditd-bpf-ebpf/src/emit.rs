@@ -87,6 +87,16 @@ pub fn send_event(context: &mut TaskContext, entry: &SyscallEntry) {
     }
 }
 
+/// Whether what is let through now will find room when it ends: a quarter of the ring buffer is kept for calls that are under way.
+#[inline(always)]
+pub fn has_room() -> bool {
+    // SAFETY: the map is a ring buffer.
+    let waits = unsafe { raw::bpf_ringbuf_query(core::ptr::from_ref(&EVENTS).cast_mut().cast(), AVAIL_DATA) };
+    waits <= 3 * WAKEUP_BYTES.load()
+}
+
+const AVAIL_DATA: u64 = BPF_RB_AVAIL_DATA as u64;
+
 /// When the daemon is to look.
 #[derive(Clone, Copy, PartialEq)]
 enum Wakeup {
@@ -103,7 +113,7 @@ fn output(context: &mut TaskContext, wakeup: Wakeup) -> bool {
     // SAFETY: header and payload lie side by side, and both are inside the map value.
     unsafe {
         let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
-        let much_waits = || raw::bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) > WAKEUP_BYTES.load();
+        let much_waits = || raw::bpf_ringbuf_query(map, AVAIL_DATA) > WAKEUP_BYTES.load();
         let flags = if wakeup == Wakeup::Now || much_waits() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         let data = (&raw mut context.header).cast();
         raw::bpf_ringbuf_output(map, data, size_of::<EventHeader>() as u64 + payload, u64::from(flags)) == 0

@@ -74,7 +74,7 @@ pub static REFUSES: Global<u32> = Global::new(0);
 /// Seed of the file name hash.
 #[unsafe(no_mangle)]
 pub static NAME_SEED: Global<u64> = Global::new(0);
-/// Fill of the ring buffer, in bytes, above which the daemon is woken.
+/// Fill of the ring buffer, in bytes, above which the daemon is woken: a quarter.
 #[unsafe(no_mangle)]
 pub static WAKEUP_BYTES: Global<u64> = Global::new(0);
 

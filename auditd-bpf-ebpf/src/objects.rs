@@ -53,7 +53,11 @@ pub fn known_near<M: Memory>(tables: Tables, dentry: Object, from: Level) -> u32
     known | FAR
 }
 
-// The functions below are global in BPF's sense: see `filter`. They return 1 if any rule was added.
+/// What was found is not all: the way up did not come to an end.
+pub const CUT: i32 = 2;
+
+// The functions below are global in BPF's sense: see `filter`. They return 1 if any rule was added, and [`CUT`] besides where that
+// is so.
 
 struct NearWalk {
     slot: u32,
@@ -163,6 +167,7 @@ extern "C" fn objects_meet_far(slot: u32, dev: u32, dentry: u64, rules: *mut Rul
     kernel::repeat(WALK_STEPS, tree_step, &mut walk);
     if walk.whole == 0 {
         count(counters::UNRESOLVED_PATH);
+        walk.found |= CUT as u32;
     }
     walk.found as i32
 }

@@ -6,7 +6,7 @@ use crate::{
     filter::{Rules, Tables, each_word, no_rules},
     host::TASKS,
     kernel::{self, Memory, Object, Probed, Task, Typed, field},
-    objects::{Level, is_hidden, known_near, meet_near},
+    objects::{self, Level, is_hidden, known_near, meet_near},
     path, refuse,
     task::{self, Context, Created, TaskContext},
     tests::tests_of_object,
@@ -103,6 +103,12 @@ pub fn objects_of<M: Memory, const N: usize>(
             Met::Nothing => 0,
         };
     });
+    if found & objects::CUT != 0 {
+        let answer = refuse::undecided(call.entry, hook);
+        if answer != 0 {
+            return answer;
+        }
+    }
     let alone = call.entry.alone_rows[moment & 1];
     if found == 0 && alone == ROW_NONE {
         return 0;
@@ -196,7 +202,7 @@ extern "C" fn record_meet(slot: u32, known: u32, dentry: u64, inode_of: u64, met
     // SAFETY: null or the current task's own value, which no other task touches.
     let Some(context) = (unsafe { TASKS.get(Task::current().raw()).as_mut() }) else { return 0 };
     tables.load(&mut context.own_rules, tables.header.inode_row);
-    meet_near(slot, dentry, known, &raw mut context.own_rules);
+    let cut = meet_near(slot, dentry, known, &raw mut context.own_rules) & objects::CUT;
     let inode = kernel::probe(inode_of, &kernel::DENTRY_D_INODE);
     if inode == 0 {
         // What is being created is tested once it is there: see [`record_meet_created`].
@@ -207,7 +213,7 @@ extern "C" fn record_meet(slot: u32, known: u32, dentry: u64, inode_of: u64, met
     if context.records != 0 {
         record_own_rules(slot, context);
     }
-    1
+    cut | 1
 }
 
 /// The call may match the rules that its latest object satisfies, unless it is judged by others.
@@ -244,50 +250,57 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
     const { assert!(N <= 5) };
 }
 
+// The functions below return the event of a call, or what the hook is to return if there is none.
+
 /// Begins the event of a call whose object is not a file, if a rule may want it.
 #[inline(always)]
-pub fn plain(hook: u32) -> Option<Context> {
-    let call = Call::current(hook)?;
+pub fn plain(hook: u32) -> Result<Context, i32> {
+    let call = Call::current(hook).ok_or(0)?;
     if !call.may_match_alone() {
-        return None;
+        return Err(0);
     }
-    let context = task::begin(&call)?;
+    let context = begun(&call, hook)?;
     note_hook(context, hook);
-    Some(context)
+    Ok(context)
+}
+
+/// The event of a call, begun if it is not yet; or what the hook is to return where there is no memory for it.
+#[inline(always)]
+fn begun(call: &Call, hook: u32) -> Result<Context, i32> {
+    match task::begin(call) {
+        Some(context) => Ok(context),
+        None => Err(refuse::undecided(call.entry, hook)),
+    }
 }
 
 /// The same of a call that may still meet a file.
 #[inline(always)]
-pub fn plain_or_named(hook: u32) -> Option<Context> {
-    let call = Call::current(hook)?;
-    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
-        return None;
-    }
-    let context = task::begin(&call)?;
+pub fn plain_or_named(hook: u32) -> Result<Context, i32> {
+    let context = noted(hook)?;
     note_hook(context, hook);
-    Some(context)
+    Ok(context)
 }
 
 /// The same without the hook being named in the record: others of the call may yet be shown what it acts on.
 #[inline(always)]
-pub fn noted(hook: u32) -> Option<Context> {
-    let call = Call::current(hook)?;
+pub fn noted(hook: u32) -> Result<Context, i32> {
+    let call = Call::current(hook).ok_or(0)?;
     if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
-        return None;
+        return Err(0);
     }
-    task::begin(&call)
+    begun(&call, hook)
 }
 
 /// The event of a call to which a hook adds a part: begun if it is not yet, and a rule may want it.
 #[inline(always)]
-pub fn part(hook: u32) -> Option<Context> {
-    let call = Call::current(hook)?;
+pub fn part(hook: u32) -> Result<Context, i32> {
+    let call = Call::current(hook).ok_or(0)?;
     if !task::is_begun(&call) && !call.may_match_alone() {
-        return None;
+        return Err(0);
     }
-    let context = task::begin(&call)?;
+    let context = begun(&call, hook)?;
     note_hook(context, hook);
-    Some(context)
+    Ok(context)
 }
 
 /// The same where the call's first hook has begun it, if any.
@@ -299,12 +312,12 @@ pub fn part_of_begun(hook: u32) -> Option<Context> {
 
 /// Begins the event of a call that a hook may only refuse, if a rule may want to.
 #[inline(always)]
-pub fn refusable(hook: u32) -> Option<Context> {
-    let call = Call::refusable(hook)?;
+pub fn refusable(hook: u32) -> Result<Context, i32> {
+    let call = Call::refusable(hook).ok_or(0)?;
     if !call.may_match_alone() {
-        return None;
+        return Err(0);
     }
-    task::begin(&call)
+    begun(&call, hook)
 }
 
 /// The first hook is the one named in the record.

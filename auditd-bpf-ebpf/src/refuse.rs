@@ -4,6 +4,7 @@
 //! whatever other rules say of a call that failed so.
 
 use crate::{
+    emit,
     filter::{Tables, each_word},
     kernel::{self, Object, Task},
     maps::{REFUSES, RULE_REFUSALS, count},
@@ -18,6 +19,8 @@ use auditd_bpf_common::{
 };
 use aya_ebpf::helpers::generated as raw;
 
+/// In the place of a verdict: the act was refused as there was no room to record it, and so there is none to record that.
+pub const UNRECORDED: u32 = refusal::VERDICT_BITS;
 const SIGKILL: u32 = 9;
 /// The answer to an act that is let through: 4095 less no errno.
 pub const LET_THROUGH: u32 = refusal::ERRNO_BITS;
@@ -32,10 +35,10 @@ pub fn may_refuse(entry: &SyscallEntry, hook: u32) -> bool {
 
 /// The verdict on a call whose object is no file, or is told by the event begun so far: what the hook is to return.
 #[inline(always)]
-pub fn plain(context: Option<Context>, hook: u32) -> i32 {
+pub fn plain(context: Result<Context, i32>, hook: u32) -> i32 {
     match context {
-        Some(context) => plain_of(context, hook),
-        None => 0,
+        Ok(context) => plain_of(context, hook),
+        Err(answer) => answer,
     }
 }
 
@@ -54,20 +57,28 @@ pub fn plain_of(context: &mut TaskContext, hook: u32) -> i32 {
 /// The same in a hook that only refuses.
 #[inline(always)]
 pub fn only(hook: u32) -> i32 {
-    if REFUSES.load() == refuses::NOTHING { 0 } else { plain(record::refusable(hook), hook) }
+    only_with(hook, |_| ())
 }
 
 /// The same of an act upon a task, which the rules may be about.
 #[inline(always)]
 pub fn only_upon(hook: u32, target: Object) -> i32 {
+    only_with(hook, |context| context.target = u64::from(kernel::field::<u32>(target, &kernel::TASK_TGID)) + 1)
+}
+
+/// The same of what the hook has to tell of the act.
+#[inline(always)]
+fn only_with(hook: u32, tell: impl FnOnce(&mut TaskContext)) -> i32 {
     if REFUSES.load() == refuses::NOTHING {
         return 0;
     }
-    let mut context = record::refusable(hook);
-    if let Some(context) = &mut context {
-        context.target = u64::from(kernel::field::<u32>(target, &kernel::TASK_TGID)) + 1;
+    match record::refusable(hook) {
+        Ok(context) => {
+            tell(context);
+            plain_of(context, hook)
+        }
+        Err(answer) => answer,
     }
-    plain(context, hook)
 }
 
 /// Decides about the act: by the rules that this hook's objects satisfy, which are in `own_rules`, and those that earlier ones did,
@@ -79,10 +90,11 @@ pub fn decide(context: &mut TaskContext, hook: u32, access: u32) {
     }
 }
 
-/// What a hook returns when there is no memory to decide in.
+/// What a hook returns where it cannot be decided about the act: there is no memory for it, or its object's path was not found to
+/// its end.
 #[inline(always)]
 pub fn undecided(entry: &SyscallEntry, hook: u32) -> i32 {
-    if !may_refuse(entry, hook) {
+    if entry.fails_closed == 0 || !may_refuse(entry, hook) {
         return 0;
     }
     if REFUSES.load() != refuses::RETURNS {
@@ -139,10 +151,18 @@ extern "C" fn refuse_decide(context: *mut TaskContext, hook: u32, access: u32) -
     0
 }
 
-/// Notes what the deciding rule does, if it refuses.
+/// Notes what the deciding rule does, if it refuses: the act, or that it goes unrecorded.
 #[inline(always)]
 fn note(context: &mut TaskContext, generation: u32, rule: u32, hook: u32, word: u32) {
-    let verdict = word >> refusal::VERDICT_SHIFT;
+    let verdict = word >> refusal::VERDICT_SHIFT & refusal::VERDICT_BITS;
+    if word & refusal::UNLESS_RECORDED != 0 && !emit::has_room() {
+        if context.header.verdict != UNRECORDED {
+            count(counters::REFUSED_UNRECORDED);
+        }
+        context.header.verdict = UNRECORDED;
+        context.answer = word & refusal::ERRNO_BITS;
+        return;
+    }
     if verdict == verdict::ALLOW || context.header.verdict != verdict::ALLOW && verdict == verdict::WOULD_DENY {
         return;
     }

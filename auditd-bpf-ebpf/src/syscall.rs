@@ -6,7 +6,7 @@ use crate::{
     filter::{self, Tables, each_word, no_rules},
     kernel::{self, Object, Probed, Task},
     maps::{STAGES_0, STAGES_1, count},
-    path, record,
+    path, record, refuse,
     task::{self, Subject, TaskContext},
 };
 use auditd_bpf_common::{
@@ -237,6 +237,9 @@ fn decide(
         return None;
     }
     // Decided before the act.
+    if begun.as_ref().is_some_and(|context| context.header.verdict == refuse::UNRECORDED) {
+        return begun;
+    }
     if let Some(context) = begun.as_mut().filter(|context| context.header.verdict != verdict::ALLOW) {
         context.header.hook = context.refused_by as u32;
         let (generation, rule) = (context.header.generation, context.header.rule);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use output::OutputConfig;
 use output::config::FileConfig;
-use rules::Dialect;
+use rules::{Dialect, Fail};
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
@@ -44,6 +44,9 @@ pub struct Config {
     pub watch_rules: bool,
     /// `enforce`: whether `deny` and `kill` refuse, or only tell what they would refuse. Default true.
     pub enforce: bool,
+    /// `fail`: what becomes of acts that rules without `-F fail=` cannot decide about, or that cannot be recorded: `"open"`, they are let
+    /// through; `"closed"`, they are refused. Default: closed for rules that refuse, and with `-f 2` for all; open for others.
+    pub fail: Option<FailName>,
     /// `probation_s`: seconds after which new rules go again, unless `auditctl --confirm` says that they may stay. Default 0: they stay.
     pub probation_s: u64,
     /// `persist`: whether a daemon that is told to end leaves its rules in force, and events waiting, for the next one. One that is
@@ -65,6 +68,25 @@ pub struct Config {
     /// `[[output]]` tables. Default: one gzip file of JSON lines, `/var/log/audit/audit.json.gz`.
     #[serde(rename = "output")]
     pub outputs: Vec<OutputConfig>,
+}
+
+/// What becomes of acts that cannot be decided about or recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailName {
+    /// They are let through.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+impl From<FailName> for Fail {
+    fn from(name: FailName) -> Self {
+        match name {
+            FailName::Open => Self::Open,
+            FailName::Closed => Self::Closed,
+        }
+    }
 }
 
 /// Which auditctl to print like.
@@ -98,6 +120,7 @@ impl Default for Config {
             control_socket: PathBuf::from(DEFAULT_SOCKET),
             watch_rules: false,
             enforce: true,
+            fail: None,
             probation_s: 0,
             persist: false,
             protect: Vec::new(),

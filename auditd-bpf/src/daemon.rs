@@ -10,6 +10,7 @@ mod probation;
 mod reload;
 mod requester;
 mod requests;
+mod unrecorded;
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -24,7 +25,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use output::event::{self, Body, Event, RuleRef, Verdict, Word};
 use output::{OutputError, Pipeline};
-use rules::{Diagnostic, Plan, RuleSet, Syscalls};
+use rules::{Diagnostic, Fail, Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
 
 use crate::cli::DaemonOptions;
@@ -132,9 +133,9 @@ pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
         tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
     let guard = guard_of(options, &config, mode);
-    let store = Store::default().enforcing(config.enforce).0.guarded_by(guard);
+    let store = Store::default().enforcing(config.enforce).0.failing(config.fail.map(Fail::from)).guarded_by(guard);
     let (store, changes) = store.replaced(fitted(loadable, mode)?);
-    let plan = store.plan().map_err(StartError::Rules)?;
+    let plan = unrecorded::plan_in(mode, &store)?;
     let vital = (!options.force).then(Vital::of_host);
     spared(vital.as_ref(), &store)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
@@ -328,7 +329,7 @@ impl Daemon {
     }
 
     fn replace_by(&mut self, store: Store) -> Result<(), StartError> {
-        let plan = store.plan().map_err(StartError::Rules)?;
+        let plan = unrecorded::plan_in(self.mode, &store)?;
         mode::fit(store.rules().clone(), &plan, self.mode).map_err(StartError::Rules)?;
         spared(self.vital.as_ref(), &store)?;
         let old = std::mem::replace(&mut self.plan, plan);
@@ -398,9 +399,11 @@ impl Daemon {
     fn wait(&self, signals: &SignalFd) -> Result<(), StartError> {
         let mut fds = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.engine.wakeup(), PollFlags::POLLIN),
             PollFd::new(self.control.wakeup(), PollFlags::POLLIN),
         ];
+        if self.takes_events() {
+            fds.push(PollFd::new(self.engine.wakeup(), PollFlags::POLLIN));
+        }
         if let Some(mountinfo) = &self.mountinfo {
             fds.push(PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI));
         }
@@ -432,7 +435,12 @@ impl Daemon {
         self.push(Body::Daemon(who.event("DAEMON_RESUME", "resume-logging", Vec::new())));
     }
 
+    /// Takes what waits, as far as it may be taken now.
     fn drain(&mut self) {
+        if self.plan.refuses_unrecorded() { self.take_while(Pipeline::has_room) } else { self.take_while(|_| true) }
+    }
+
+    fn take_while(&mut self, goes_on: impl Fn(&Pipeline) -> bool) {
         let Self { predecessors, engine, decoder, plan, pipeline, messages, verdicts, keys, .. } = self;
         let exclusions = Exclusions::new(&plan.exclusions);
         let mut deliver = |event| {
@@ -445,7 +453,7 @@ impl Daemon {
             }
         };
         predecessors.iter_mut().for_each(|predecessor| predecessor.drain(&mut deliver));
-        engine.drain(|sample| decoder.sample(sample).into_iter().for_each(&mut deliver));
+        engine.drain_while(|| goes_on(pipeline), |sample| decoder.sample(sample).into_iter().for_each(&mut deliver));
         let records = messages.iter().flat_map(|messages| std::iter::from_fn(|| messages.next()));
         for record in records.filter(|record| exclusions.keep_message(record, &plan.user)) {
             let body = Body::Messages(vec![record.message]);
@@ -511,7 +519,7 @@ impl Daemon {
         std::thread::sleep(WITHDRAW_GRACE);
         self.predecessors.iter_mut().for_each(Predecessor::wait);
         self.bury_predecessors();
-        self.drain();
+        self.take_last();
         self.report_losses();
         self.push(Body::Daemon(who.event("DAEMON_END", "terminate", Vec::new())));
         for (_, name, count) in self.engine.counters().unwrap_or_default() {

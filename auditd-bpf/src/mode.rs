@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use rules::plan::{PlannedRule, never_returns};
-use rules::{Code, Command, Control, Diagnostic, FilterList, Plan, RuleSet, Test};
+use rules::{Code, Command, Control, Diagnostic, Fail, FilterList, Plan, RuleSet, Test};
 use serde::{Deserialize, Serialize};
 use tables::{Field, Treatment, objects, syscalls};
 
@@ -71,6 +71,9 @@ impl std::fmt::Display for Shortfall {
 pub fn shortfall(planned: &PlannedRule, mode: Mode) -> Option<Shortfall> {
     let whole = |why: &str| Some(Shortfall::Whole(why.to_owned()));
     let tests = |field| planned.rule.tests.iter().any(|test| test.field() == Some(field));
+    if planned.rule.fail == Some(Fail::Closed) && !planned.rule.action.refuses() && mode != Mode::Lsm {
+        return whole("can refuse nothing, nor what cannot be recorded");
+    }
     if planned.rule.action.refuses() && (mode == Mode::Syscall || mode == Mode::Observe && !planned.rule.dry_run) {
         return whole("can refuse nothing");
     }
@@ -217,6 +220,9 @@ mod tests {
         assert_eq!(told(deny, Mode::Observe).as_deref(), Some("can refuse nothing"));
         assert_eq!(told(dry, Mode::Syscall).as_deref(), Some("can refuse nothing"));
         assert_eq!((told(deny, Mode::Lsm), told(dry, Mode::Observe)), (None, None));
+        let closed = "-a always,exit -F arch=b64 -S unlink -F fail=closed";
+        let why = "can refuse nothing, nor what cannot be recorded";
+        assert_eq!((told(closed, Mode::Lsm), told(closed, Mode::Observe).as_deref()), (None, Some(why)));
     }
 
     #[test]

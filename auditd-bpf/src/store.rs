@@ -6,7 +6,7 @@ mod runner;
 use std::sync::Arc;
 
 use rules::plan::PlannedRule;
-use rules::{Control, Diagnostic, Dialect, FilterList, Plan, Rule, RuleSet};
+use rules::{Control, Diagnostic, Dialect, Fail, FilterList, Plan, Rule, RuleSet};
 
 use crate::control::protocol::Ran;
 use crate::guard::Guard;
@@ -31,12 +31,29 @@ pub struct Settings {
     pub loginuid_immutable: bool,
     /// `--enforce`: whether `deny` and `kill` refuse.
     pub enforce: bool,
+    /// What the configuration says of rules without `-F fail=`.
+    pub fail: Option<Fail>,
+}
+
+impl Settings {
+    /// Whether rules that record, and do not say otherwise, have refused what cannot be recorded: where the kernel's own audit would
+    /// rather stop the machine (auditctl(8)).
+    const fn refuses_unrecorded(&self) -> bool {
+        self.failure == PANIC || matches!(self.fail, Some(Fail::Closed))
+    }
+
+    /// What decides about acts.
+    const fn deciding(&self) -> (u32, bool, Option<Fail>, bool) {
+        (self.enabled, self.enforce, self.fail, self.refuses_unrecorded())
+    }
 }
 
 /// 60 seconds, in ticks of a kernel with 250 a second, as Debian's.
 const BACKLOG_WAIT_TIME: u32 = 15_000;
 /// The kernel takes up to ten times its default.
 const BACKLOG_WAIT_TIME_MAX: u32 = 10 * BACKLOG_WAIT_TIME;
+/// [`Settings::failure`]: nothing must go unrecorded.
+const PANIC: u32 = 2;
 /// [`Settings::enabled`]: nothing can be changed any more.
 const LOCKED: u32 = 2;
 
@@ -50,6 +67,7 @@ impl Default for Settings {
             backlog_wait_time: BACKLOG_WAIT_TIME,
             loginuid_immutable: false,
             enforce: true,
+            fail: None,
         }
     }
 }
@@ -162,11 +180,16 @@ impl Store {
         (Self { settings, ..self.clone() }, what.map(|what| Change { what, done: true }).into_iter().collect())
     }
 
+    /// The same, where rules without `-F fail=` fail so.
+    #[must_use]
+    pub fn failing(self, fail: Option<Fail>) -> Self {
+        Self { settings: Settings { fail, ..self.settings }, ..self }
+    }
+
     /// Whether it decides as another does.
     #[must_use]
     pub fn decides_as(&self, other: &Self) -> bool {
-        let settings = |store: &Self| (store.settings.enabled, store.settings.enforce);
-        settings(self) == settings(other) && self.changes_to(other).is_empty()
+        self.settings.deciding() == other.settings.deciding() && self.changes_to(other).is_empty()
     }
 
     /// Which rules go, and which come, where another takes the place of this one.
@@ -208,7 +231,14 @@ impl Store {
             plan = Plan::compile(&guard)?;
         }
         let listed = number(&mut plan, guard.len());
-        Ok(if self.settings.enforce { plan } else { plan.rehearsed(|rule| rule.number <= listed) })
+        if !self.settings.enforce {
+            return Ok(plan.failing_open().rehearsed(|rule| rule.number <= listed));
+        }
+        // The guard's own rules do what they do by default.
+        Ok(plan.failing(|planned| match planned.refusal {
+            Some(_) => planned.number > listed || self.settings.fail != Some(Fail::Open),
+            None => planned.number <= listed && self.settings.refuses_unrecorded(),
+        }))
     }
 
     /// These rules in place of all, on top of the settings. `-e` comes last, as augenrules has it.

@@ -79,6 +79,15 @@ impl Pipeline {
         }
     }
 
+    /// Whether the logs on this machine take what is pushed next: the files or, where there are none, all sinks.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let is_file = |lane: &&Lane| matches!(lane.blueprint.config, OutputConfig::File(_));
+        let has_files = self.lanes.iter().any(|lane| is_file(&lane));
+        let mut lanes = self.lanes.iter().filter(|lane| !has_files || is_file(lane));
+        lanes.all(|lane| lane.queue.has_room())
+    }
+
     /// Waits until every sink has written all that was pushed before, network sinks into their spools, or `patience` is over;
     /// then it names the sinks that have not.
     pub fn flush(&self, patience: Duration) -> Result<(), FlushError> {

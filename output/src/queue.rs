@@ -126,6 +126,14 @@ impl Queue {
         self.wake_worker(state);
     }
 
+    /// Whether an event would fit: with a quarter to spare, as it is not known how large it is.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state();
+        let (most_events, most_bytes) = (state.limits.events.get() / 4 * 3, state.limits.bytes.get() / 4 * 3);
+        let fits = state.events <= most_events && state.bytes <= most_bytes;
+        state.suspended.is_none() && (fits || state.events == 0)
+    }
+
     fn wake_worker(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::take(&mut state.waiting) {
             drop(state);

@@ -52,7 +52,7 @@ pub use pattern::{CGROUP_ROOT, Cgroup, Comm, Pattern};
 pub use plan::Plan;
 pub use print::Dialect;
 pub use rule::{
-    Action, Arch, CompareField, Field, FilterList, Op, Origin, Perm, Rule, Syscalls, Test, TreePath, Written,
+    Action, Arch, CompareField, Fail, Field, FilterList, Op, Origin, Perm, Rule, Syscalls, Test, TreePath, Written,
     success_holds,
 };
 pub use ruleset::{Listing, RuleSet};

@@ -78,6 +78,9 @@ impl Printer {
             let name = tables::errno_name(errno).map_or_else(|| errno.to_string(), str::to_owned);
             self.word(&format!(" -F errno={name}"));
         }
+        if let Some(fail) = rule.fail {
+            self.word(&format!(" -F fail={}", fail.name()));
+        }
         self.dry_run(rule);
         for key in &rule.keys {
             self.word(" -F key=");
@@ -200,7 +203,8 @@ fn perms(rule: &Rule) -> Perm {
 /// rule looks like an `always` one. It also does so without an object, or with perm before it, and then prints what is no
 /// rule; such a rule prints in full here.
 fn watch_parts(rule: &Rule) -> Option<(&[u8], Perm)> {
-    if rule.list != FilterList::Exit || rule.arch.is_some() || rule.syscalls != Syscalls::All || rule.errno.is_some() {
+    let says_more = rule.arch.is_some() || rule.errno.is_some() || rule.fail.is_some();
+    if rule.list != FilterList::Exit || rule.syscalls != Syscalls::All || says_more {
         return None;
     }
     match rule.tests.as_slice() {

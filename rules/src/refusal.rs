@@ -8,7 +8,7 @@ use tables::{
 };
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::rule::{Rule, Syscalls, Test};
+use crate::rule::{Fail, Rule, Syscalls, Test};
 use crate::source::Span;
 
 /// Why a rule could not refuse.
@@ -209,14 +209,17 @@ impl Obstacle {
     }
 }
 
-/// What is wrong with a rule whose action refuses.
+/// What is wrong with a rule that refuses: always, or what cannot be recorded.
 pub(crate) fn diagnose(rule: &Rule) -> Vec<Diagnostic> {
-    if !rule.action.refuses() {
+    let refuses = if rule.action.refuses() {
+        rule.action.name()
+    } else if rule.fail == Some(Fail::Closed) {
+        "fail=closed"
+    } else {
         return Vec::new();
-    }
-    let action = rule.action.name();
+    };
     let told = obstacles(rule).into_iter().map(|obstacle| {
-        let message = format!("{action} is decided before the act: {obstacle}");
+        let message = format!("{refuses} is decided before the act: {obstacle}");
         let error = Diagnostic::error(&rule.written.line, obstacle.span(rule), Code::CannotDeny, message);
         error.hint(obstacle.alternative())
     });

@@ -151,6 +151,8 @@ pub struct Written {
     pub tests: Vec<Span>,
     /// `-F errno=`.
     pub errno: Option<Span>,
+    /// `-F fail=`.
+    pub fail: Option<Span>,
     /// Whether it was written as a watch, with `-w` or `-W`.
     pub watch: bool,
 }
@@ -169,6 +171,32 @@ impl Written {
     }
 }
 
+/// What becomes of an act where the kernel side has not what it takes to decide about it, or to record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fail {
+    /// It is let through, and counted.
+    Open,
+    /// It is refused, and counted.
+    Closed,
+}
+
+impl Fail {
+    /// From `open` or `closed`.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        [Self::Open, Self::Closed].into_iter().find(|fail| fail.name().as_bytes() == name)
+    }
+
+    /// As written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// A rule that selects events: first match in its list wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -184,6 +212,8 @@ pub struct Rule {
     pub tests: Vec<Test>,
     /// `-F errno=`: what `deny` returns; `None` for EPERM.
     pub errno: Option<u16>,
+    /// `-F fail=`; `None` for what the configuration and `-f` say.
+    pub fail: Option<Fail>,
     /// `--dry-run`: a match is recorded as `would-deny`, and nothing is refused.
     pub dry_run: bool,
     /// `-k`, in order; bytes as given, never filtering.
@@ -210,6 +240,7 @@ impl Rule {
             && self.syscalls == other.syscalls
             && self.tests == other.tests
             && self.errno == other.errno
+            && self.fail == other.fail
             && self.dry_run == other.dry_run
     }
 

@@ -105,7 +105,7 @@ fn fields(list: FilterList) -> impl Strategy<Value = Vec<Field>> {
 }
 
 fn usable(field: Field, list: FilterList) -> bool {
-    let elsewhere = matches!(field, Field::Arch | Field::Key | Field::Errno);
+    let elsewhere = matches!(field, Field::Arch | Field::Key | Field::Errno | Field::Fail);
     let excludable = list != FilterList::Exclude
         || field.value_kind() == ValueKind::Text
         || matches!(field, Field::Pid | Field::Uid | Field::Gid | Field::Auid | Field::Msgtype | Field::Exe);
@@ -242,6 +242,7 @@ fn blank() -> Rule {
         syscalls: Vec::new(),
         tests: Vec::new(),
         errno: None,
+        fail: None,
         watch: false,
     };
     Rule {
@@ -251,6 +252,7 @@ fn blank() -> Rule {
         syscalls: Syscalls::All,
         tests: Vec::new(),
         errno: None,
+        fail: None,
         dry_run: false,
         keys: Vec::new(),
         origin,

@@ -41,6 +41,7 @@ const fn values(kind: ValueKind) -> &'static str {
         ValueKind::Comm => "name of 1 to 15 bytes",
         ValueKind::Cgroup => "path below /sys/fs/cgroup, number",
         ValueKind::Capability => "capability: name with or without `cap_`, number",
+        ValueKind::Fail => "open, closed",
         ValueKind::Key => "text, 256 bytes for all keys",
     }
 }

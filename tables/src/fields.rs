@@ -108,6 +108,8 @@ pub enum Field {
     Cgroup,
     /// `cap`: Capability that a call made use of. Not in stock audit.
     Cap,
+    /// `fail`: What becomes of an act that cannot be decided or recorded; never filters. Not in stock audit.
+    Fail,
 }
 
 /// What may stand on the right side of a field.
@@ -147,6 +149,8 @@ pub enum ValueKind {
     Cgroup,
     /// A capability: name, with or without `cap_`, or number.
     Capability,
+    /// `open` or `closed`.
+    Fail,
     /// Free text.
     Text,
     /// An absolute path.
@@ -310,6 +314,7 @@ const ROWS: &[Row] = &[
     row(Field::Comm, "comm", 0x1004, ValueKind::Comm, EQUALITY, ACTORS),
     row(Field::Cgroup, "cgroup", 0x1005, ValueKind::Cgroup, EQUALITY, ACTORS),
     row(Field::Cap, "cap", 0x1006, ValueKind::Capability, EQUAL, EXIT),
+    row(Field::Fail, "fail", 0x1007, ValueKind::Fail, EQUAL, EXIT),
 ];
 
 #[cfg(test)]

@@ -49,10 +49,13 @@ fn caps_of(cred: Object) -> TaskCaps {
 
 #[lsm(hook = "capset")]
 pub fn lsm_capset(ctx: LsmContext) -> i32 {
-    let Some(context) = record::part(hooks::CAPSET) else { return 0 };
+    let context = match record::part(hooks::CAPSET) {
+        Ok(context) => context,
+        Err(answer) => return answer,
+    };
     let caps = caps_of(ctx.arg(0));
     append(context, part::CAPSET, &[caps.inheritable, caps.permitted, caps.effective, caps.ambient]);
-    refuse::plain(Some(context), hooks::CAPSET)
+    refuse::plain_of(context, hooks::CAPSET)
 }
 
 /// A capability is about to be made use of: the kernel's own module for them, which comes first, has said yes.
@@ -67,7 +70,10 @@ pub fn lsm_capable(ctx: LsmContext) -> i32 {
     if ctx.arg::<u32>(3) & NO_AUDIT != 0 || ctx.arg::<Object>(0) as u64 != field::<u64>(task, &kernel::TASK_CRED) {
         return 0;
     }
-    let Some(context) = record::noted(hooks::CAPABLE) else { return 0 };
+    let context = match record::noted(hooks::CAPABLE) {
+        Ok(context) => context,
+        Err(answer) => return answer,
+    };
     let cap = 1 << (ctx.arg::<u32>(2) & 63);
     context.caps |= cap;
     let answer = refuse::plain_of(context, hooks::CAPABLE);
@@ -144,10 +150,13 @@ pub fn lsm_settime(ctx: LsmContext) -> i32 {
     if wanted == 0 {
         return refuse::only(hooks::SETTIME);
     }
-    let Some(context) = record::part(hooks::SETTIME) else { return 0 };
+    let context = match record::part(hooks::SETTIME) {
+        Ok(context) => context,
+        Err(answer) => return answer,
+    };
     let (seconds, nanoseconds) = (kernel::probe_at::<i64>(wanted), kernel::probe_at::<i64>(wanted + 8));
     append(context, part::CLOCK, &[seconds, nanoseconds, kernel::tai() as i64]);
-    refuse::plain(Some(context), hooks::SETTIME)
+    refuse::plain_of(context, hooks::SETTIME)
 }
 
 #[fentry]
@@ -155,7 +164,7 @@ pub fn fentry_do_adjtimex(ctx: FEntryContext) -> u32 {
     let timex = ctx.arg::<Object>(0) as u64;
     let modes: u32 = kernel::probe_at(timex);
     if modes & ADJ_SETOFFSET != 0
-        && let Some(context) = record::part(hooks::DO_ADJTIMEX)
+        && let Ok(context) = record::part(hooks::DO_ADJTIMEX)
     {
         let (seconds, fraction): (i64, i64) =
             (kernel::probe_at(timex + TIMEX_TIME), kernel::probe_at(timex + TIMEX_TIME + 8));
@@ -180,8 +189,8 @@ pub fn fexit_ntp_adjtimex(ctx: FExitContext) -> u32 {
 }
 
 #[inline(always)]
-fn ntp_values(context: Option<Context>, values: u64) {
-    if let Some(context) = context {
+fn ntp_values(context: Result<Context, i32>, values: u64) {
+    if let Ok(context) = context {
         emit::append(context, section::PART, part::NTP, NTP_BYTES, |to| kernel::copy_kernel(to, NTP_BYTES, values));
     }
 }
@@ -189,7 +198,7 @@ fn ntp_values(context: Option<Context>, values: u64) {
 /// Loading and removing both ask whether there is a module of that name.
 #[fentry]
 pub fn fentry_find_module_all(ctx: FEntryContext) -> u32 {
-    if let Some(context) = record::part(hooks::FIND_MODULE) {
+    if let Ok(context) = record::part(hooks::FIND_MODULE) {
         let name = ctx.arg::<Object>(0) as u64;
         emit::append(context, section::PART, part::MODULE, MODULE_NAME_BYTES, |to| {
             kernel::copy_kernel(to, MODULE_NAME_BYTES, name)
@@ -200,7 +209,7 @@ pub fn fentry_find_module_all(ctx: FEntryContext) -> u32 {
 
 #[fentry]
 pub fn fentry_ipcperms(ctx: FEntryContext) -> u32 {
-    if let Some(context) = record::part(hooks::IPC_PERMS) {
+    if let Ok(context) = record::part(hooks::IPC_PERMS) {
         ipc(context, ctx.arg::<Object>(1) as u64);
     }
     0
@@ -212,7 +221,7 @@ pub fn fexit_ipcctl_obtain_check(ctx: FExitContext) -> u32 {
     if kernel::is_error(object) {
         return 0;
     }
-    let Some(context) = record::part(hooks::IPC_CONTROL) else { return 0 };
+    let Ok(context) = record::part(hooks::IPC_CONTROL) else { return 0 };
     ipc(context, object as u64);
     if ctx.arg::<i32>(3) == IPC_SET {
         let (perm, queue_bytes) = (ctx.arg::<Object>(4) as u64, ctx.arg::<i32>(5) as u32);

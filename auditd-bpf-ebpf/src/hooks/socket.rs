@@ -80,7 +80,7 @@ fn inet(context: &mut TaskContext, hook: u32, family: u16, address: u64, length:
 pub fn address(hook: u32, address: u64, length: u32) -> i32 {
     let family = kernel::probe_at::<u16>(address);
     let mut context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
-    if let Some(context) = &mut context {
+    if let Ok(context) = &mut context {
         let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
         context.address_family = u64::from(family) + 1;
         inet(context, hook, family, address, length);

@@ -58,7 +58,10 @@ pub fn lsm_task_alloc(ctx: LsmContext) -> i32 {
 
 #[inline(always)]
 fn target<M: Memory>(hook: u32, target: Object) -> i32 {
-    let Some(context) = record::plain(hook) else { return 0 };
+    let context = match record::plain(hook) {
+        Ok(context) => context,
+        Err(answer) => return answer,
+    };
     context.target = u64::from(M::load::<u32>(target, &kernel::TASK_TGID)) + 1;
     // A function before the checks has told of it: then the hook only refuses.
     let is_told = context.header.hook == hooks::KILL_PERMISSION && hook == hooks::TASK_KILL
@@ -66,7 +69,7 @@ fn target<M: Memory>(hook: u32, target: Object) -> i32 {
     if !is_told {
         append_target::<M>(context, target);
     }
-    refuse::plain(Some(context), hook)
+    refuse::plain_of(context, hook)
 }
 
 #[inline(always)]

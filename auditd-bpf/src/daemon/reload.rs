@@ -4,7 +4,7 @@ use std::path::Path;
 
 use output::event::{Body, DaemonEvent};
 use output::pipeline::Reconfigured;
-use rules::RuleSet;
+use rules::{Fail, RuleSet};
 
 use super::Daemon;
 use super::requester::Requester;
@@ -67,7 +67,10 @@ impl Daemon {
     /// What new rules come on top of.
     fn base_of(&self, config: &Config) -> (Store, Vec<Change>) {
         let (store, changes) = self.store.enforcing(config.enforce);
-        (store.guarded_by(super::guard_of(&self.options, config, self.mode)), changes)
+        (
+            store.failing(config.fail.map(Fail::from)).guarded_by(super::guard_of(&self.options, config, self.mode)),
+            changes,
+        )
     }
 
     /// Those that the mode can honour.

@@ -239,8 +239,10 @@ impl Engine {
     }
 
     /// Hands every waiting sample to `consume`.
-    pub fn drain(&mut self, mut consume: impl FnMut(&[u8])) {
-        while let Some(sample) = self.events.next() {
+    pub fn drain_while(&mut self, mut goes_on: impl FnMut() -> bool, mut consume: impl FnMut(&[u8])) {
+        while goes_on()
+            && let Some(sample) = self.events.next()
+        {
             consume(&sample);
         }
     }

@@ -14,6 +14,7 @@ use auditd_bpf_common::{
         self, Header, Interval, NO_ARG, NameKey, OPERATION, ObjectKey, ObjectValue, Pattern, ROW_ALL, ROW_NONE, Row,
         SingleTest, SyscallEntry, active, class, field, moment, refusal,
     },
+    wire::verdict,
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
 use rules::{Plan, plan};
@@ -168,7 +169,7 @@ impl Tables {
             self.rule_fields.set(index, fields, 0).map_err(write(names::RULE_FIELDS))?;
         }
         for (index, planned) in (slot * MAX_RULES as u32..).zip(&plan.rules) {
-            let word = planned.refusal.map_or(0, |refusal| refusal::word(refusal.verdict, refusal.errno));
+            let word = refusal_word(planned);
             self.rule_refusals.set(index, word, 0).map_err(write(names::RULE_REFUSALS))?;
             self.task_marks.set(index, planned.marks.unwrap_or(0), 0).map_err(write(names::TASK_MARKS))?;
         }
@@ -402,15 +403,27 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
     (0..).zip(&plan.perms).map(|(bit, perm)| u8::from(matches(perm)) << bit).sum()
 }
 
+/// What a refusal returns unless the rule says otherwise.
+const EPERM: u16 = 1;
+
+/// What the kernel side is to do about an act that the rule decides about.
+fn refusal_word(planned: &plan::PlannedRule) -> u32 {
+    match planned.refusal {
+        Some(refusal) => refusal::word(refusal.verdict, refusal.errno),
+        None if planned.fails_closed => refusal::UNLESS_RECORDED | refusal::word(verdict::ALLOW, EPERM),
+        None => 0,
+    }
+}
+
 /// All but the rules.
 fn entry(call: &plan::PlannedCall) -> SyscallEntry {
     let [records, _] = hook_bits(&call.hooks);
     let refuses = hook_bits(&call.refusing);
     let hooks = records | refuses[0];
     let class = if call.maps { class::MAP } else { class::PLAIN };
-    let at_once = u8::from(call.at_once);
+    let (at_once, fails_closed) = (u8::from(call.at_once), u8::from(call.fails_closed));
     let Some(objects) = call.objects else {
-        return SyscallEntry { hooks, records, refuses, class, at_once, ..NO_ARGUMENTS };
+        return SyscallEntry { hooks, records, refuses, class, at_once, fails_closed, ..NO_ARGUMENTS };
     };
     let path = |index: usize| objects.paths.get(index).map_or(NO_ARG, |path| path.path);
     let dirfd = |index: usize| objects.paths.get(index).and_then(|path| path.dirfd).unwrap_or(NO_ARG);
@@ -435,6 +448,7 @@ fn entry(call: &plan::PlannedCall) -> SyscallEntry {
         data_arg: objects.data.map_or(NO_ARG, |(arg, _)| arg),
         data_len: objects.data.map_or(0, |(_, length)| length),
         at_once,
+        fails_closed,
         ..SyscallEntry::default()
     }
 }
@@ -450,8 +464,8 @@ fn hook_bits(names: &[&str]) -> [u64; 2] {
 
 /// The same of an operation of io_uring, which has no arguments.
 fn entry_of_operation(call: &plan::PlannedCall) -> SyscallEntry {
-    let SyscallEntry { hooks, records, refuses, class, at_once, .. } = entry(call);
-    SyscallEntry { hooks, records, refuses, class, at_once, ..NO_ARGUMENTS }
+    let SyscallEntry { hooks, records, refuses, class, at_once, fails_closed, .. } = entry(call);
+    SyscallEntry { hooks, records, refuses, class, at_once, fails_closed, ..NO_ARGUMENTS }
 }
 
 const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
@@ -470,5 +484,5 @@ const NO_ARGUMENTS: SyscallEntry = SyscallEntry {
     data_len: 0,
     accesses: [0; moment::COUNT],
     at_once: 0,
-    _pad: 0,
+    fails_closed: 0,
 };

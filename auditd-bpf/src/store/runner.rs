@@ -278,7 +278,7 @@ impl<'a> Runner<'a> {
             return Err(self.fail(line, kind, message, locked.then(|| IMMUTABLE.to_owned())));
         }
         let before = self.outcome.store.settings;
-        self.outcome.affects_kernel |= (settings.enabled, settings.enforce) != (before.enabled, before.enforce);
+        self.outcome.affects_kernel |= settings.deciding() != before.deciding();
         self.outcome.store.settings = settings;
         self.changed(what, true);
         if *control == Control::LoginuidImmutable {
@@ -300,8 +300,16 @@ impl<'a> Runner<'a> {
     }
 
     fn status(&self) -> Status {
-        let Settings { enabled, failure, rate_limit, backlog_limit, backlog_wait_time, loginuid_immutable, enforce } =
-            self.outcome.store.settings;
+        let Settings {
+            enabled,
+            failure,
+            rate_limit,
+            backlog_limit,
+            backlog_wait_time,
+            loginuid_immutable,
+            enforce,
+            ..
+        } = self.outcome.store.settings;
         let Facts { pid, lost, backlog, probation, .. } = self.facts;
         Status {
             enabled,

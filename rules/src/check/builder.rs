@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::implication::contradiction;
 use crate::lexer::Word;
 use crate::refusal;
-use crate::rule::{Rule, Syscalls, Test, Written};
+use crate::rule::{Fail, Rule, Syscalls, Test, Written};
 use crate::source::{Line, Span};
 
 use super::syscalls::Selection;
@@ -35,6 +35,7 @@ pub(super) struct Builder<'a> {
     pub(super) selection: Selection,
     pub(super) perm_after_arch: bool,
     pub(super) errno: Option<(u16, Span)>,
+    pub(super) fail: Option<(Fail, Span)>,
     dry_run: Option<Span>,
     action: Action,
     head: Option<(Flag, Span)>,
@@ -66,6 +67,7 @@ pub(super) fn rule(
         selection: Selection::default(),
         perm_after_arch: false,
         errno: None,
+        fail: None,
         dry_run: None,
         action: Action::Always,
         head: None,
@@ -281,6 +283,7 @@ impl Builder<'_> {
             syscalls,
             tests,
             errno: self.errno.map(|errno| errno.0),
+            fail: self.fail.map(|fail| fail.0),
             dry_run: self.dry_run.is_some(),
             keys: self.keys,
             origin: self.line.origin.clone(),
@@ -291,6 +294,7 @@ impl Builder<'_> {
                 syscalls: named,
                 tests: test_spans,
                 errno: self.errno.map(|errno| errno.1),
+                fail: self.fail.map(|fail| fail.1),
                 watch: self.watch,
             },
         };
@@ -322,8 +326,11 @@ impl Builder<'_> {
         }
     }
 
-    /// What only a refusal has a use for.
+    /// What only some actions have a use for.
     fn check_extensions(&mut self) {
+        if let Some((_, span)) = self.fail.filter(|_| self.action == Action::Never) {
+            self.error(span, Code::BadCombination, "fail is for rules that record or refuse");
+        }
         if self.action.refuses() {
             return;
         }

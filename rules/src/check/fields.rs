@@ -5,7 +5,7 @@ use tables::{Field, FilterList, Op, Perm, ValueKind};
 use crate::ast::Expression;
 use crate::diagnostic::Code;
 use crate::lexer::Word;
-use crate::rule::Test;
+use crate::rule::{Fail, Test};
 
 use super::builder::Builder;
 use super::values;
@@ -39,6 +39,7 @@ impl Builder<'_> {
             ValueKind::Path => self.path_field(field, expression),
             ValueKind::Perm => self.perm_field(expression),
             ValueKind::Key => self.key_of_field(&expression.value),
+            ValueKind::Fail => self.fail_field(expression),
             ValueKind::Text => self.text_field(field, expression),
             ValueKind::Network | ValueKind::Comm | ValueKind::Cgroup => self.pattern_field(field, expression),
             _ => self.number_field(field, expression),
@@ -86,6 +87,13 @@ impl Builder<'_> {
         match u16::try_from(value) {
             Ok(value) => self.errno = Some((value, expression.whole.span)),
             Err(_) => self.error(expression.value.span, Code::BadValue, "-F unknown errno - errno"),
+        }
+    }
+
+    fn fail_field(&mut self, expression: &Expression) {
+        match Fail::from_name(&expression.value.bytes) {
+            Some(fail) => self.fail = Some((fail, expression.whole.span)),
+            None => self.error(expression.value.span, Code::BadValue, "-F value should be open or closed for fail"),
         }
     }
 

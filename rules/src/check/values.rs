@@ -91,6 +91,7 @@ pub(super) fn number(field: Field, text: &[u8], host: &dyn Host) -> Result<u32, 
         | ValueKind::Text
         | ValueKind::Path
         | ValueKind::Perm
+        | ValueKind::Fail
         | ValueKind::Key => Err(not_a_number(field)),
     }
 }

@@ -9,7 +9,7 @@ use auditd_bpf_common::wire::verdict;
 use tables::{Action, CAPABLE, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
+use crate::{Code, Diagnostic, Dialect, Fail, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -97,6 +97,7 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         hooks,
         matches_success,
         refusal: refusal_of(&rule),
+        fails_closed: fails_closed(&rule),
         all_calls: is_exit && syscalls::names_all(&rule),
         marks: mark(&rule),
         marked: None,
@@ -135,6 +136,12 @@ fn refusal_of(rule: &Rule) -> Option<Refusal> {
         _ => return None,
     };
     Some(Refusal { verdict, errno: rule.errno.unwrap_or(EPERM) })
+}
+
+/// Unless anything else is said, a rule that refuses does so where it cannot be decided, and others do not.
+fn fails_closed(rule: &Rule) -> bool {
+    let closed = rule.fail.map_or_else(|| rule.action.refuses(), |fail| fail == Fail::Closed);
+    closed && rule.list == FilterList::Exit && is_before(rule)
 }
 
 /// Whether a rule asks for nothing that only the result of the call tells.
@@ -245,12 +252,36 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
         }
     }
     plan.hooks = plan.calls().flat_map(|call| call.hooks.iter().copied()).collect();
+    plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
+    plan.rules = rules;
+    place_refusals(&mut plan);
+    plan
+}
+
+/// Tells of each call in which hooks a rule may refuse it.
+pub(super) fn place_refusals(plan: &mut Plan) {
+    let Plan { rules, syscalls: calls, operations, .. } = plan;
+    for call in calls.values_mut().chain(operations.values_mut()) {
+        (call.refusing, call.fails_closed) = (Vec::new(), false);
+    }
+    for planned in rules.iter().filter(|planned| planned.refusal.is_some() || planned.fails_closed) {
+        for call in &planned.syscalls {
+            refuse_in(planned, syscalls::name_of(*call), calls.get_mut(call));
+        }
+        for number in &planned.operations {
+            refuse_in(planned, tables::io_uring_syscall((*number).into()), operations.get_mut(number));
+        }
+    }
     let refusing = plan.calls().flat_map(|call| call.refusing.iter().copied());
     // Those that record as well are placed once.
     plan.refusing = refusing.filter(|hook| !plan.hooks.contains(hook)).collect();
-    plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
-    plan.rules = rules;
-    plan
+}
+
+fn refuse_in(planned: &PlannedRule, name: Option<&'static str>, call: Option<&mut PlannedCall>) {
+    let Some(call) = call else { return };
+    let hooks = name.map(|name| refusal::hooks_of_call(&planned.rule, name)).unwrap_or_default();
+    add_missing(&mut call.refusing, hooks);
+    call.fails_closed |= planned.fails_closed;
 }
 
 /// A task that comes is in no call: what the kernel asks of one never holds (`audit_filter_task`).
@@ -329,14 +360,17 @@ fn planned_calls<C: Copy + Ord>(
             let objects = name.and_then(objects);
             let maps = name.is_some_and(|name| MAPS.contains(&name));
             let at_once = name.is_some_and(is_at_once);
-            let none =
-                || PlannedCall { rules: NO_RULES, hooks: Vec::new(), refusing: Vec::new(), objects, maps, at_once };
+            let none = || PlannedCall {
+                rules: NO_RULES,
+                hooks: Vec::new(),
+                refusing: Vec::new(),
+                fails_closed: false,
+                objects,
+                maps,
+                at_once,
+            };
             let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
-            if planned.refusal.is_some() {
-                let hooks = name.map(|name| refusal::hooks_of_call(&planned.rule, name)).unwrap_or_default();
-                add_missing(&mut entry.refusing, hooks);
-            }
             if refusal::tests_capability(&planned.rule) {
                 add_missing(&mut entry.hooks, [CAPABLE]);
             }

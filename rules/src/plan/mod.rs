@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::plan_rows::Row;
 use auditd_bpf_common::wire::verdict;
-use tables::{Arch, Objects};
+use tables::{Action, Arch, FilterList, Objects};
 
-use crate::{Diagnostic, Rule, RuleSet};
+use crate::{Diagnostic, Fail, Rule, RuleSet, refusal};
 
 pub use single_tests::{SingleTest, SingleTests};
 pub use syscalls::never_returns;
@@ -94,6 +94,8 @@ pub struct PlannedRule {
     pub matches_success: bool,
     /// What it does to the acts that it matches, if it refuses them.
     pub refusal: Option<Refusal>,
+    /// Whether it has acts refused that it cannot decide about or, if it does not refuse, that cannot be recorded.
+    pub fails_closed: bool,
     /// What an `always,task` rule marks the tasks with that it matches when they come: the same as long as the rule is.
     pub marks: Option<u32>,
     /// Of what records every call of these tasks, which stands beside such a rule: their mark.
@@ -118,6 +120,8 @@ pub struct PlannedCall {
     pub hooks: Vec<&'static str>,
     /// Hooks where a rule may refuse it, by kernel name.
     pub refusing: Vec<&'static str>,
+    /// Whether a rule has it refused where it cannot be decided about.
+    pub fails_closed: bool,
     /// What it acts on, if any hook sees that.
     pub objects: Option<&'static Objects>,
     /// Whether it maps files into memory, and perm is about what for.
@@ -166,10 +170,57 @@ impl Plan {
         self
     }
 
+    /// The same with other rules failing closed: those of which a rule can be told before the act, that is; its own `-F fail=` stays in
+    /// force.
+    #[must_use]
+    pub fn failing(mut self, closed: impl Fn(&PlannedRule) -> bool) -> Self {
+        for index in 0..self.rules.len() {
+            let fails_closed = match self.rules[index].rule.fail {
+                Some(fail) => fail == Fail::Closed,
+                None => closed(&self.rules[index]),
+            };
+            self.rules[index].fails_closed =
+                fails_closed && contains(&self.before, index) && can_fail(&self.rules[index]);
+        }
+        compile::place_refusals(&mut self);
+        self
+    }
+
+    /// The same without a rule that fails closed: where nothing can be refused.
+    #[must_use]
+    pub fn failing_open(mut self) -> Self {
+        self.rules.iter_mut().for_each(|rule| rule.fails_closed = false);
+        compile::place_refusals(&mut self);
+        self
+    }
+
+    /// Calls, by name, that rules which are to have acts recorded or refused name, and that no hook can refuse.
+    #[must_use]
+    pub fn unrefusable_calls(&self) -> BTreeSet<&'static str> {
+        let closed = self.rules.iter().filter(|planned| planned.fails_closed && planned.refusal.is_none());
+        let named = closed.flat_map(|planned| planned.syscalls.iter().map(move |call| (planned, *call)));
+        let names = named.filter_map(|(planned, call)| Some((planned, syscalls::name_of(call)?)));
+        names
+            .filter(|(planned, name)| refusal::hooks_of_call(&planned.rule, name).is_empty())
+            .map(|row| row.1)
+            .collect()
+    }
+
+    /// Whether a rule has acts refused that cannot be recorded.
+    #[must_use]
+    pub fn refuses_unrecorded(&self) -> bool {
+        self.rules.iter().any(|planned| planned.fails_closed && planned.refusal.is_none())
+    }
+
     /// System calls and operations of io_uring.
     fn calls(&self) -> impl Iterator<Item = &PlannedCall> {
         self.syscalls.values().chain(self.operations.values())
     }
+}
+
+/// Rules that suppress have nothing to lose.
+fn can_fail(planned: &PlannedRule) -> bool {
+    planned.rule.list == FilterList::Exit && planned.rule.action != Action::Never
 }
 
 /// No rule.

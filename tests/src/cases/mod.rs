@@ -6,6 +6,7 @@ mod crash;
 mod deny;
 mod disk;
 mod exec;
+mod fail;
 mod failure;
 mod field;
 mod guard;
@@ -58,6 +59,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(messages::CASES),
     Suite::Alone(crash::CASES),
     Suite::Alone(loss::CASES),
+    Suite::Alone(fail::CASES),
     Suite::Alone(persistence::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
@@ -71,6 +73,7 @@ pub const KERNEL: &[Suite] = &[
     Suite::Shared("deny", deny::FAMILIES),
     Suite::Alone(reload::CASES),
     Suite::Alone(loss::OF_KERNEL),
+    Suite::Alone(fail::OF_KERNEL),
     Suite::Alone(persistence::OF_KERNEL),
     Suite::Alone(guard::OF_KERNEL),
 ];
