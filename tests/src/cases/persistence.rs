@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -16,6 +16,7 @@ use crate::cases::crash::{act, count};
 use crate::daemon::{run, wait_for};
 use crate::event::Event;
 use crate::harness::Alone;
+use crate::log::Log;
 use crate::place::Place;
 use crate::session::{Session, file_output, is_loss, own_log, private_file};
 use crate::sys::{BpfObjects, count_bpf};
@@ -59,12 +60,15 @@ fn is_refused(place: &Place) -> Result<bool> {
     }
 }
 
+fn is_taken_over(event: &&Event) -> bool {
+    event.get("type") == "DAEMON_CONFIG" && event.get("op") == "take-over"
+}
+
 /// The records of having taken over: in the log once the programs of the daemon before are detached.
 fn taken_over(session: &mut Session, times: usize) -> Result<Vec<Event>> {
-    let is_one = |event: &&Event| event.get("type") == "DAEMON_CONFIG" && event.get("op") == "take-over";
     wait_for("the record of having taken over", TIME, || {
         session.settle()?;
-        let records: Vec<_> = session.records().iter().filter(is_one).cloned().collect();
+        let records: Vec<_> = session.records().iter().filter(is_taken_over).cloned().collect();
         Ok((records.len() == times).then_some(records))
     })
 }
@@ -166,9 +170,17 @@ fn relieved(place: &Place) -> Result<()> {
     is_gone(links)
 }
 
+/// A log for each daemon: with one for all, each would read again what the ones before wrote.
+fn start_nth(place: &Place, number: usize) -> Result<(Session, PathBuf)> {
+    let log = own_log(&format!("{}-{number}", place.name));
+    let session = Session::start_with(place.name, &place.rules(RULES), &file_output(&log), &log)?;
+    Ok((session, log))
+}
+
 fn relieve(place: &Place, writer: &Writer<'_>, times: usize) -> Result<()> {
     writer.pause()?;
-    let mut session = start(place, "", RULES)?;
+    let (mut session, mut log) = start_nth(place, 0)?;
+    let mut records = Vec::new();
     for number in 0..times {
         writer.resume();
         thread::sleep(Duration::from_millis(300));
@@ -179,13 +191,20 @@ fn relieve(place: &Place, writer: &Writer<'_>, times: usize) -> Result<()> {
         thread::sleep(Duration::from_millis(300));
         session.kill()?;
         ensure!(is_refused(place)?, "it is not refused after kill {number}");
-        session = start(place, "", RULES)?;
+        let mut written = Log::new(&log);
+        (session, log) = start_nth(place, number + 1)?;
         ensure!(is_refused(place)?, "it is not refused after start {number}");
+        written.read()?;
+        records.append(&mut written.records);
+        if (number + 1).is_multiple_of(10) {
+            println!("    {} kills, {} records", number + 1, records.len());
+        }
     }
     thread::sleep(Duration::from_millis(300));
     let created = writer.pause()?;
-    taken_over(&mut session, times)?;
-    let records = session.stop_and_read()?;
+    let taken_over_before = records.iter().filter(is_taken_over).count();
+    taken_over(&mut session, times - taken_over_before)?;
+    records.extend(session.stop_and_read()?);
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
     for path in records.iter().flat_map(|event| event.paths_of("CREATE")) {
         if let Some(number) = path.rsplit_once("/n-").and_then(|(_, number)| number.parse().ok()) {
