@@ -247,11 +247,16 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 /// Begins the event of a call whose object is not a file, if a rule may want it.
 #[inline(always)]
 pub fn plain(hook: u32) -> Option<Context> {
-    let call = Call::current(hook)?;
-    if !call.may_match_alone() {
+    plain_by(&Call::current(hook)?, hook, 0)
+}
+
+/// The same of a call with this access, if it is an open.
+#[inline(always)]
+pub fn plain_by(call: &Call, hook: u32, access: u32) -> Option<Context> {
+    if !call.may_match_alone(access) {
         return None;
     }
-    let context = task::begin(&call)?;
+    let context = task::begin(call)?;
     note_hook(context, hook);
     Some(context)
 }
@@ -260,7 +265,7 @@ pub fn plain(hook: u32) -> Option<Context> {
 #[inline(always)]
 pub fn plain_or_named(hook: u32) -> Option<Context> {
     let call = Call::current(hook)?;
-    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
+    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone(0) {
         return None;
     }
     let context = task::begin(&call)?;
@@ -272,7 +277,7 @@ pub fn plain_or_named(hook: u32) -> Option<Context> {
 #[inline(always)]
 pub fn part(hook: u32) -> Option<Context> {
     let call = Call::current(hook)?;
-    if !task::is_begun(&call) && !call.may_match_alone() {
+    if !task::is_begun(&call) && !call.may_match_alone(0) {
         return None;
     }
     let context = task::begin(&call)?;
@@ -291,7 +296,7 @@ pub fn part_of_begun(hook: u32) -> Option<Context> {
 #[inline(always)]
 pub fn refusable(hook: u32) -> Option<Context> {
     let call = Call::refusable(hook)?;
-    if !call.may_match_alone() {
+    if !call.may_match_alone(0) {
         return None;
     }
     task::begin(&call)

@@ -37,14 +37,21 @@ pub fn plain(context: Option<Context>, hook: u32) -> i32 {
         return 0;
     }
     match context {
-        Some(context) => {
-            context.slot_now = context.slot;
-            kernel::clear(&mut context.own_rules);
-            decide(context, hook, 0);
-            result(context)
-        }
+        Some(context) => plain_by(context, hook, 0),
         None => 0,
     }
+}
+
+/// The same where the call may be an open with this access.
+#[inline(always)]
+pub fn plain_by(context: Context, hook: u32, access: u32) -> i32 {
+    if REFUSES.load() == refuses::NOTHING {
+        return 0;
+    }
+    context.slot_now = context.slot;
+    kernel::clear(&mut context.own_rules);
+    decide(context, hook, access);
+    result(context)
 }
 
 /// The same in a hook that only refuses.

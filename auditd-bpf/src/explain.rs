@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rules::plan::PlannedRule;
 use rules::{Action, Command, Diagnostic, Field, Host, Plan, Rule, RuleSet, Test, refusal};
 use serde::Serialize;
-use tables::{Objects, Treatment, refusing_hooks};
+use tables::{Objects, Treatment};
 
 use crate::check::Checked;
 use crate::exit_code::ExitCode;
@@ -137,7 +137,7 @@ impl Refusable {
         let obstacles: Vec<String> = refusal::obstacles(rule).iter().map(ToString::to_string).collect();
         let possible = obstacles.is_empty();
         let hooks = if planned.refusal.is_some() {
-            calls(planned).flat_map(|(name, _)| refusing_hooks(name)).copied().collect()
+            calls(planned).flat_map(|(name, _)| refusal::hooks_of_call(rule, name)).copied().collect()
         } else if possible {
             refusal::hooks(rule)
         } else {

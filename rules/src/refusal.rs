@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use tables::{Arch, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls};
+use tables::{
+    Arch, Field, FilterList, Perm, hooks_refusing_upon_task, mistaken_for, perm_class, refuses_by_file, refusing_hooks,
+    syscalls,
+};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::rule::{Rule, Syscalls, Test};
@@ -92,7 +95,18 @@ pub fn hooks(rule: &Rule) -> BTreeSet<&'static str> {
         };
         numbers.into_iter().filter_map(|number| syscalls::name(arch, number)).collect()
     };
-    arches(rule).flat_map(names).flat_map(refusing_hooks).copied().collect()
+    arches(rule).flat_map(names).flat_map(|name| hooks_of_call(rule, name)).copied().collect()
+}
+
+/// Of those, the ones that a call passes.
+#[must_use]
+pub fn hooks_of_call(rule: &Rule, name: &str) -> &'static [&'static str] {
+    if tests_task(rule) { hooks_refusing_upon_task(name) } else { refusing_hooks(name) }
+}
+
+/// Whether the rule is about acts upon tasks.
+pub(crate) fn tests_task(rule: &Rule) -> bool {
+    rule.tests.iter().any(|test| test.field() == Some(Field::ObjPid))
 }
 
 /// Whether files or accesses say which calls are meant.

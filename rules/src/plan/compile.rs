@@ -6,10 +6,10 @@ use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_NETWORKS, MAX_OBJECT_TESTS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
 use auditd_bpf_common::wire::verdict;
-use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects, refusing_hooks};
+use tables::{Action, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, hook_upon_task, is_at_once, objects};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, success_holds};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -332,7 +332,15 @@ fn planned_calls<C: Copy + Ord>(
             let entry = calls.entry(*call).or_insert_with(none);
             insert(&mut entry.rules, index);
             if planned.refusal.is_some() {
-                entry.refusing = name.map_or(&[], refusing_hooks);
+                let hooks = name.map_or(&[][..], |name| refusal::hooks_of_call(&planned.rule, name));
+                // All of them are among those of an open upon a task.
+                entry.refusing = if hooks.len() > entry.refusing.len() { hooks } else { entry.refusing };
+            }
+            if let Some(hook) = name.and_then(hook_upon_task)
+                && refusal::tests_task(&planned.rule)
+                && !entry.hooks.contains(&hook)
+            {
+                entry.hooks.push(hook);
             }
             let Some(objects) = objects else { continue };
             for hook in objects.hooks.iter().chain(objects.parts) {

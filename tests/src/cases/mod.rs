@@ -1,5 +1,6 @@
 //! All cases, one file per family.
 
+mod adversary;
 mod change;
 mod control;
 mod crash;
@@ -23,6 +24,8 @@ mod syslog;
 mod task;
 mod tree;
 mod watch;
+
+pub use control::auditctl;
 
 use crate::harness::{Case, Suite};
 
@@ -62,6 +65,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
     Suite::Alone(guard::CASES),
+    Suite::Locked(adversary::CASES),
 ];
 
 /// Of these, those in which the kernel has a part.
@@ -71,7 +75,7 @@ pub const KERNEL: &[Suite] = &[
     Suite::Alone(reload::CASES),
     Suite::Alone(loss::OF_KERNEL),
     Suite::Alone(persistence::OF_KERNEL),
-    Suite::Alone(guard::OF_KERNEL),
+    Suite::Locked(adversary::OF_KERNEL),
 ];
 
 /// For kernels that must be refused.

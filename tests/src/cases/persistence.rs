@@ -177,14 +177,42 @@ fn start_nth(place: &Place, number: usize) -> Result<(Session, PathBuf)> {
     Ok((session, log))
 }
 
+/// How often each file's coming is in the log.
+#[derive(Default)]
+struct Seen(BTreeMap<usize, usize>);
+
+impl Seen {
+    fn count(&mut self, records: &[Event]) {
+        for path in records.iter().flat_map(|event| event.paths_of("CREATE")) {
+            if let Some(number) = path.rsplit_once("/n-").and_then(|(_, number)| number.parse().ok()) {
+                *self.0.entry(number).or_default() += 1;
+            }
+        }
+    }
+
+    /// How many came twice, if none of the first so many is missing.
+    fn all_of(&self, created: usize) -> Result<usize> {
+        let missing: Vec<_> = (0..created).filter(|number| !self.0.contains_key(number)).collect();
+        ensure!(missing.is_empty(), "{} of {created} events are missing: {missing:?}", missing.len());
+        Ok(self.0.values().filter(|count| **count > 1).count())
+    }
+}
+
 fn relieve(place: &Place, writer: &Writer<'_>, times: usize) -> Result<()> {
     writer.pause()?;
     let (mut session, mut log) = start_nth(place, 0)?;
-    let mut records = Vec::new();
+    let (mut seen, mut takeovers) = (Seen::default(), 0);
+    let mut look_at = |records: &[Event], seen: &mut Seen| {
+        takeovers += records.iter().filter(is_taken_over).count();
+        seen.count(records);
+        ensure!(!records.iter().any(is_loss), "a LOST record, though nothing is");
+        Ok(takeovers)
+    };
+    let mut taken_over_before = 0;
     for number in 0..times {
         writer.resume();
         thread::sleep(Duration::from_millis(300));
-        writer.pause()?;
+        let settled = writer.pause()?;
         session.settle()?;
         session.signal(Signal::SIGSTOP)?;
         writer.resume();
@@ -195,28 +223,19 @@ fn relieve(place: &Place, writer: &Writer<'_>, times: usize) -> Result<()> {
         (session, log) = start_nth(place, number + 1)?;
         ensure!(is_refused(place)?, "it is not refused after start {number}");
         written.read()?;
-        records.append(&mut written.records);
+        taken_over_before = look_at(&written.records, &mut seen)?;
+        let twice = seen.all_of(settled)?;
         if (number + 1).is_multiple_of(10) {
-            println!("    {} kills, {} records", number + 1, records.len());
+            println!("    {settled} events, {number} kills: none missing, {twice} twice");
         }
     }
     thread::sleep(Duration::from_millis(300));
     let created = writer.pause()?;
-    let taken_over_before = records.iter().filter(is_taken_over).count();
     taken_over(&mut session, times - taken_over_before)?;
-    records.extend(session.stop_and_read()?);
-    let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
-    for path in records.iter().flat_map(|event| event.paths_of("CREATE")) {
-        if let Some(number) = path.rsplit_once("/n-").and_then(|(_, number)| number.parse().ok()) {
-            *seen.entry(number).or_default() += 1;
-        }
-    }
-    let missing: Vec<_> = (0..created).filter(|number| !seen.contains_key(number)).collect();
-    ensure!(missing.is_empty(), "{} of {created} events are missing: {missing:?}", missing.len());
+    look_at(&session.stop_and_read()?, &mut seen)?;
     // A call that both have seen begin, at the moment of going over.
-    let twice = seen.values().filter(|count| **count > 1).count();
+    let twice = seen.all_of(created)?;
     ensure!(twice <= times, "{twice} events of {created} came twice in {times} times");
-    ensure!(!records.iter().any(is_loss), "a LOST record, though nothing is");
     println!("    {created} events, {times} kills: none missing, {twice} twice");
     Ok(())
 }
