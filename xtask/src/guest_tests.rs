@@ -90,7 +90,7 @@ impl<'w> GuestTests<'w> {
         let rsyslog = packages::rsyslog(workspace)
             .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
         let debuggers = packages::debuggers(workspace).inspect_err(|error| {
-            eprintln!("warning: no gdb and bpftool for the guests, their cases will skip: {error:#}")
+            eprintln!("warning: no gdb and bpftool for the guests, their cases will skip: {error:#}");
         });
         let audit = packages::audit(workspace).context("no auditd to compare with")?;
         let tries_packages = jobs.iter().any(|job| matches!(job.suite, Suite::Packages));

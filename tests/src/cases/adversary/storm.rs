@@ -64,7 +64,7 @@ fn full_disk(locked: &mut Locked) -> Result<()> {
 fn flood(locked: &mut Locked) -> Result<()> {
     locked.session.settle()?;
     let before = locked.session.records().len();
-    let made = many(locked, "flood", 2500, |name| locked.make(name))?;
+    let made = many(locked, "flood", 1250, |name| locked.make(name))?;
     let lost = locked.accounts_for(made, before)?;
     println!("    {made} events, {lost} of them lost and counted");
     Ok(())
