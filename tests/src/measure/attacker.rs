@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -36,13 +37,18 @@ struct Storm {
 }
 
 const STORMS: [Storm; 6] = [
-    Storm { name: "nothing", act: || Ok(std::thread::sleep(std::time::Duration::from_secs(1))) },
+    Storm { name: "nothing", act: wait },
     Storm { name: "opens of a file that no rule names", act: || open("/srv/attacked/unwatched") },
     Storm { name: "opens of a watched file", act: || open("/srv/attacked/watched") },
     Storm { name: "opens 2,000 directories deep", act: || open("f") },
     Storm { name: "opens through 39 links", act: || open("/srv/attacked/user/link-38") },
     Storm { name: "processes", act: || child::run(|| Ok(())).map(drop) },
 ];
+
+fn wait() -> Result<()> {
+    thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
 
 fn open(path: &str) -> Result<()> {
     File::open(path).map(drop).with_context(|| path.to_owned())
@@ -68,9 +74,7 @@ pub fn measured() -> Result<()> {
     println!(
         "another's open + close beside {ATTACKERS} processes of the user    us  audited   ratio  on the processor: us  audited"
     );
-    let mut number = 0;
-    for (storm, bare) in STORMS.iter().zip(bare) {
-        number += 1;
+    for (number, (storm, bare)) in STORMS.iter().zip(bare).enumerate() {
         let audited = beside(storm, || decides(number)).with_context(|| storm.name)?;
         let us = |ns: u64| ns as f64 / 1000.0;
         println!(
@@ -131,7 +135,7 @@ fn memory_of_tasks() -> Result<i64> {
             open("/srv/attacked/unwatched")?;
             (&write).write_all(&[1])?;
             loop {
-                std::thread::park();
+                thread::park();
             }
         })
     });
@@ -192,7 +196,7 @@ fn on_processor() -> Result<u64> {
 }
 
 /// Rules from before decide about a new process, and so does one that comes in the storm.
-fn decides(number: u32) -> Result<()> {
+fn decides(number: usize) -> Result<()> {
     let new = format!("{DIRECTORY}/new-{number}");
     fs::write(&new, "x")?;
     auditctl(&format!("-a deny,exit -F arch=b64 -S openat -F path={new} -F perm=w -k new"))?.ended_with(0)?;

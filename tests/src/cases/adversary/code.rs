@@ -15,7 +15,7 @@ use crate::child;
 use crate::daemon::run;
 use crate::harness::{Against, skip};
 use crate::locked::{Attempt, KEY, Locked, Target};
-use crate::sys::{self, Arg, c_path};
+use crate::sys::{self, Arg, Operation, c_path};
 
 pub const LIBRARIES: Against = Against::new("locked_libraries_are_not_written", libraries);
 pub const MEMORY: Against = Against::new("locked_memory_is_not_had_by_another_proc", memory);
@@ -58,9 +58,19 @@ fn write_by_how(path: &Path) -> io::Result<()> {
     sys::owned(sys::call(libc::SYS_openat2, arguments)?).map(drop)
 }
 
+/// Through an io_uring.
+fn write_by_ring(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    match sys::through_ring(&[Operation::Open(&path, libc::O_WRONLY)])?[..] {
+        [opened] if opened < 0 => Err(io::Error::from_raw_os_error(-opened)),
+        _ => Ok(()),
+    }
+}
+
 const ON_LIBRARIES: &[Attempt] = &[
     ("writing to a library", |target| write(library(target)?)),
     ("writing by openat2", |target| write_by_how(&library(target)?)),
+    ("writing through a ring", |target| write_by_ring(&library(target)?)),
     ("appending to it", |target| OpenOptions::new().append(true).open(library(target)?).map(drop)),
     ("reading and writing it", |target| OpenOptions::new().read(true).write(true).open(library(target)?).map(drop)),
     ("emptying it by an open for reading", |target| {
@@ -74,13 +84,22 @@ const ON_LIBRARIES: &[Attempt] = &[
         let file = File::open(library(target)?)?;
         write(format!("/proc/self/fd/{}", file.as_raw_fd()))
     }),
-    ("by where it is mapped", |target| write_mapped(target, "")),
+    ("by where it is mapped", |target| write(where_mapped(target, "")?)),
 ];
 
-fn write_mapped(target: &Target, suffix: &str) -> io::Result<()> {
+/// Of a library that was replaced since.
+const DELETED: &str = " (deleted)";
+const ON_REPLACED: &[Attempt] = &[
+    ("by where it is mapped, without a name", |target| write(where_mapped(target, DELETED)?)),
+    ("there by openat2", |target| write_by_how(&where_mapped(target, DELETED)?)),
+    ("there through a ring", |target| write_by_ring(&where_mapped(target, DELETED)?)),
+];
+
+/// A link to a file that the daemon has mapped.
+fn where_mapped(target: &Target, suffix: &str) -> io::Result<PathBuf> {
     let libraries = mapped(target.daemon, suffix)?;
     let (range, _) = libraries.first().ok_or_else(|| io::Error::other(format!("nothing mapped{suffix}")))?;
-    write(format!("/proc/{}/map_files/{range}", target.daemon))
+    Ok(PathBuf::from(format!("/proc/{}/map_files/{range}", target.daemon)))
 }
 
 fn libraries(locked: &mut Locked) -> Result<()> {
@@ -104,7 +123,7 @@ fn libraries(locked: &mut Locked) -> Result<()> {
         fs::rename(&new, &libc).context("in the place of the library")
     })?;
     // The daemon still runs the one before, which has no name any more.
-    locked.refuses(&[("by where it is mapped, without a name", |target| write_mapped(target, " (deleted)"))])
+    locked.refuses(ON_REPLACED)
 }
 
 /// Runs the acts while there is another mount of /proc.
@@ -120,6 +139,7 @@ fn memory(locked: &mut Locked) -> Result<()> {
     const ATTEMPTS: &[Attempt] = &[
         ("writing to its memory", |target| write(format!("{PROC}/{}/mem", target.daemon))),
         ("by openat2", |target| write_by_how(Path::new(&format!("{PROC}/{}/mem", target.daemon)))),
+        ("through a ring", |target| write_by_ring(Path::new(&format!("{PROC}/{}/mem", target.daemon)))),
         ("by a thread's", |target| write(format!("{PROC}/{0}/task/{0}/mem", target.daemon))),
         ("reading its memory", |target| File::open(format!("{PROC}/{}/mem", target.daemon)).map(drop)),
         ("the log by its descriptor", |target| {

@@ -132,9 +132,11 @@ fn clock(locked: &mut Locked) -> Result<()> {
     let changes = locked.session.records()[before..].iter().filter(|event| event.has_key(CLOCK));
     let changes: Vec<_> = changes.map(|event| event.get("syscall").as_str().unwrap_or_default()).collect();
     ensure!(changes == ["clock_settime", "clock_settime", "clock_adjtime", "clock_adjtime"], "{changes:?}");
+    // What an output says of itself, as of a rotation, may come before events that it was handed already.
+    let events: Vec<_> = locked.session.records().iter().filter(|event| event.get("type") == "SYSCALL").collect();
     let serial = |event: &Event| event.get("serial").as_u64();
-    for pair in locked.session.records().windows(2) {
-        ensure!(serial(&pair[0]) < serial(&pair[1]), "{} stands before {}", pair[0], pair[1]);
+    for pair in events.windows(2) {
+        ensure!(serial(pair[0]) < serial(pair[1]), "{} stands before {}", pair[0], pair[1]);
     }
     Ok(())
 }
