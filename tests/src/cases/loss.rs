@@ -72,8 +72,8 @@ fn small_ring(place: &Place) -> Result<()> {
 
 /// Whoever makes events faster than the daemon takes them does not keep it from what others ask of it.
 fn without_end(place: &Place) -> Result<()> {
-    const PROCESSES: u32 = 4;
-    let session = start(place, SMALL_RING)?;
+    const PROCESSES: u32 = 12;
+    let session = start(place, "ring_buffer_bytes = 8388608\n")?;
     let (watched, refused) = (place.file("d/watched")?, place.file("refused")?);
     let write = |path: &Path| File::options().write(true).open(path).map(drop);
     let busy = (0..PROCESSES).map(|_| {
