@@ -87,15 +87,15 @@ impl Call {
         call_may_match(self.tables.slot, packed(self.number, self.abi), access, alone, met) != 0
     }
 
-    /// The same for a call whose object is no file.
+    /// The same for a call whose object is no file. `access`: of an open.
     #[inline(always)]
-    pub fn may_match_alone(&self) -> bool {
+    pub fn may_match_alone(&self, access: u32) -> bool {
         let alone = self.entry.alone_rows[moment::ANY_RESULT];
         if alone == ROW_NONE {
             return false;
         }
         no_rules!(met);
-        self.may_match(met, 0, alone)
+        self.may_match(met, access, alone)
     }
 }
 

@@ -255,11 +255,16 @@ fn each<const N: usize>(objects: &[Met; N], mut act: impl FnMut(Met)) {
 /// Begins the event of a call whose object is not a file, if a rule may want it.
 #[inline(always)]
 pub fn plain(hook: u32) -> Result<Context, i32> {
-    let call = Call::current(hook).ok_or(0)?;
-    if !call.may_match_alone() {
+    plain_by(&Call::current(hook).ok_or(0)?, hook, 0)
+}
+
+/// The same of a call with this access, if it is an open.
+#[inline(always)]
+pub fn plain_by(call: &Call, hook: u32, access: u32) -> Result<Context, i32> {
+    if !call.may_match_alone(access) {
         return Err(0);
     }
-    let context = begun(&call, hook)?;
+    let context = begun(call, hook)?;
     note_hook(context, hook);
     Ok(context)
 }
@@ -285,7 +290,7 @@ pub fn plain_or_named(hook: u32) -> Result<Context, i32> {
 #[inline(always)]
 pub fn noted(hook: u32) -> Result<Context, i32> {
     let call = Call::current(hook).ok_or(0)?;
-    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone() {
+    if call.entry.row == call.entry.alone_rows[moment::ANY_RESULT] && !call.may_match_alone(0) {
         return Err(0);
     }
     begun(&call, hook)
@@ -295,7 +300,7 @@ pub fn noted(hook: u32) -> Result<Context, i32> {
 #[inline(always)]
 pub fn part(hook: u32) -> Result<Context, i32> {
     let call = Call::current(hook).ok_or(0)?;
-    if !task::is_begun(&call) && !call.may_match_alone() {
+    if !task::is_begun(&call) && !call.may_match_alone(0) {
         return Err(0);
     }
     let context = begun(&call, hook)?;
@@ -314,7 +319,7 @@ pub fn part_of_begun(hook: u32) -> Option<Context> {
 #[inline(always)]
 pub fn refusable(hook: u32) -> Result<Context, i32> {
     let call = Call::refusable(hook).ok_or(0)?;
-    if !call.may_match_alone() {
+    if !call.may_match_alone(0) {
         return Err(0);
     }
     begun(&call, hook)

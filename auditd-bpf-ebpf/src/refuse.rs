@@ -45,12 +45,18 @@ pub fn plain(context: Result<Context, i32>, hook: u32) -> i32 {
 /// The same of an event that is begun.
 #[inline(always)]
 pub fn plain_of(context: &mut TaskContext, hook: u32) -> i32 {
+    plain_by(context, hook, 0)
+}
+
+/// The same where the call may be an open with this access.
+#[inline(always)]
+pub fn plain_by(context: &mut TaskContext, hook: u32, access: u32) -> i32 {
     if REFUSES.load() == refuses::NOTHING {
         return 0;
     }
     context.slot_now = context.slot;
     kernel::clear(&mut context.own_rules);
-    decide(context, hook, 0);
+    decide(context, hook, access);
     result(context)
 }
 

@@ -36,7 +36,7 @@ use crate::doctor::{self, Refusal};
 use crate::exclusions::Exclusions;
 use crate::exit_code::ExitCode;
 use crate::file_watch::FileWatch;
-use crate::guard::Guard;
+use crate::guard::{self, Guard};
 use crate::host_facts::HostFacts;
 use crate::identity::Identities;
 use crate::kernel::engine::{Engine, EngineError};
@@ -220,8 +220,8 @@ struct Daemon {
     metrics: Option<Metrics>,
     files: FileWatch,
     mountinfo: Option<std::fs::File>,
-    /// Its own directory in /proc, so that this stays the one that a [`Guard`] names.
-    _own_process: Option<std::fs::File>,
+    /// What a [`Guard`] names in /proc, so that it stays that.
+    _kept_open: Vec<std::fs::File>,
     messages: Option<UserMessages>,
     /// Events by [`Verdict`].
     verdicts: [u64; Verdict::ALL.len()],
@@ -281,7 +281,7 @@ impl Daemon {
             metrics: start_metrics(&config)?,
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
-            _own_process: std::fs::File::open(format!("/proc/{}", std::process::id())).ok(),
+            _kept_open: guard::kept_open(),
             messages: None,
             verdicts: [0; Verdict::ALL.len()],
             keys: KeyCounts::default(),

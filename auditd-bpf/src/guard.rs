@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ use crate::config::{Config, DEFAULT_CONFIG};
 
 /// Key of the records of what was refused.
 pub const KEY: &str = "auditd-bpf-guard";
+
+/// Written to, programs come off the functions that they are attached to.
+const FTRACE_SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
 
 /// Where auditd's tools keep rules and configuration.
 const AUDIT_CONFIG: &str = "/etc/audit";
@@ -27,9 +31,11 @@ pub enum Protect {
     Logs,
     /// `/etc/audit`, the configuration and the rules that the daemon was given, and its program.
     Config,
-    /// The daemon: no signals but those that ask it for something, no tracing, no reaching into its memory.
+    /// The daemon: no signals but those that ask it for something, no tracing, no reaching into its memory, no writing to the
+    /// libraries that it runs.
     Process,
-    /// bpf(2): no descriptors of others' programs, maps and links by id, by which they could be changed or detached.
+    /// bpf(2): no descriptors of others' programs, maps and links by id, by which they could be changed or detached; and ftrace
+    /// stays enabled.
     Bpf,
 }
 
@@ -50,6 +56,7 @@ pub struct Guard {
     logs: BTreeSet<PathBuf>,
     config: BTreeSet<PathBuf>,
     program: Option<PathBuf>,
+    libraries: BTreeSet<PathBuf>,
     pid: u32,
 }
 
@@ -58,13 +65,17 @@ impl Guard {
     #[must_use]
     pub fn of_daemon(config: &Config, file: Option<&Path>) -> Self {
         let logs = config.outputs.iter().filter_map(output::OutputConfig::directory).map(Path::to_path_buf).collect();
+        let program = std::fs::read_link("/proc/self/exe").ok();
+        let mut libraries = code_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default());
+        libraries.retain(|library| Some(library) != program.as_ref());
         let named = [Path::new(AUDIT_CONFIG), &config.rules, file.unwrap_or(Path::new(DEFAULT_CONFIG))];
         Self {
             what: config.protect.iter().copied().collect(),
             what_locked: config.protect_locked.iter().copied().collect(),
             logs,
             config: named.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect(),
-            program: std::fs::read_link("/proc/self/exe").ok(),
+            program,
+            libraries,
             pid: std::process::id(),
         }
     }
@@ -98,7 +109,10 @@ impl Guard {
                     self.program.iter().for_each(|program| file(&mut text, program));
                 }
                 Protect::Process => self.process(&mut text, ending),
-                Protect::Bpf => by_id(&mut text),
+                Protect::Bpf => {
+                    by_id(&mut text);
+                    writing(&mut text, Path::new(FTRACE_SWITCH));
+                }
             }
         }
         text
@@ -122,12 +136,33 @@ impl Guard {
                 let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F obj_pid={pid} -k {KEY}");
             }
         }
-        // Its memory, limits, and what else is written there. Nothing but opening does that.
+        // Its memory, limits, and what else is written there. Nothing but opening does that; its memory, and files that it has
+        // mapped or opened, by any other mount of /proc as well.
         for arch in ["b64", "b32"] {
-            let calls = "open,openat,openat2";
-            let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F dir=/proc/{pid} -F perm=w -k {KEY}");
+            for of in [format!("dir=/proc/{pid}"), format!("obj_pid={pid}")] {
+                let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {OPENS} -F {of} -F perm=w -k {KEY}");
+            }
         }
+        self.libraries.iter().for_each(|library| writing(text, library));
     }
+}
+
+/// Files in /proc that rules of a guard name: while they are open they stay what the rules name.
+#[must_use]
+pub fn kept_open() -> Vec<File> {
+    let own = format!("/proc/{}", std::process::id());
+    [own.as_str(), FTRACE_SWITCH].into_iter().filter_map(|path| File::open(path).ok()).collect()
+}
+
+/// Files that are mapped to be run, by what `/proc/self/maps` says (proc_pid_maps(5)). Those that are replaced already are not to be
+/// had by their names.
+fn code_in(maps: &str) -> BTreeSet<PathBuf> {
+    let files = maps.lines().filter_map(|line| {
+        let (fields, path) = line.split_once('/')?;
+        let runs = fields.split(' ').nth(1).is_some_and(|permissions| permissions.contains('x'));
+        (runs && !path.ends_with(" (deleted)")).then(|| Path::new("/").join(path))
+    });
+    files.collect()
 }
 
 fn loaded(text: Vec<u8>) -> Result<RuleSet, Vec<Diagnostic>> {
@@ -159,6 +194,17 @@ fn tree(text: &mut Vec<u8>, directory: &Path) {
 
 fn file(text: &mut Vec<u8>, path: &Path) {
     push(text, "-a deny,exit -F path=", path, &format!(" -F perm=wa -k {KEY}"));
+}
+
+/// Opens.
+const OPENS: &str = "open,openat,openat2,creat";
+
+/// No writing to what a file holds. Another may take its place, as in upgrades.
+fn writing(text: &mut Vec<u8>, path: &Path) {
+    for (arch, truncate) in [("b64", "truncate"), ("b32", "truncate,truncate64")] {
+        let rule = format!("-a deny,exit -F arch={arch} -S {OPENS},{truncate} -F path=");
+        push(text, &rule, path, &format!(" -F perm=w -k {KEY}"));
+    }
 }
 
 /// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these three
@@ -196,6 +242,7 @@ mod tests {
             logs: ["/var/log/my audit".into(), "/var/log/x\n-D".into()].into(),
             config: ["/etc/audit".into()].into(),
             program: Some("/usr/sbin/auditd-bpf".into()),
+            libraries: ["/usr/lib/libc.so.6".into()].into(),
             pid: 812,
         }
     }
@@ -226,8 +273,29 @@ mod tests {
         let locked = guard.locked_rules().unwrap();
         assert_eq!(exempts(locked.clone()), 0);
         let locked = listed(&locked).join("\n");
-        for guarded in ["obj_pid=812", "/etc/audit", "/usr/sbin/auditd-bpf", "-S bpf -F a0=", "/proc/812"] {
+        for guarded in [
+            "obj_pid=812",
+            "/etc/audit",
+            "/usr/sbin/auditd-bpf",
+            "-S bpf -F a0=",
+            "/proc/812",
+            "/usr/lib/libc.so.6",
+            FTRACE_SWITCH,
+        ] {
             assert!(locked.contains(guarded), "{guarded} in {locked}");
         }
+    }
+
+    #[test]
+    fn code_is_what_is_mapped_to_be_run() {
+        let maps = "55d0c0400000-55d0c0401000 r-xp 00001000 fe:00 12 /usr/sbin/auditd-bpf\n\
+                    7f10a0000000-7f10a0001000 r--p 00000000 fe:00 77                         /usr/lib/locale/C.utf8\n\
+                    7f10b0000000-7f10b0001000 r-xp 00000000 fe:00 78                         /usr/lib/my libc.so.6\n\
+                    7f10c0000000-7f10c0001000 r-xp 00000000 fe:00 79                         /usr/lib/old.so (deleted)\n\
+                    7ffd3a000000-7ffd3a002000 r-xp 00000000 00:00 0                          [vdso]\n";
+        let expected: [PathBuf; 2] = ["/usr/lib/my libc.so.6".into(), "/usr/sbin/auditd-bpf".into()];
+        assert!(code_in(maps).iter().eq(&expected));
+        let own = code_in(&std::fs::read_to_string("/proc/self/maps").unwrap());
+        assert!(own.contains(&std::fs::read_link("/proc/self/exe").unwrap()), "{own:?}");
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use tables::{
-    Arch, CAPABLE, Field, FilterList, Perm, mistaken_for, perm_class, refuses_by_file, refusing_hooks, syscalls,
+    Arch, CAPABLE, Field, FilterList, Perm, hooks_refusing_upon_task, mistaken_for, perm_class, refuses_by_file,
+    refusing_hooks, syscalls,
 };
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -104,10 +105,17 @@ pub fn hooks_of_call(rule: &Rule, call: &str) -> Vec<&'static str> {
     let asks = tests_capability(rule);
     let of_call = if asks && matches!(rule.syscalls, Syscalls::All | Syscalls::OfPerm) && !narrows_to_files(rule) {
         &[][..]
+    } else if tests_task(rule) {
+        hooks_refusing_upon_task(call)
     } else {
         refusing_hooks(call)
     };
     of_call.iter().copied().chain(asks.then_some(CAPABLE)).collect()
+}
+
+/// Whether the rule is about acts upon tasks.
+pub(crate) fn tests_task(rule: &Rule) -> bool {
+    rule.tests.iter().any(|test| test.field() == Some(Field::ObjPid))
 }
 
 /// Whether the rule is about the use of a capability.

@@ -95,8 +95,8 @@ pub enum Field {
     Key,
     /// `errno`: Error that a refusal returns. Not in stock audit.
     Errno,
-    /// `obj_pid`: Process that is signalled or traced; to rules that refuse also one whose limits, priority, scheduling or memory's
-    /// place are changed. Not in stock audit.
+    /// `obj_pid`: Process that is signalled or traced, or that an open reaches by /proc: its memory, what it has mapped and opened. To
+    /// rules that refuse also one whose limits, priority, scheduling or memory's place are changed. Not in stock audit.
     ObjPid,
     /// `daddr`: Internet address that a call was given. Not in stock audit.
     Daddr,

@@ -33,7 +33,7 @@ const SOCKETCALL: &[&str] = &[
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     // A new file is made before it is opened, so making it is refused by itself; emptying one is no access by the flags.
-    row(&["open", "openat", "openat2", "creat"], &["file_open", "path_mknod", "path_truncate", "file_truncate"]),
+    row(OPENS, &["file_open", "path_mknod", "path_truncate", "file_truncate"]),
     row(&["open_by_handle_at", "acct", "swapon", "swapoff"], &["file_open"]),
     row(&["truncate", "truncate64"], &["path_truncate"]),
     row(&["ftruncate", "ftruncate64"], &["file_truncate", "path_truncate"]),
@@ -122,6 +122,24 @@ const ROWS: &[Row] = &[
 #[must_use]
 pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
+}
+
+/// The opens, and what may refuse one besides where it is of a file or link in /proc by which a task is reached: its memory, what it
+/// has mapped and opened.
+const OPENS: &[&str] = &["open", "openat", "openat2", "creat"];
+const OPENS_UPON_TASKS: &[&str] = &["file_open", "path_mknod", "path_truncate", "file_truncate", UPON_TASK];
+const UPON_TASK: &str = "ptrace_access_check";
+
+/// The hook that is shown the task which an open reaches by /proc, if the call is one.
+#[must_use]
+pub fn hook_upon_task(call: &str) -> Option<&'static str> {
+    OPENS.contains(&call).then_some(UPON_TASK)
+}
+
+/// The hooks that can refuse a call to a rule that tests upon which task it acts.
+#[must_use]
+pub fn hooks_refusing_upon_task(call: &str) -> &'static [&'static str] {
+    if OPENS.contains(&call) { OPENS_UPON_TASKS } else { refusing_hooks(call) }
 }
 
 /// Calls, an errno that stands for something else than a refusal where the kernel carries them out, and what it stands for:
@@ -221,6 +239,15 @@ mod tests {
         }
         assert_eq!(mistaken_for("tkill", "ESRCH"), None);
         assert!(mistaken_for("prctl", "ENOSYS").is_some());
+    }
+
+    #[test]
+    fn opens_upon_tasks_pass_one_hook_more() {
+        for open in OPENS {
+            assert_eq!(hooks_refusing_upon_task(open), [refusing_hooks(open), &[UPON_TASK]].concat());
+        }
+        assert_eq!(hooks_refusing_upon_task("kill"), refusing_hooks("kill"));
+        assert_eq!(hook_upon_task("kill"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
+use crate::locked::Locked;
 use crate::place::{BASE, Place};
 use crate::session::{Session, Test};
 
@@ -19,6 +20,8 @@ pub enum Suite {
     Shared(&'static str, &'static [&'static [Case]]),
     /// Each starts what it needs.
     Alone(&'static [Alone]),
+    /// They act against one locked daemon, which lives until the guest ends: the last suite.
+    Locked(&'static [Against]),
 }
 
 /// A case with rules in a shared daemon.
@@ -64,6 +67,19 @@ impl Alone {
     }
 }
 
+/// A case against the locked daemon.
+pub struct Against {
+    name: &'static str,
+    run: fn(&mut Locked) -> Result<()>,
+}
+
+impl Against {
+    /// A case.
+    pub const fn new(name: &'static str, run: fn(&mut Locked) -> Result<()>) -> Self {
+        Self { name, run }
+    }
+}
+
 /// The case cannot run in this guest.
 #[derive(Debug)]
 struct Skip(String);
@@ -102,6 +118,12 @@ pub fn run(suites: &[Suite], only: &[String]) -> ExitCode {
                     alone(&mut report, case);
                 }
             }
+            Suite::Locked(cases) => {
+                let cases: Vec<_> = cases.iter().filter(|case| wanted(case.name)).collect();
+                if !cases.is_empty() {
+                    locked(&mut report, &cases);
+                }
+            }
         }
     }
     report.close()
@@ -115,6 +137,7 @@ pub fn list(sets: &[&[Suite]]) -> ExitCode {
                 families.iter().copied().flatten().for_each(|case| println!("{} ({suite})", case.name));
             }
             Suite::Alone(cases) => cases.iter().for_each(|case| println!("{}", case.name)),
+            Suite::Locked(cases) => cases.iter().for_each(|case| println!("{} (locked)", case.name)),
         }
     }
     ExitCode::SUCCESS
@@ -168,6 +191,27 @@ fn alone(report: &mut Report, case: &Alone) {
     let start = Instant::now();
     let result = report.place(case.name).and_then(|place| guarded(|| (case.run)(&place)));
     report.case(case.name, start.elapsed(), result);
+}
+
+/// After each attempt all must be as before it.
+fn locked(report: &mut Report, cases: &[&Against]) {
+    let start = Instant::now();
+    let mut locked = match report.place("locked").and_then(|place| guarded(|| Locked::start(place))) {
+        Ok(locked) => locked,
+        Err(error) => {
+            report.case("locked: start", start.elapsed(), Err(error));
+            for case in cases {
+                report.case(case.name, Duration::ZERO, Err(anyhow::anyhow!("its daemon did not start")));
+            }
+            return;
+        }
+    };
+    report.case("locked: start", start.elapsed(), Ok(()));
+    for case in cases {
+        let start = Instant::now();
+        let result = guarded(|| (case.run)(&mut locked).and_then(|()| locked.holds()));
+        report.case(case.name, start.elapsed(), result);
+    }
 }
 
 /// A case that panics has failed, and the next one runs.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -18,7 +19,7 @@ static SCHEMA: LazyLock<Result<Validator, String>> = LazyLock::new(|| {
     jsonschema::validator_for(&schema).map_err(|error| error.to_string())
 });
 
-/// A growing file of gzip members. Every record that is read is checked against the schema.
+/// A growing file of gzip members, and the one that follows it when the daemon rotates. Every record that is read is checked against the schema.
 pub struct Log {
     path: PathBuf,
     file: Option<File>,
@@ -36,15 +37,23 @@ impl Log {
 
     /// Reads what has come.
     pub fn read(&mut self) -> Result<()> {
-        if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        loop {
+            let next = match File::open(&self.path) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(error).with_context(|| format!("cannot open {}", self.path.display())),
+            };
+            if let Some(file) = &mut self.file {
+                file.read_to_end(&mut self.pending).with_context(|| format!("cannot read {}", self.path.display()))?;
             }
-        }
-        if let Some(file) = &mut self.file {
-            file.read_to_end(&mut self.pending).with_context(|| format!("cannot read {}", self.path.display()))?;
+            let inode = |file: &Option<File>| {
+                Ok::<_, io::Error>(file.as_ref().map(File::metadata).transpose()?.map(|it| it.ino()))
+            };
+            // Once a segment is complete another file has its name.
+            if next.is_none() || inode(&next)? == inode(&self.file)? {
+                break;
+            }
+            self.file = next;
         }
         let mut used = 0;
         while let Some((lines, length)) = member(&self.pending[used..])? {

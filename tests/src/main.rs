@@ -9,6 +9,7 @@ mod compliance;
 mod daemon;
 mod event;
 mod harness;
+mod locked;
 mod log;
 mod measure;
 mod netlink;
@@ -63,6 +64,8 @@ enum Mode {
     },
     /// Measure what settings do to losses and delays
     Measure,
+    /// Measure what a plain user can take of memory, and of others' time
+    Attacker,
     /// List all cases
     List,
 }
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         },
         Mode::Compliance { only } => compliance::run(&only),
         Mode::Measure => measure::run(),
+        Mode::Attacker => measure::attacker(),
         Mode::List => {
             compliance::list();
             harness::list(&[cases::SUPPORTED, cases::OBSERVED, cases::REFUSED])

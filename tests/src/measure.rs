@@ -1,5 +1,7 @@
 //! Figures for `docs/operations.md`: what the settings of `[kernel]` do to losses and delays. Measured, never asserted.
 
+mod attacker;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,9 +21,17 @@ use crate::session::{Session, kernel_and_file_output, lost, own_log};
 
 const DIRECTORY: &str = "/srv/measured";
 
-/// Prints both tables.
+/// Prints what the settings do.
 pub fn run() -> ExitCode {
-    let measured = fs::create_dir_all(DIRECTORY).map_err(Into::into).and_then(|()| rings()).and_then(|()| polls());
+    ended(fs::create_dir_all(DIRECTORY).map_err(Into::into).and_then(|()| rings()).and_then(|()| polls()))
+}
+
+/// Prints what a plain user can do.
+pub fn attacker() -> ExitCode {
+    ended(attacker::measured())
+}
+
+fn ended(measured: Result<()>) -> ExitCode {
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -98,6 +98,17 @@ impl Session {
         &self.log.records
     }
 
+    /// All that is in the log by now.
+    pub fn read(&mut self) -> Result<&[Event]> {
+        self.log.read()?;
+        Ok(&self.log.records)
+    }
+
+    /// Fails if the daemon has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.daemon.check_alive()
+    }
+
     /// What the daemon wrote to its standard error.
     pub fn said(&self) -> String {
         self.daemon.said()

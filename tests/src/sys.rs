@@ -231,7 +231,7 @@ fn bpf<const N: usize>(command: libc::c_long, attributes: &mut [u32; N]) -> io::
 }
 
 /// The ids of all there are in the kernel, whoever made them.
-fn bpf_ids(kind: BpfObjects) -> io::Result<Vec<u32>> {
+pub fn bpf_ids(kind: BpfObjects) -> io::Result<Vec<u32>> {
     let next = match kind {
         BpfObjects::Programs => command::PROG_GET_NEXT_ID,
         BpfObjects::Links => command::LINK_GET_NEXT_ID,

@@ -75,6 +75,7 @@ pub struct Job<'v> {
 pub struct GuestTests<'w> {
     workspace: &'w Workspace,
     rsyslog: Option<packages::Unpacked>,
+    debuggers: Option<packages::Unpacked>,
     audit: packages::Unpacked,
     /// Where [`Suite::Packages`] is among the jobs; why there is none, if it could not be made.
     system: Option<Result<System>>,
@@ -88,10 +89,13 @@ impl<'w> GuestTests<'w> {
         // Without it the cases that need it skip by themselves; here is why.
         let rsyslog = packages::rsyslog(workspace)
             .inspect_err(|error| eprintln!("warning: no rsyslog for the guests, its cases will skip: {error:#}"));
+        let debuggers = packages::debuggers(workspace).inspect_err(|error| {
+            eprintln!("warning: no gdb and bpftool for the guests, their cases will skip: {error:#}");
+        });
         let audit = packages::audit(workspace).context("no auditd to compare with")?;
         let tries_packages = jobs.iter().any(|job| matches!(job.suite, Suite::Packages));
         let system = tries_packages.then(|| system_with_packages(workspace));
-        Ok(Self { workspace, rsyslog: rsyslog.ok(), audit, system })
+        Ok(Self { workspace, rsyslog: rsyslog.ok(), debuggers: debuggers.ok(), audit, system })
     }
 
     /// Boots them all, some at once.
@@ -134,6 +138,9 @@ impl<'w> GuestTests<'w> {
         }
         if let Some(rsyslog) = &self.rsyslog {
             guest = rsyslog.add_to(guest);
+        }
+        if let (Suite::Run, Some(debuggers)) = (job.suite, &self.debuggers) {
+            guest = debuggers.add_to(guest);
         }
         let results = compliance::results(self.workspace, job.version).join("compliance.json");
         if let Suite::Compliance = job.suite {

@@ -1,9 +1,10 @@
 //! Acts upon other tasks.
 
 use crate::{
+    call::Call,
     emit,
     kernel::{self, Memory, Object, Probed, Typed},
-    record, refuse,
+    record, refuse, syscall,
     task::{self, TaskContext},
 };
 use auditd_bpf_common::{
@@ -15,14 +16,21 @@ use aya_ebpf::{
     programs::{FEntryContext, LsmContext, ProbeContext},
 };
 
+/// Whoever asks wants to do more than look (`include/linux/ptrace.h`).
+const PTRACE_MODE_ATTACH: u32 = 2;
+
+/// Opens come here as well: of files in /proc by which a task's memory is reached, and of links there to what it has.
 #[lsm(hook = "ptrace_access_check")]
 pub fn lsm_ptrace_access_check(ctx: LsmContext) -> i32 {
-    target::<Typed>(hooks::PTRACE_ACCESS_CHECK, ctx.arg(0))
+    let attaches = ctx.arg::<u32>(1) & PTRACE_MODE_ATTACH != 0;
+    target::<Typed>(hooks::PTRACE_ACCESS_CHECK, ctx.arg(0), |call| {
+        if attaches { record::ANY_ACCESS } else { syscall::access_by_flags(call) }
+    })
 }
 
 #[lsm(hook = "task_kill")]
 pub fn lsm_task_kill(ctx: LsmContext) -> i32 {
-    target::<Typed>(hooks::TASK_KILL, ctx.arg(0))
+    target::<Typed>(hooks::TASK_KILL, ctx.arg(0), |_| 0)
 }
 
 /// Functions that are shown a task upon which the caller may perhaps not act.
@@ -30,7 +38,7 @@ macro_rules! before_checks {
     ($($entry:ident, $probe:ident, $function:literal, $argument:literal, $number:ident;)+) => {
         $(#[fentry]
         pub fn $entry(ctx: FEntryContext) -> u32 {
-            target::<Typed>(hooks::$number, ctx.arg($argument));
+            target::<Typed>(hooks::$number, ctx.arg($argument), |_| 0);
             0
         }
 
@@ -38,7 +46,7 @@ macro_rules! before_checks {
         #[kprobe(function = $function)]
         pub fn $probe(ctx: ProbeContext) -> u32 {
             if let Some(task) = ctx.arg::<u64>($argument) {
-                target::<Probed>(hooks::$number, task as Object);
+                target::<Probed>(hooks::$number, task as Object, |_| 0);
             }
             0
         })+
@@ -56,9 +64,12 @@ pub fn lsm_task_alloc(ctx: LsmContext) -> i32 {
     refuse::only(hooks::TASK_CREATED)
 }
 
+/// `access`: of a call that is an open.
 #[inline(always)]
-fn target<M: Memory>(hook: u32, target: Object) -> i32 {
-    let context = match record::plain(hook) {
+fn target<M: Memory>(hook: u32, target: Object, access: impl FnOnce(&Call) -> u32) -> i32 {
+    let Some(call) = Call::current(hook) else { return 0 };
+    let access = access(&call);
+    let context = match record::plain_by(&call, hook, access) {
         Ok(context) => context,
         Err(answer) => return answer,
     };
@@ -69,7 +80,7 @@ fn target<M: Memory>(hook: u32, target: Object) -> i32 {
     if !is_told {
         append_target::<M>(context, target);
     }
-    refuse::plain_of(context, hook)
+    refuse::plain_by(context, hook, access)
 }
 
 #[inline(always)]

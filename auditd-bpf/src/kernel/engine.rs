@@ -115,6 +115,8 @@ pub struct Engine {
     /// Of [`hooks::BY_RETURN`] what no program can be at the end of: 6.1 lets none attach to a function of seven arguments.
     probed: BTreeSet<&'static str>,
     events: RingBuf<MapData>,
+    /// What the ring buffer can hold.
+    ring_bytes: usize,
     counters: PerCpuArray<MapData, u64>,
     owner: u32,
     /// Where all that outlives a killed daemon is pinned. After the links, whose pins are in it.
@@ -153,6 +155,7 @@ impl Engine {
             b32_together: true,
             probed: BTreeSet::new(),
             events,
+            ring_bytes: settings.ring_bytes as usize,
             counters,
             owner: settings.owner,
             pins,
@@ -238,11 +241,15 @@ impl Engine {
         Ok(self.in_tables(Tables::withdraw)?)
     }
 
-    /// Hands every waiting sample to `consume`.
+    /// Hands every waiting sample to `consume`, as long as that `goes_on`. Of those that come meanwhile no more than make up what the
+    /// ring buffer holds: whoever makes events without end must not keep the daemon from all else.
     pub fn drain_while(&mut self, mut goes_on: impl FnMut() -> bool, mut consume: impl FnMut(&[u8])) {
-        while goes_on()
+        let mut left = self.ring_bytes;
+        while left > 0
+            && goes_on()
             && let Some(sample) = self.events.next()
         {
+            left = left.saturating_sub(sample.len().max(1));
             consume(&sample);
         }
     }

@@ -208,13 +208,13 @@ fn a_guard_comes_first_and_is_not_among_the_rules() {
     let guarded = store(text).guarded_by(Guard::of_daemon(&config, None));
     assert_eq!(listed(&guarded), listed(&store(text)));
     let numbers = |store: &Store| -> Vec<u32> { store.plan().unwrap().rules.iter().map(|rule| rule.number).collect() };
-    assert_eq!(numbers(&guarded), [1, 3, 4, 5, 6, 7, 8, 1, 2], "the task list is before the exit list");
+    assert_eq!(numbers(&guarded), [1, 3, 4, 5, 6, 7, 8, 9, 10, 1, 2], "the task list is before the exit list");
     // Out of force and in rehearsal are the user's rules alone.
     let off = guarded.run(&run(None, "-e 0"), &NoHost, FACTS).store;
-    assert_eq!(numbers(&off), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(numbers(&off), [1, 2, 3, 4, 5, 6, 7, 8]);
     let rehearsed = guarded.enforcing(false).0.plan().unwrap();
     let verdicts: Vec<_> = rehearsed.rules.iter().filter_map(|rule| rule.refusal).map(|it| it.verdict).collect();
-    assert_eq!(verdicts, [[verdict::DENY; 6].as_slice(), &[verdict::WOULD_DENY]].concat());
+    assert_eq!(verdicts, [[verdict::DENY; 8].as_slice(), &[verdict::WOULD_DENY]].concat());
 }
 
 #[test]

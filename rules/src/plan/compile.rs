@@ -6,7 +6,9 @@ use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_PATTERNS, MAX_RULES, MAX_SUBJECT_TESTS};
 use auditd_bpf_common::plan_rows::field;
 use auditd_bpf_common::wire::verdict;
-use tables::{Action, CAPABLE, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, is_at_once, objects};
+use tables::{
+    Action, CAPABLE, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, hook_upon_task, is_at_once, objects,
+};
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
 use crate::{Code, Diagnostic, Dialect, Fail, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
@@ -373,6 +375,9 @@ fn planned_calls<C: Copy + Ord>(
             insert(&mut entry.rules, index);
             if refusal::tests_capability(&planned.rule) {
                 add_missing(&mut entry.hooks, [CAPABLE]);
+            }
+            if refusal::tests_task(&planned.rule) {
+                add_missing(&mut entry.hooks, name.and_then(hook_upon_task));
             }
             let Some(objects) = objects else { continue };
             for hook in objects.hooks.iter().chain(objects.parts) {

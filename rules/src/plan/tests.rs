@@ -94,6 +94,25 @@ fn rules_that_refuse_name_their_hooks_and_every_way_to_the_act() {
 }
 
 #[test]
+fn opens_upon_a_task_pass_the_hook_that_is_shown_it() {
+    let of_task = "-a deny,exit -F arch=b64 -S openat,kill -F obj_pid=7 -F perm=w\n";
+    let of_file = "-a deny,exit -F arch=b64 -S openat -F path=/a -F perm=w\n";
+    let hook = "ptrace_access_check";
+    // Whichever comes last.
+    for (text, expected) in [
+        (of_task.to_owned(), true),
+        (of_file.to_owned(), false),
+        (of_task.to_owned() + of_file, true),
+        (of_file.to_owned() + of_task, true),
+    ] {
+        let plan = plan(&text);
+        let openat = &plan.syscalls[&(Arch::B64, syscalls::number(Arch::B64, "openat").expect("a call"))];
+        assert_eq!((openat.refusing.contains(&hook), openat.hooks.contains(&hook)), (expected, expected), "{text}");
+        assert!(openat.refusing.contains(&"file_open"), "{text}");
+    }
+}
+
+#[test]
 fn refusing_to_execute_a_file_is_refusing_to_map_it() {
     let names_maps = |text| names(&plan(text), Arch::B64).contains(&"mmap");
     assert!(names_maps("-w /a -p x --action deny\n"));

@@ -49,7 +49,7 @@ fn named(name: &str, arguments: &[&str]) -> Result<Finished> {
 }
 
 /// Words between spaces; a file name in these cases has none.
-pub(super) fn auditctl(line: &str) -> Result<Finished> {
+pub fn auditctl(line: &str) -> Result<Finished> {
     let words: Vec<_> = line.split(' ').collect();
     named("auditctl", &words)
 }

@@ -1,4 +1,4 @@
-//! A guarded daemon, and root who would silence it. Last of all: a locked daemon does not end before the guest does.
+//! A guarded daemon, and root who would silence it: before it is locked, and behind `-e 2` (more of that in `adversary`).
 
 use std::fs::{self, File};
 use std::io;
@@ -6,49 +6,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
 
 use super::control::auditctl;
 use crate::child;
 use crate::daemon::{PROGRAM, wait_for};
 use crate::event::Event;
-use crate::harness::Alone;
+use crate::harness::{Against, Alone};
+use crate::locked::{Attempt, Locked, Target, WATCHED, all_is_refused, configuration};
 use crate::place::Place;
 use crate::session::Session;
 use crate::sys::{self, Arg};
 
-pub const CASES: &[Alone] = &[Alone::new("guard_is_lifted_by_auditctl", lifted), LOCKED];
-/// What another kernel may do otherwise.
-pub const OF_KERNEL: &[Alone] = &[LOCKED];
-const LOCKED: Alone = Alone::new("guard_locked_is_not_lifted", locked);
-
-const KEY: &str = "auditd-bpf-guard";
+pub const CASES: &[Alone] = &[Alone::new("guard_is_lifted_by_auditctl", lifted)];
+pub const LOCKED: Against = Against::new("guard_locked_is_not_lifted", locked);
 
 const ROTATION_TIME: Duration = Duration::from_secs(60);
-
-/// What root tries; where it fails with another error than EPERM, that is said.
-type Attempt = (&'static str, fn(&Target) -> io::Result<()>);
-
-struct Target {
-    log: PathBuf,
-    daemon: Pid,
-}
-
-impl Target {
-    fn directory(&self) -> &Path {
-        self.log.parent().unwrap_or(Path::new("/"))
-    }
-
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill(self.daemon, signal)?)
-    }
-}
 
 /// On logs, configuration and program.
 const ON_FILES: &[Attempt] = &[
@@ -56,13 +33,13 @@ const ON_FILES: &[Attempt] = &[
     ("emptying the log", |target| File::options().write(true).truncate(true).open(&target.log).map(drop)),
     ("truncating the log", |target| Ok(nix::unistd::truncate(&target.log, 0)?)),
     ("removing the log", |target| fs::remove_file(&target.log)),
-    ("renaming the log", |target| fs::rename(&target.log, "/var/log/stolen")),
+    ("renaming the log", |target| fs::rename(&target.log, target.beside("stolen"))),
     ("renaming the directory of the log", |target| {
         fs::rename(target.directory(), target.directory().with_extension("x"))
     }),
     ("replacing the log", |target| {
-        fs::write("/var/log/forged", "")?;
-        fs::rename("/var/log/forged", &target.log)
+        fs::write(target.beside("forged"), "")?;
+        fs::rename(target.beside("forged"), &target.log)
     }),
     ("a file beside the log", |target| File::create(target.directory().join("forged")).map(drop)),
     ("changing the log's mode", |target| {
@@ -130,77 +107,51 @@ fn bpf_by_id(command: i64) -> io::Result<()> {
     sys::call(libc::SYS_bpf, &mut [Arg::Number(command), Arg::Bytes(&id), Arg::Number(16)]).map(drop)
 }
 
-fn start(place: &Place, protect: &str) -> Result<(Session, Target)> {
-    let log = PathBuf::from(format!("/var/log/guarded-{}/audit.json", place.name));
-    let config = format!(
-        "{protect}\n[kernel]\nuser_messages = \"off\"\n[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\nflush_ms = 20\n",
-        log.display()
-    );
-    let session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
-    let target = Target { log, daemon: session.pid() };
-    Ok((session, target))
-}
-
-fn all_is_refused(session: &mut Session, target: &Target, attempts: &[&[Attempt]]) -> Result<()> {
-    let before = session.records().len();
-    let attempts = attempts.concat();
-    for (what, attempt) in &attempts {
-        child::run(|| match attempt(target) {
-            Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => Ok(()),
-            other => anyhow::bail!("{what}: {other:?}"),
-        })
-        .with_context(|| (*what).to_owned())?;
-    }
-    session.settle()?;
-    let records: Vec<&Event> = session.records()[before..].iter().filter(|event| event.has_key(KEY)).collect();
-    for record in &records {
-        record.is(&json!({"verdict": "deny", "action": "deny", "success": false, "errno": "EPERM"}))?;
-    }
-    ensure!(records.len() == attempts.len(), "{} records of {} attempts", records.len(), attempts.len());
-    ensure!(!auditctl("-l")?.stdout.contains(KEY), "the guard is listed");
-    Ok(())
-}
-
 /// Everything else goes on: reading, asking, events of the user's own rules.
-fn all_else_works(session: &mut Session, place: &Place, target: &Target) -> Result<()> {
+fn all_else_works(session: &mut Session, watched: &Path, target: &Target) -> Result<()> {
+    let before = session.records().len();
     child::run(|| {
         File::open(&target.log).context("reading the log")?;
         kill(target.daemon, None).context("asking whether it lives")?;
         fs::read_link(format!("/proc/{}/exe", target.daemon)).context("looking at its program")?;
-        fs::write(place.path("f"), "x").context("a watched file")?;
+        fs::read(format!("/proc/{}/maps", target.daemon)).context("looking at what it has mapped")?;
+        fs::read(format!("/proc/{}/environ", target.daemon)).context("looking at its environment")?;
+        fs::write(watched, "x").context("a watched file")?;
         fs::write("/var/log/other", "x").context("another log")?;
         mount(Some("none"), "/mnt", Some("tmpfs"), MsFlags::empty(), None::<&str>).context("mounting elsewhere")?;
         umount("/mnt").context("unmounting")?;
         Ok(())
     })?;
     session.settle()?;
-    ensure!(session.records().iter().any(|event| event.has_key(place.name)), "the watched file is not in the log");
+    let watched = watched.to_string_lossy();
+    let is_watched = |event: &Event| event.get("paths").to_string().contains(&*watched);
+    ensure!(session.records()[before..].iter().any(is_watched), "the watched file is not in the log");
     Ok(())
 }
 
 fn lifted(place: &Place) -> Result<()> {
-    place.file("f")?;
+    let watched = place.file("f")?;
     fs::create_dir_all("/mnt")?;
-    let (mut session, target) = start(place, "protect = [\"process\"]")?;
+    let log = PathBuf::from(format!("/var/log/guarded-{}/audit.json", place.name));
+    let config = configuration("[\"process\"]", "", &log);
+    let mut session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
+    let target = Target { log, daemon: session.pid() };
     all_is_refused(&mut session, &target, &[ON_PROCESS])?;
-    all_else_works(&mut session, place, &target)?;
+    all_else_works(&mut session, &watched, &target)?;
     auditctl("--signal stop")?.ended_with(0)?;
     let records = session.ended_and_read()?;
     ensure!(records.iter().any(|event| event.get("type") == "DAEMON_END"), "no DAEMON_END");
     fs::remove_file(&target.log).context("what is lifted is lifted")
 }
 
-fn locked(place: &Place) -> Result<()> {
-    place.file("f")?;
-    // Attached beforehand, which takes longer under emulation than auditctl waits.
-    let (mut session, target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
-    auditctl("-e 2")?.ended_with(0)?;
-    all_is_refused(&mut session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
-    all_else_works(&mut session, place, &target)?;
+fn locked(locked: &mut Locked) -> Result<()> {
+    let (watched, target) = (locked.place.path(WATCHED), locked.target.clone());
+    all_is_refused(&mut locked.session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
+    all_else_works(&mut locked.session, &watched, &target)?;
     let stop = auditctl("--signal stop")?;
     ensure!(stop.status != Some(0), "auditctl stopped it");
     // Rotation by the daemon goes on.
-    session.signal(Signal::SIGUSR1)?;
+    locked.session.signal(Signal::SIGUSR1)?;
     let place = target.directory();
     wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(place)?.count() > 2).then_some(())))
 }

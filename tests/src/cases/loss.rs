@@ -1,6 +1,6 @@
 //! More events than the daemon can take: each is in the log, or in a record that counts it. And which do not wait.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::control::auditctl;
 use super::crash::start_with;
 use crate::child;
 use crate::daemon;
@@ -25,6 +26,7 @@ const STANDING_STILL: Alone = Alone::new("what_a_daemon_that_stands_still_loses_
 pub const CASES: &[Alone] = &[
     STANDING_STILL,
     Alone::new("what_a_small_ring_buffer_loses_is_counted", small_ring),
+    Alone::new("events_without_end_do_not_keep_the_daemon_busy", without_end),
     Alone::new("acts_upon_tasks_wake_the_daemon", waking),
 ];
 
@@ -66,6 +68,32 @@ fn small_ring(place: &Place) -> Result<()> {
     let (made, lost) = told(&session.stop_and_read()?);
     ensure!(made + lost == u64::from(PROCESSES * EACH), "{made} events and {lost} lost of {}", PROCESSES * EACH);
     Ok(())
+}
+
+/// Whoever makes events faster than the daemon takes them does not keep it from what others ask of it.
+fn without_end(place: &Place) -> Result<()> {
+    const PROCESSES: u32 = 12;
+    let session = start(place, "ring_buffer_bytes = 8388608\n")?;
+    let (watched, refused) = (place.file("d/watched")?, place.file("refused")?);
+    let write = |path: &Path| File::options().write(true).open(path).map(drop);
+    let busy = (0..PROCESSES).map(|_| {
+        child::start(|| {
+            loop {
+                write(&watched)?;
+            }
+        })
+    });
+    let busy = busy.collect::<Result<Vec<_>>>()?;
+    let rule = format!("-a deny,exit -F arch=b64 -S openat -F path={} -F perm=w -k new", refused.display());
+    let answered = auditctl(&rule).and_then(|finished| finished.ended_with(0).map(drop));
+    let is_refused = write(&refused).is_err();
+    for child in &busy {
+        nix::sys::signal::kill(Pid::from_raw(child.pid().cast_signed()), Signal::SIGKILL)?;
+    }
+    busy.into_iter().try_for_each(child::Child::wait_killed)?;
+    answered?;
+    ensure!(is_refused, "the rule that came meanwhile does not refuse");
+    session.stop()
 }
 
 /// A daemon that looks but once a second: an event that does not wake it waits for half of one on average.

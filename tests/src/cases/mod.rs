@@ -1,5 +1,6 @@
 //! All cases, one file per family.
 
+mod adversary;
 mod change;
 mod control;
 mod crash;
@@ -24,6 +25,8 @@ mod syslog;
 mod task;
 mod tree;
 mod watch;
+
+pub use control::auditctl;
 
 use crate::harness::{Case, Suite};
 
@@ -65,6 +68,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
     Suite::Alone(guard::CASES),
+    Suite::Locked(adversary::CASES),
 ];
 
 /// Of these, those in which the kernel has a part.
@@ -75,7 +79,7 @@ pub const KERNEL: &[Suite] = &[
     Suite::Alone(loss::OF_KERNEL),
     Suite::Alone(fail::OF_KERNEL),
     Suite::Alone(persistence::OF_KERNEL),
-    Suite::Alone(guard::OF_KERNEL),
+    Suite::Locked(adversary::OF_KERNEL),
 ];
 
 /// For kernels that must be refused.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -16,6 +16,7 @@ use crate::cases::crash::{act, count};
 use crate::daemon::{run, wait_for};
 use crate::event::Event;
 use crate::harness::Alone;
+use crate::log::Log;
 use crate::place::Place;
 use crate::session::{Session, file_output, is_loss, own_log, private_file};
 use crate::sys::{BpfObjects, count_bpf};
@@ -59,12 +60,15 @@ fn is_refused(place: &Place) -> Result<bool> {
     }
 }
 
+fn is_taken_over(event: &&Event) -> bool {
+    event.get("type") == "DAEMON_CONFIG" && event.get("op") == "take-over"
+}
+
 /// The records of having taken over: in the log once the programs of the daemon before are detached.
 fn taken_over(session: &mut Session, times: usize) -> Result<Vec<Event>> {
-    let is_one = |event: &&Event| event.get("type") == "DAEMON_CONFIG" && event.get("op") == "take-over";
     wait_for("the record of having taken over", TIME, || {
         session.settle()?;
-        let records: Vec<_> = session.records().iter().filter(is_one).cloned().collect();
+        let records: Vec<_> = session.records().iter().filter(is_taken_over).cloned().collect();
         Ok((records.len() == times).then_some(records))
     })
 }
@@ -166,38 +170,72 @@ fn relieved(place: &Place) -> Result<()> {
     is_gone(links)
 }
 
+/// A log for each daemon: with one for all, each would read again what the ones before wrote.
+fn start_nth(place: &Place, number: usize) -> Result<(Session, PathBuf)> {
+    let log = own_log(&format!("{}-{number}", place.name));
+    let session = Session::start_with(place.name, &place.rules(RULES), &file_output(&log), &log)?;
+    Ok((session, log))
+}
+
+/// How often each file's coming is in the log.
+#[derive(Default)]
+struct Seen(BTreeMap<usize, usize>);
+
+impl Seen {
+    fn count(&mut self, records: &[Event]) {
+        for path in records.iter().flat_map(|event| event.paths_of("CREATE")) {
+            if let Some(number) = path.rsplit_once("/n-").and_then(|(_, number)| number.parse().ok()) {
+                *self.0.entry(number).or_default() += 1;
+            }
+        }
+    }
+
+    /// How many came twice, if none of the first so many is missing.
+    fn all_of(&self, created: usize) -> Result<usize> {
+        let missing: Vec<_> = (0..created).filter(|number| !self.0.contains_key(number)).collect();
+        ensure!(missing.is_empty(), "{} of {created} events are missing: {missing:?}", missing.len());
+        Ok(self.0.values().filter(|count| **count > 1).count())
+    }
+}
+
 fn relieve(place: &Place, writer: &Writer<'_>, times: usize) -> Result<()> {
     writer.pause()?;
-    let mut session = start(place, "", RULES)?;
+    let (mut session, mut log) = start_nth(place, 0)?;
+    let (mut seen, mut takeovers) = (Seen::default(), 0);
+    let mut look_at = |records: &[Event], seen: &mut Seen| {
+        takeovers += records.iter().filter(is_taken_over).count();
+        seen.count(records);
+        ensure!(!records.iter().any(is_loss), "a LOST record, though nothing is");
+        Ok(takeovers)
+    };
+    let mut taken_over_before = 0;
     for number in 0..times {
         writer.resume();
         thread::sleep(Duration::from_millis(300));
-        writer.pause()?;
+        let settled = writer.pause()?;
         session.settle()?;
         session.signal(Signal::SIGSTOP)?;
         writer.resume();
         thread::sleep(Duration::from_millis(300));
         session.kill()?;
         ensure!(is_refused(place)?, "it is not refused after kill {number}");
-        session = start(place, "", RULES)?;
+        let mut written = Log::new(&log);
+        (session, log) = start_nth(place, number + 1)?;
         ensure!(is_refused(place)?, "it is not refused after start {number}");
+        written.read()?;
+        taken_over_before = look_at(&written.records, &mut seen)?;
+        let twice = seen.all_of(settled)?;
+        if (number + 1).is_multiple_of(10) {
+            println!("    {settled} events, {number} kills: none missing, {twice} twice");
+        }
     }
     thread::sleep(Duration::from_millis(300));
     let created = writer.pause()?;
-    taken_over(&mut session, times)?;
-    let records = session.stop_and_read()?;
-    let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
-    for path in records.iter().flat_map(|event| event.paths_of("CREATE")) {
-        if let Some(number) = path.rsplit_once("/n-").and_then(|(_, number)| number.parse().ok()) {
-            *seen.entry(number).or_default() += 1;
-        }
-    }
-    let missing: Vec<_> = (0..created).filter(|number| !seen.contains_key(number)).collect();
-    ensure!(missing.is_empty(), "{} of {created} events are missing: {missing:?}", missing.len());
+    taken_over(&mut session, times - taken_over_before)?;
+    look_at(&session.stop_and_read()?, &mut seen)?;
     // A call that both have seen begin, at the moment of going over.
-    let twice = seen.values().filter(|count| **count > 1).count();
+    let twice = seen.all_of(created)?;
     ensure!(twice <= times, "{twice} events of {created} came twice in {times} times");
-    ensure!(!records.iter().any(is_loss), "a LOST record, though nothing is");
     println!("    {created} events, {times} kills: none missing, {twice} twice");
     Ok(())
 }

@@ -69,6 +69,9 @@ pub struct Args {
     /// Add Debian's rsyslog
     #[arg(long)]
     rsyslog: bool,
+    /// Add Debian's gdb and bpftool
+    #[arg(long)]
+    debuggers: bool,
     /// Add Debian's auditd and its tools, and boot with audit=1
     #[arg(long)]
     audit: bool,
@@ -104,6 +107,9 @@ pub fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     if args.rsyslog {
         guest = packages::rsyslog(workspace)?.add_to(guest);
+    }
+    if args.debuggers {
+        guest = packages::debuggers(workspace)?.add_to(guest);
     }
     if args.audit {
         guest = packages::audit(workspace)?.add_to(guest).append("audit=1");

@@ -52,6 +52,53 @@ const AUDIT: Bundle = Bundle {
     shared: &["usr/share/doc/auditd/examples/rules"],
 };
 
+/// What root may take to look into a daemon, and at programs of BPF. Most of it is what gdb's library for symbols on servers needs.
+const DEBUGGERS: Bundle = Bundle {
+    name: "debuggers",
+    packages: &[
+        "bpftool/bookworm",
+        "gdb-minimal/bookworm",
+        "libbrotli1/bookworm",
+        "libcap2/bookworm",
+        "libcom-err2/bookworm",
+        "libcurl3-gnutls/bookworm",
+        "libdebuginfod1/bookworm",
+        "libelf1/bookworm",
+        "libexpat1/bookworm",
+        "libffi8/bookworm",
+        "libgmp10/bookworm",
+        "libgnutls30/bookworm",
+        "libgssapi-krb5-2/bookworm",
+        "libhogweed6/bookworm",
+        "libidn2-0/bookworm",
+        "libipt2/bookworm",
+        "libk5crypto3/bookworm",
+        "libkeyutils1/bookworm",
+        "libkrb5-3/bookworm",
+        "libkrb5support0/bookworm",
+        "libldap-2.5-0/bookworm",
+        "liblzma5/bookworm",
+        "libnettle8/bookworm",
+        "libnghttp2-14/bookworm",
+        "libp11-kit0/bookworm",
+        "libpsl5/bookworm",
+        "libreadline8/bookworm",
+        "librtmp1/bookworm",
+        "libsasl2-2/bookworm",
+        "libssh2-1/bookworm",
+        "libssl3/bookworm",
+        "libstdc++6/bookworm",
+        "libtasn1-6/bookworm",
+        "libtinfo6/bookworm",
+        "libunistring2/bookworm",
+        "libxxhash0/bookworm",
+        "libzstd1/bookworm",
+        "zlib1g/bookworm",
+    ],
+    programs: &["usr/sbin/bpftool", "usr/bin/gdb"],
+    shared: &[],
+};
+
 /// Servers and libraries that outputs are tested with, on the host, and those of their libraries that a small system lacks.
 const PEERS: Bundle = Bundle {
     name: "peers",
@@ -119,6 +166,11 @@ pub fn rsyslog(workspace: &Workspace) -> Result<Unpacked> {
 /// The original auditd and auditctl, fetched the first time.
 pub fn audit(workspace: &Workspace) -> Result<Unpacked> {
     AUDIT.unpacked(workspace)
+}
+
+/// bpftool and gdb, fetched the first time.
+pub fn debuggers(workspace: &Workspace) -> Result<Unpacked> {
+    DEBUGGERS.unpacked(workspace)
 }
 
 /// The tree of rsyslog, syslog-ng and nats-server, for tests on the host; fetched the first time.
