@@ -61,7 +61,7 @@ pub fn only_upon(hook: u32, target: Object) -> i32 {
     }
     let mut context = record::refusable(hook);
     if let Some(context) = &mut context {
-        context.target = u64::from(kernel::field::<u32>(target, &kernel::TASK_TGID)) + 1;
+        context.target = u64::from(kernel::target_pid::<kernel::Typed>(target)) + 1;
     }
     plain(context, hook)
 }

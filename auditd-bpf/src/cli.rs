@@ -18,6 +18,7 @@ use crate::exit_code::ExitCode;
 use crate::explain::{self, Format, KernelFacts};
 use crate::fmt;
 use crate::host_facts::HostFacts;
+use crate::keeper::{self, Role};
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
@@ -219,7 +220,7 @@ pub fn main() -> std::process::ExitCode {
         // The lock on standard output would keep its sink waiting.
         Command::Daemon(options) => {
             drop(out);
-            return run_daemon(&options).into();
+            return run_daemon(&options);
         }
         Command::Ctl(words) => {
             drop(out);
@@ -275,24 +276,32 @@ fn exit(done: io::Result<u8>) -> std::process::ExitCode {
     done.map_or_else(|error| cannot_answer(&error).into(), std::process::ExitCode::from)
 }
 
-fn run_daemon(options: &DaemonOptions) -> ExitCode {
+fn run_daemon(options: &DaemonOptions) -> std::process::ExitCode {
     // Before the configuration, which others may not be allowed to read.
     if let Err(refusal) = doctor::require_root() {
         tracing::error!("{refusal}");
-        return refusal.exit_code();
+        return refusal.exit_code().into();
     }
     let config = match options.configuration() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!("{error}");
-            return ExitCode::BadConfiguration;
+            return ExitCode::BadConfiguration.into();
         }
     };
-    match daemon::run(options, config) {
-        Ok(()) => ExitCode::Success,
+    let (config, kept) = match keeper::keep(options, config) {
+        Ok(Role::Daemon { config, kept }) => (*config, kept),
+        Ok(Role::Keeper { status }) => return status.into(),
         Err(error) => {
             tracing::error!("{error}");
-            error.exit_code()
+            return ExitCode::Failure.into();
+        }
+    };
+    match daemon::run(options, config, kept) {
+        Ok(()) => ExitCode::Success.into(),
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code().into()
         }
     }
 }

@@ -12,6 +12,8 @@ use rules::{Diagnostic, NoHost, RuleSet, Source};
 use serde::Deserialize;
 
 use crate::config::{Config, DEFAULT_CONFIG};
+use crate::keeper::Kept;
+use crate::kernel::pins::{BPF_FS, OURS};
 
 /// Key of the records of what was refused.
 pub const KEY: &str = "auditd-bpf-guard";
@@ -29,7 +31,8 @@ pub enum Protect {
     Config,
     /// The daemon: no signals but those that ask it for something, no tracing, no reaching into its memory.
     Process,
-    /// bpf(2): no descriptors of others' programs, maps and links by id, by which they could be changed or detached.
+    /// bpf(2): no descriptors of others' programs, maps and links, by id or by name, by which they could be changed or detached; and
+    /// nothing is taken away where the daemon has them by name.
     Bpf,
 }
 
@@ -50,13 +53,14 @@ pub struct Guard {
     logs: BTreeSet<PathBuf>,
     config: BTreeSet<PathBuf>,
     program: Option<PathBuf>,
-    pid: u32,
+    /// The daemon, and its keeper if it has one.
+    pids: Vec<u32>,
 }
 
 impl Guard {
-    /// Of this process, configured so; `file`: its configuration.
+    /// Of this process and its keeper, configured so; `file`: its configuration.
     #[must_use]
-    pub fn of_daemon(config: &Config, file: Option<&Path>) -> Self {
+    pub fn of_daemon(config: &Config, file: Option<&Path>, kept: Option<&Kept>) -> Self {
         let logs = config.outputs.iter().filter_map(output::OutputConfig::directory).map(Path::to_path_buf).collect();
         let named = [Path::new(AUDIT_CONFIG), &config.rules, file.unwrap_or(Path::new(DEFAULT_CONFIG))];
         Self {
@@ -64,8 +68,12 @@ impl Guard {
             what_locked: config.protect_locked.iter().copied().collect(),
             logs,
             config: named.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect(),
-            program: std::fs::read_link("/proc/self/exe").ok(),
-            pid: std::process::id(),
+            program: match kept {
+                // That of this process may have another name by now.
+                Some(kept) => kept.program().map(Path::to_path_buf),
+                None => std::fs::read_link("/proc/self/exe").ok(),
+            },
+            pids: [std::process::id()].into_iter().chain(kept.map(|kept| kept.keeper().pid)).collect(),
         }
     }
 
@@ -97,15 +105,17 @@ impl Guard {
                     }
                     self.program.iter().for_each(|program| file(&mut text, program));
                 }
-                Protect::Process => self.process(&mut text, ending),
-                Protect::Bpf => by_id(&mut text),
+                Protect::Process => self.pids.iter().for_each(|pid| self.process(*pid, &mut text, ending)),
+                Protect::Bpf => {
+                    by_descriptor(&mut text);
+                    pinned(&mut text);
+                }
             }
         }
         text
     }
 
-    fn process(&self, text: &mut Vec<u8>, ending: Ending) {
-        let pid = self.pid;
+    fn process(&self, pid: u32, text: &mut Vec<u8>, ending: Ending) {
         for arch in ["b64", "b32"] {
             if let (Ending::ByAuditctl, Some(program)) = (ending, &self.program) {
                 let calls = "kill,pidfd_send_signal";
@@ -161,12 +171,21 @@ fn file(text: &mut Vec<u8>, path: &Path) {
     push(text, "-a deny,exit -F path=", path, &format!(" -F perm=wa -k {KEY}"));
 }
 
-/// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these three
+/// `BPF_OBJ_GET`, `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these
 /// everything else that could be done to a program, map or link of another process needs one.
-fn by_id(text: &mut Vec<u8>) {
-    for command in [13, 14, 30] {
+fn by_descriptor(text: &mut Vec<u8>) {
+    for command in [7, 13, 14, 30] {
         let _ = writeln!(text, "-a deny,exit -F arch=b64 -S bpf -F a0={command} -k {KEY}");
         let _ = writeln!(text, "-a deny,exit -F arch=b32 -S bpf -F a0={command} -k {KEY}");
+    }
+}
+
+/// The daemon's names in the BPF file system, which hold what is in force should it be killed; and the whole of it, which would take
+/// them along.
+fn pinned(text: &mut Vec<u8>) {
+    tree(text, Path::new(OURS));
+    for arch in ["b64", "b32"] {
+        let _ = writeln!(text, "-a deny,exit -F arch={arch} -S umount2 -F path={BPF_FS} -k {KEY}");
     }
 }
 
@@ -196,7 +215,7 @@ mod tests {
             logs: ["/var/log/my audit".into(), "/var/log/x\n-D".into()].into(),
             config: ["/etc/audit".into()].into(),
             program: Some("/usr/sbin/auditd-bpf".into()),
-            pid: 812,
+            pids: vec![812, 811],
         }
     }
 
@@ -222,11 +241,20 @@ mod tests {
     fn auditctl_ends_the_daemon_until_it_is_locked() {
         let guard = guard(&[Protect::Process], &Protect::ALL);
         let exempts = |rules: RuleSet| listed(&rules).iter().filter(|rule| rule.starts_with("-a never")).count();
-        assert_eq!(exempts(guard.rules().unwrap()), 2, "one for each ABI");
+        assert_eq!(exempts(guard.rules().unwrap()), 4, "one for each ABI, of the daemon and its keeper");
         let locked = guard.locked_rules().unwrap();
         assert_eq!(exempts(locked.clone()), 0);
         let locked = listed(&locked).join("\n");
-        for guarded in ["obj_pid=812", "/etc/audit", "/usr/sbin/auditd-bpf", "-S bpf -F a0=", "/proc/812"] {
+        for guarded in [
+            "obj_pid=812",
+            "obj_pid=811",
+            "/etc/audit",
+            "/usr/sbin/auditd-bpf",
+            "-S bpf -F a0=",
+            "-w /sys/fs/bpf/auditd-bpf -p wa",
+            "/proc/812",
+            "/proc/811",
+        ] {
             assert!(locked.contains(guarded), "{guarded} in {locked}");
         }
     }

@@ -6,16 +6,17 @@ mod runner;
 use std::sync::Arc;
 
 use rules::plan::PlannedRule;
-use rules::{Control, Diagnostic, Dialect, FilterList, Plan, Rule, RuleSet};
+use rules::{Control, Diagnostic, Dialect, FilterList, NoHost, Plan, Rule, RuleSet, Source, print};
+use serde::{Deserialize, Serialize};
 
-use crate::control::protocol::Ran;
+use crate::control::protocol::{Ran, Text};
 use crate::guard::Guard;
 
 /// What auditctl says where `-e 2` forbids a change of rules.
 pub const IMMUTABLE: &str = "The audit system is in immutable mode, no rule changes allowed";
 
 /// What `-e`, `-f`, `-r`, `-b` and their like have set. The defaults are the kernel's (`kernel/audit.c`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// `-e`: 0 the rules are kept out of force, 1 in force, 2 in force and locked.
     pub enabled: u32,
@@ -119,6 +120,15 @@ pub struct Store {
     guard: Arc<Guard>,
 }
 
+/// Rules and settings that `-e 2` is in force for, as one daemon tells them to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// The settings.
+    pub settings: Settings,
+    /// The rules, in match order, each as a rule file writes it.
+    pub rules: Vec<Text>,
+}
+
 /// What command lines come to.
 pub struct Outcome {
     /// What there would be, were it put in force.
@@ -152,6 +162,23 @@ impl Store {
     #[must_use]
     pub const fn is_locked(&self) -> bool {
         self.settings.enabled == LOCKED
+    }
+
+    /// What stays so until the machine reboots, if anything does.
+    #[must_use]
+    pub fn locked(&self) -> Option<Locked> {
+        let rules = || self.rules.rules().map(|rule| Text(print::canonical(rule))).collect();
+        self.is_locked().then(|| Locked { settings: self.settings, rules: rules() })
+    }
+
+    /// The store that [this](Self::locked) was told of, with the guard of another daemon.
+    ///
+    /// # Errors
+    /// What is wrong with a rule: none is that was in force.
+    pub fn relocked(locked: &Locked, guard: Guard) -> Result<Self, Vec<Diagnostic>> {
+        let text = locked.rules.iter().map(|rule| rule.0.as_slice()).collect::<Vec<_>>().join(&b'\n');
+        let (rules, _) = rules::parse(&[Source { name: None, text }], &NoHost).into_loadable()?;
+        Ok(Self { rules, settings: locked.settings, guard: Arc::new(guard) })
     }
 
     /// The same, where `deny` and `kill` refuse or only tell.

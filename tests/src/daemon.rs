@@ -78,7 +78,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Its process.
+    /// The process that was started: its keeper's, where it may guard something.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
@@ -121,6 +121,12 @@ pub fn status() -> Result<Value> {
     let finished = run(Command::new(PROGRAM).args(["status", "--json"]))?;
     finished.ended_with(0)?;
     serde_json::from_str(&finished.stdout).context("the status is no JSON")
+}
+
+/// The process that answers for the daemon.
+pub fn serving() -> Result<Pid> {
+    let pid = status()?["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.map(Pid::from_raw).context("no pid in the status")
 }
 
 /// A program that has ended.

@@ -59,7 +59,7 @@ pub fn lsm_task_alloc(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn target<M: Memory>(hook: u32, target: Object) -> i32 {
     let Some(context) = record::plain(hook) else { return 0 };
-    context.target = u64::from(M::load::<u32>(target, &kernel::TASK_TGID)) + 1;
+    context.target = u64::from(kernel::target_pid::<M>(target)) + 1;
     // A function before the checks has told of it: then the hook only refuses.
     let is_told = context.header.hook == hooks::KILL_PERMISSION && hook == hooks::TASK_KILL
         || context.header.hook == hooks::PTRACE_ATTACH && hook == hooks::PTRACE_ACCESS_CHECK;

@@ -61,13 +61,16 @@ impl Daemon {
             return Err(reason);
         }
         self.adopt(config);
+        if let Some(kept) = &self.kept {
+            kept.reloaded();
+        }
         Ok(())
     }
 
     /// What new rules come on top of.
     fn base_of(&self, config: &Config) -> (Store, Vec<Change>) {
         let (store, changes) = self.store.enforcing(config.enforce);
-        (store.guarded_by(super::guard_of(&self.options, config, self.mode)), changes)
+        (store.guarded_by(super::guard_of(&self.options, config, self.kept.as_ref(), self.mode)), changes)
     }
 
     /// Those that the mode can honour.

@@ -15,6 +15,7 @@ use crate::explain::KernelFacts;
 use crate::kernel::btf::KernelTypes;
 use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings, has_lsm_hook};
 use crate::kernel::preemption::preempts;
+use crate::kernel::process::Process;
 use crate::mode::Mode;
 
 /// The first probe: a failure has an exit status of its own.
@@ -205,8 +206,8 @@ fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe 
 fn object(wanted: Option<Mode>) -> Vec<Probe> {
     let load = |mode| {
         let settings = Settings {
-            daemon_pid: std::process::id(),
-            daemon_started: 0,
+            daemon: Process { pid: std::process::id(), started: 0 },
+            keeper: None,
             owner: 1,
             name_seed: 0,
             ring_bytes: PROBE_RING_BYTES,

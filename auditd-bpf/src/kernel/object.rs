@@ -17,6 +17,7 @@ use aya::{
 use super::btf::{BtfError, KernelTypes};
 use super::left_out::times_left_out;
 use super::pins::{Pin, Pins};
+use super::process::Process;
 use crate::mode::Mode;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
@@ -36,10 +37,10 @@ const TEST_RUN: &str = "a test run";
 /// What the kernel side is told when it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Thread group whose own acts are never recorded.
-    pub daemon_pid: u32,
-    /// When it began, in [ticks](auditd_bpf_common::limits::TICK_NS) since boot.
-    pub daemon_started: u64,
+    /// Whose own acts are never recorded.
+    pub daemon: Process,
+    /// Nor its, nor those of its other children, if there is one.
+    pub keeper: Option<Process>,
     /// Whose tables the programs go by: not 0, and another one than that of any object that shares [`names::ACTIVE`].
     pub owner: u32,
     /// Seed of the file name hash.
@@ -180,6 +181,7 @@ impl Object {
         let setattr_mapped = parameters.is_some_and(|count| count > 2);
         let refuses = refuses(settings.mode);
         let wakeup = u64::from(settings.ring_bytes / 4);
+        let keeper = settings.keeper.unwrap_or(Process { pid: 0, started: 0 });
         let mut loader = EbpfLoader::new();
         // Task storage, which aya does not know.
         loader.allow_unsupported_maps();
@@ -187,8 +189,10 @@ impl Object {
             loader.override_global(global, offset, true);
         }
         loader
-            .override_global(names::DAEMON_PID, &settings.daemon_pid, true)
-            .override_global(names::DAEMON_STARTED, &settings.daemon_started, true)
+            .override_global(names::DAEMON_PID, &settings.daemon.pid, true)
+            .override_global(names::DAEMON_STARTED, &settings.daemon.started, true)
+            .override_global(names::KEEPER_PID, &keeper.pid, true)
+            .override_global(names::KEEPER_STARTED, &keeper.started, true)
             .override_global(names::OWNER, &settings.owner, true)
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)

@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::libc;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
 use super::control::auditctl;
+use super::{keeper, persistence};
 use crate::child;
 use crate::daemon::{PROGRAM, wait_for};
 use crate::event::Event;
@@ -35,9 +36,11 @@ const ROTATION_TIME: Duration = Duration::from_secs(60);
 /// What root tries; where it fails with another error than EPERM, that is said.
 type Attempt = (&'static str, fn(&Target) -> io::Result<()>);
 
-struct Target {
-    log: PathBuf,
-    daemon: Pid,
+#[derive(Clone)]
+pub struct Target {
+    pub log: PathBuf,
+    pub daemon: Pid,
+    pub keeper: Pid,
 }
 
 impl Target {
@@ -83,7 +86,7 @@ const ON_FILES: &[Attempt] = &[
     }),
 ];
 
-/// On the daemon's process.
+/// On the daemon's process, or its keeper's.
 const ON_PROCESS: &[Attempt] = &[
     ("SIGTERM", |target| target.signal(Signal::SIGTERM)),
     ("SIGKILL", |target| target.signal(Signal::SIGKILL)),
@@ -120,8 +123,23 @@ fn limit_files(daemon: Pid, limit: &[u8; 16]) -> io::Result<()> {
 }
 
 /// On programs, maps and links.
-const ON_BPF: &[Attempt] =
-    &[("a program by id", |_| bpf_by_id(13)), ("a map by id", |_| bpf_by_id(14)), ("a link by id", |_| bpf_by_id(30))];
+const ON_BPF: &[Attempt] = &[
+    ("a program by id", |_| bpf_by_id(13)),
+    ("a map by id", |_| bpf_by_id(14)),
+    ("a link by id", |_| bpf_by_id(30)),
+    ("what is pinned", |_| first_pin().and_then(|pin| sys::bpf_pinned(&pin)).map(drop)),
+    ("removing a pin", |_| first_pin().and_then(fs::remove_file)),
+    ("renaming a pin", |_| first_pin().and_then(|pin| fs::rename(&pin, pin.with_extension("x")))),
+    ("mounting over the pins", |_| {
+        Ok(mount(Some("none"), persistence::PINS, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+    }),
+    ("unmounting the BPF file system", |_| Ok(umount2("/sys/fs/bpf", MntFlags::MNT_DETACH)?)),
+];
+
+fn first_pin() -> io::Result<PathBuf> {
+    let pins = keeper::pinned().map_err(io::Error::other)?;
+    pins.into_iter().next().ok_or_else(|| io::Error::other("nothing is pinned"))
+}
 
 /// bpf(2) with a command that asks for a descriptor by id: what it asks for, and the first that there is.
 fn bpf_by_id(command: i64) -> io::Result<()> {
@@ -137,7 +155,7 @@ fn start(place: &Place, protect: &str) -> Result<(Session, Target)> {
         log.display()
     );
     let session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
-    let target = Target { log, daemon: session.pid() };
+    let target = Target { log, daemon: session.daemon()?, keeper: session.pid() };
     Ok((session, target))
 }
 
@@ -183,6 +201,7 @@ fn lifted(place: &Place) -> Result<()> {
     fs::create_dir_all("/mnt")?;
     let (mut session, target) = start(place, "protect = [\"process\"]")?;
     all_is_refused(&mut session, &target, &[ON_PROCESS])?;
+    all_is_refused(&mut session, &Target { daemon: target.keeper, ..target.clone() }, &[ON_PROCESS])?;
     all_else_works(&mut session, place, &target)?;
     auditctl("--signal stop")?.ended_with(0)?;
     let records = session.ended_and_read()?;
@@ -192,15 +211,28 @@ fn lifted(place: &Place) -> Result<()> {
 
 fn locked(place: &Place) -> Result<()> {
     place.file("f")?;
+    persistence::prepare(place)?;
     // Attached beforehand, which takes longer under emulation than auditctl waits.
-    let (mut session, target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
+    let (mut session, mut target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
+    for rule in ["-a deny,exit -F path={dir}/refused -F perm=w", "-a always,exit -S openat -F dir={dir}/d -F perm=w"] {
+        auditctl(&place.rules(rule))?.ended_with(0)?;
+    }
     auditctl("-e 2")?.ended_with(0)?;
-    all_is_refused(&mut session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
-    all_else_works(&mut session, place, &target)?;
-    let stop = auditctl("--signal stop")?;
-    ensure!(stop.status != Some(0), "auditctl stopped it");
+    holds(&mut session, place, &target)?;
+    target.daemon = keeper::locked_replaced(&mut session, place, &target).context("a daemon in its place")?;
+    holds(&mut session, place, &target).context("with a daemon in its place")?;
     // Rotation by the daemon goes on.
     session.signal(Signal::SIGUSR1)?;
-    let place = target.directory();
-    wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(place)?.count() > 2).then_some(())))
+    let directory = target.directory();
+    wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(directory)?.count() > 2).then_some(())))?;
+    keeper::locked_orphaned(&session, place, &target)
+}
+
+/// Nobody lifts the guard.
+fn holds(session: &mut Session, place: &Place, target: &Target) -> Result<()> {
+    all_is_refused(session, target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
+    all_else_works(session, place, target)?;
+    let stop = auditctl("--signal stop")?;
+    ensure!(stop.status != Some(0), "auditctl stopped it");
+    Ok(())
 }

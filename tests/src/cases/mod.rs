@@ -10,6 +10,7 @@ mod failure;
 mod field;
 mod guard;
 mod host;
+mod keeper;
 mod load;
 mod loss;
 mod messages;
@@ -58,6 +59,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(crash::CASES),
     Suite::Alone(loss::CASES),
     Suite::Alone(persistence::CASES),
+    Suite::Alone(keeper::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
@@ -71,6 +73,7 @@ pub const KERNEL: &[Suite] = &[
     Suite::Alone(reload::CASES),
     Suite::Alone(loss::OF_KERNEL),
     Suite::Alone(persistence::OF_KERNEL),
+    Suite::Alone(keeper::OF_KERNEL),
     Suite::Alone(guard::OF_KERNEL),
 ];
 

@@ -29,6 +29,7 @@ use self::random::{Actor, Happening, Shape};
 use self::world::{State, World};
 use super::btf::KernelTypes;
 use super::object::{KERNEL_BTF, Object, ObjectError, Settings};
+use super::process::Process;
 use super::tables::Tables;
 use crate::identity::Identities;
 use crate::mode::Mode;
@@ -37,8 +38,8 @@ use crate::mounts::MountTable;
 /// No task of a trial has it.
 const DAEMON: u32 = 4_000_000;
 const SETTINGS: Settings = Settings {
-    daemon_pid: DAEMON,
-    daemon_started: 0,
+    daemon: Process { pid: DAEMON, started: 0 },
+    keeper: None,
     owner: 7,
     name_seed: 0x5eed,
     ring_bytes: 1 << 20,
