@@ -20,7 +20,6 @@ use crate::fmt;
 use crate::host_facts::HostFacts;
 use crate::keeper::{self, Role};
 use crate::kernel::btf::KernelTypes;
-use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
 use crate::release;
@@ -344,7 +343,7 @@ fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Writ
         return replay::run(&options.paths, &options.replay, format, &HostFacts, out, err);
     }
     // Rules may be explained where they cannot run: then nothing is said about the kernel.
-    let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
+    let types = KernelTypes::of_kernel().inspect_err(|error| tracing::warn!("{error}")).ok();
     let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
     let mode = options.mode.unwrap_or_else(doctor::likely_mode);
     explain::run(&options.paths, format, mode, &HostFacts, kernel, out, err)

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::daemon::SIGNALS;
 use crate::doctor;
 use crate::exit_code::ExitCode;
+use crate::kernel::btf;
 use crate::kernel::process::Process;
 use crate::mode::Mode;
 use kept::{Asks, Lines, Told};
@@ -112,6 +113,8 @@ impl Keeper {
         let mut wanted = SigSet::empty();
         SIGNALS.into_iter().chain([Signal::SIGCHLD]).for_each(|signal| wanted.add(signal));
         let mask = wanted.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(system("block signals"))?;
+        // Where there is none, the daemon says so.
+        let _none = btf::hold();
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Self {
             options: options.clone(),

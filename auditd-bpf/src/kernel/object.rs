@@ -1,11 +1,11 @@
 //! The BPF object: embedded, its globals set for the running kernel, loaded.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use auditd_bpf_common::{hooks::ATTRIBUTES, kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
+    Btf, Ebpf, EbpfError, EbpfLoader, Endianness,
     maps::{MapData, MapError, ProgramArray},
     pin::PinError,
     programs::{
@@ -14,7 +14,7 @@ use aya::{
     },
 };
 
-use super::btf::{BtfError, KernelTypes};
+use super::btf::{self, BtfError, KernelTypes};
 use super::left_out::times_left_out;
 use super::pins::{Pin, Pins};
 use super::process::Process;
@@ -24,9 +24,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/au
 
 /// Where names of sections of LSM programs (`lsm/file_open`) stand in it.
 const LSM_NAMES: &[usize] = &include!(concat!(env!("OUT_DIR"), "/lsm-names.in"));
-
-/// Where the kernel offers its types.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A hook whose arguments differ between kernels.
 const SETATTR: &str = "inode_setattr";
@@ -171,7 +168,7 @@ impl Object {
 
     /// The same of another object: one that is put on trial.
     pub(super) fn load_bytes(object: &[u8], settings: Settings, pins: Option<&Pins>) -> Result<Self, ObjectError> {
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let types = KernelTypes::of_kernel()?;
         let offsets = FIELDS
             .iter()
             .map(|(global, path)| Ok((*global, types.offset(path)?)))
@@ -532,7 +529,7 @@ fn give_back_memory() {
 fn loaded(btf: &mut Option<Btf>) -> Result<&Btf, ObjectError> {
     match btf {
         Some(read) => Ok(read),
-        unread => Ok(unread.insert(Btf::from_sys_fs()?)),
+        unread => Ok(unread.insert(Btf::parse(&btf::of_kernel()?, Endianness::default())?)),
     }
 }
 

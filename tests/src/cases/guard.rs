@@ -215,7 +215,7 @@ fn locked(place: &Place) -> Result<()> {
     // Attached beforehand, which takes longer under emulation than auditctl waits.
     let (mut session, mut target) = start(place, "protect = [\"logs\", \"config\", \"process\", \"bpf\"]")?;
     for rule in ["-a deny,exit -F path={dir}/refused -F perm=w", "-a always,exit -S openat -F dir={dir}/d -F perm=w"] {
-        auditctl(&place.rules(rule))?.ended_with(0)?;
+        auditctl(place.rules(rule).trim_end())?.ended_with(0)?;
     }
     auditctl("-e 2")?.ended_with(0)?;
     holds(&mut session, place, &target)?;

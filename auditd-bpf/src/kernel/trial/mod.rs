@@ -9,7 +9,6 @@ mod memory;
 mod random;
 mod world;
 
-use std::path::Path;
 use std::sync::OnceLock;
 
 use auditd_bpf_common::limits::MAX_RULES;
@@ -28,7 +27,7 @@ use self::memory::{Address, Image, Layout};
 use self::random::{Actor, Happening, Shape};
 use self::world::{State, World};
 use super::btf::KernelTypes;
-use super::object::{KERNEL_BTF, Object, ObjectError, Settings};
+use super::object::{Object, ObjectError, Settings};
 use super::process::Process;
 use super::tables::Tables;
 use crate::identity::Identities;
@@ -326,7 +325,7 @@ fn obstacle() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("only root may run BPF programs".to_owned());
     }
-    if let Err(error) = KernelTypes::read(Path::new(KERNEL_BTF)) {
+    if let Err(error) = KernelTypes::of_kernel() {
         return Some(error.to_string());
     }
     let supported =
