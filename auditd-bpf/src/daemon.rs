@@ -265,7 +265,10 @@ impl Daemon {
         if let Some(kept) = &daemon.kept {
             kept.ready(mode);
         }
-        daemon.begin_probation(daemon.store.without_rules());
+        // Those that another daemon had in force stay, as they would with that one.
+        if daemon.kept.as_ref().and_then(Kept::before).is_none() {
+            daemon.begin_probation(daemon.store.without_rules());
+        }
         daemon.messages = hear_messages(&daemon.config);
         daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
