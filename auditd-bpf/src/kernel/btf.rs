@@ -293,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_read_as_often_as_it_is_asked_for() {
+        if let Err(error) = hold() {
+            println!("SKIP {KERNEL_BTF}: {error}");
+            return;
+        }
+        let written = std::fs::read(KERNEL_BTF).unwrap();
+        assert!(of_kernel().unwrap() == written && of_kernel().unwrap() == written);
+        hold().unwrap();
+    }
+
+    #[test]
     fn fields_are_found_through_anonymous_structures() {
         let types = KernelTypes::parse(sample()).unwrap();
         assert_eq!(types.offset("outer.a").unwrap(), 0);

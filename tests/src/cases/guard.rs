@@ -129,7 +129,7 @@ const ON_BPF: &[Attempt] = &[
     ("a link by id", |_| bpf_by_id(30)),
     ("what is pinned", |_| first_pin().and_then(|pin| sys::bpf_pinned(&pin)).map(drop)),
     ("removing a pin", |_| first_pin().and_then(fs::remove_file)),
-    ("renaming a pin", |_| first_pin().and_then(|pin| fs::rename(&pin, pin.with_extension("x")))),
+    ("renaming a pin", |_| first_pin().and_then(|pin| fs::rename(&pin, pin.with_file_name("stolen")))),
     ("mounting over the pins", |_| {
         Ok(mount(Some("none"), persistence::PINS, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
     }),
