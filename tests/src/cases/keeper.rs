@@ -27,6 +27,8 @@ const REPLACED: Alone = Alone::new("guard_outlives_a_killed_daemon", replaced);
 pub const CASES: &[Alone] = &[
     REPLACED,
     Alone::new("guard_is_lifted_for_rules_that_stay", persistent),
+    Alone::new("guard_outlives_a_killed_keeper", alone),
+    Alone::new("keeper_that_is_killed_takes_an_unguarded_daemon_along", along),
     Alone::new("keeper_hands_on_what_it_is_asked", asked),
     Alone::new("keeper_ends_as_its_daemon_does", fails),
 ];
@@ -147,6 +149,51 @@ fn persistent(place: &Place) -> Result<()> {
     is_gone(links)
 }
 
+/// The keeper alone is killed: a daemon that guards something goes on, and may be ended as before.
+fn alone(place: &Place) -> Result<()> {
+    prepare(place)?;
+    let links = count_bpf(BpfObjects::Links)?;
+    let session = start(place, "protect = [\"logs\", \"process\"]")?;
+    let (keeper, daemon) = (session.pid(), session.daemon()?);
+    kill_by_cgroup("keeper", &[keeper])?;
+    wait_for("the daemon to notice", TIME, || Ok(session.said().contains("the keeper was killed").then_some(())))?;
+    ensure!(serving()? == daemon, "the daemon did not go on");
+    let appends = || OpenOptions::new().append(true).open(log_of(place)).map(drop);
+    is_forbidden("writing to the log", appends())?;
+    is_forbidden(
+        "killing",
+        nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from),
+    )?;
+    act(place, "after", 10)?;
+    auditctl("--signal stop")?.ended_with(0)?;
+    appends().context("what is lifted is lifted")?;
+    let log = fs::read_to_string(log_of(place))?;
+    let come = (0..10).filter(|number| log.contains(&format!("/d/after-{number}\""))).count();
+    ensure!(come == 10, "{come} of 10 events after the keeper was killed");
+    is_gone(links)
+}
+
+/// Where nothing is guarded, whoever kills the process that he started has killed the daemon, which leaves its rules in force.
+fn along(place: &Place) -> Result<()> {
+    prepare(place)?;
+    let links = count_bpf(BpfObjects::Links)?;
+    let session = start(place, "")?;
+    let daemon = session.daemon()?;
+    ensure!(session.pid() != daemon, "the daemon has no keeper");
+    session.kill()?;
+    // What has ended and was not waited for yet has no command line.
+    let ended = || fs::read(format!("/proc/{daemon}/cmdline")).map_or(true, |line| line.is_empty());
+    wait_for("the daemon to end", TIME, || Ok(ended().then_some(())))?;
+    ensure!(is_refused(place)?, "the rule is not in force without a daemon");
+    act(place, "alone", 10)?;
+    let mut session = start(place, "")?;
+    taken_over(&mut session, 1)?;
+    let come = count(session.records(), "alone");
+    ensure!(come == 10, "{come} of 10 events without a daemon");
+    session.stop()?;
+    is_gone(links)
+}
+
 /// What the keeper is sent reaches the daemon, and the log says who sent it.
 fn asked(place: &Place) -> Result<()> {
     prepare(place)?;
@@ -211,7 +258,7 @@ pub fn locked_orphaned(session: &Session, place: &Place, target: &Target) -> Res
         Ok(())
     };
     holds().context("without a daemon")?;
-    let daemon = run(Command::new(PROGRAM).args(["daemon", "--rules", "/dev/null"]))?;
+    let daemon = run(Command::new(PROGRAM).arg("daemon").arg("--rules").arg(session.rules()))?;
     daemon.ended_with(1)?.said(&["killed together with its keeper", "until the machine reboots"])?;
     run(Command::new(PROGRAM).arg("release"))?.ended_with(1)?.said(&["until", "reboots"])?;
     holds().context("after another daemon, and `release`")
