@@ -50,7 +50,7 @@ use crate::names::HostNames;
 use crate::rule_files;
 use crate::rules_watch::RulesWatch;
 use crate::safety::Vital;
-use crate::store::{Change, Store, What};
+use crate::store::{Change, Locked, Store, What};
 use crate::user_messages::UserMessages;
 pub use error::StartError;
 pub use predecessor::will_of;
@@ -81,7 +81,10 @@ pub fn run(options: &DaemonOptions, config: Config, kept: Option<Kept>) -> Resul
     let before = kept.as_ref().and_then(Kept::before);
     let locked = before.and_then(|before| before.locked.as_ref());
     // First what is quick to tell. What is locked is as it was, whatever is written by now.
-    let loadable = if locked.is_none() { Some(load_rules(&config.rules)?) } else { None };
+    let begin = match locked {
+        Some(locked) => Begin::As(locked),
+        None => Begin::With(Box::new(load_rules(&config.rules)?)),
+    };
     let report = doctor::probe(config.kernel.mode.fixed());
     let mode = report.require_mode()?;
     if let Some(why) = report.why() {
@@ -91,11 +94,11 @@ pub fn run(options: &DaemonOptions, config: Config, kept: Option<Kept>) -> Resul
         return Err(StartError::OtherMode { before, now: mode });
     }
     let guard = guard_of(options, &config, kept.as_ref(), mode);
-    let (store, changes) = match (locked, loadable) {
-        (Some(locked), _) => (Store::relocked(locked, guard).map_err(StartError::Rules)?, Vec::new()),
-        (None, loadable) => {
+    let (store, changes) = match begin {
+        Begin::As(locked) => (Store::relocked(locked, guard).map_err(StartError::Rules)?, Vec::new()),
+        Begin::With(loadable) => {
             let store = Store::default().enforcing(config.enforce).0.guarded_by(guard);
-            store.replaced(loadable.map_or_else(|| Ok(RuleSet::default()), |loadable| fitted(loadable, mode))?)
+            store.replaced(fitted(*loadable, mode)?)
         }
     };
     let plan = store.plan().map_err(StartError::Rules)?;
@@ -114,6 +117,14 @@ pub fn run(options: &DaemonOptions, config: Config, kept: Option<Kept>) -> Resul
     let who = ended.as_ref().map_or_else(|_| Requester::own(), Requester::clone);
     daemon.stop(&who);
     ended.map(drop)
+}
+
+/// What a daemon begins with.
+enum Begin<'a> {
+    /// What another had locked.
+    As(&'a Locked),
+    /// What is written.
+    With(Box<(RuleSet, Plan)>),
 }
 
 /// Reads, checks and plans the rules; whatever is wrong with them is told at once.

@@ -94,8 +94,9 @@ impl Drop for Daemon {
         // It has ended already, if all is well; or it may be guarded, and does not end.
         if matches!(self.child.try_wait(), Ok(None)) && self.child.kill().is_ok() {
             let _ = self.child.wait();
-            // The next case must not find the rules of this one in force.
-            let _ = Command::new(PROGRAM).arg("release").output();
+            // The next case must not find the rules of this one in force. Where that was a keeper, its daemon is about to end.
+            let release = || Ok(Command::new(PROGRAM).arg("release").output()?.status.success().then_some(()));
+            let _ = wait_for("the rules to be released", STOP_TIME, release);
         }
     }
 }

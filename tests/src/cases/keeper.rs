@@ -260,6 +260,6 @@ pub fn locked_orphaned(session: &Session, place: &Place, target: &Target) -> Res
     holds().context("without a daemon")?;
     let daemon = run(Command::new(PROGRAM).arg("daemon").arg("--rules").arg(session.rules()))?;
     daemon.ended_with(1)?.said(&["killed together with its keeper", "until the machine reboots"])?;
-    run(Command::new(PROGRAM).arg("release"))?.ended_with(1)?.said(&["until", "reboots"])?;
+    run(Command::new(PROGRAM).arg("release"))?.ended_with(1)?.said(&["guards what it left", "reboots"])?;
     holds().context("after another daemon, and `release`")
 }
