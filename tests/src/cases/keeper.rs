@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::control::auditctl;
@@ -81,6 +83,11 @@ fn is_forbidden<T>(what: &str, done: io::Result<T>) -> Result<()> {
     }
 }
 
+fn children(of: Pid) -> Result<Vec<Pid>> {
+    let listed = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).context("the keeper's children")?;
+    listed.split_whitespace().map(|pid| Ok(Pid::from_raw(pid.parse()?))).collect()
+}
+
 /// All that is pinned.
 pub fn pinned() -> Result<Vec<PathBuf>> {
     let mut directories = vec![PathBuf::from(PINS)];
@@ -106,15 +113,17 @@ fn replaced(place: &Place) -> Result<()> {
     let appends = || OpenOptions::new().append(true).open(log_of(place)).map(drop);
     ensure!(is_refused(place)?, "the rule is not in force once the daemon is killed");
     is_forbidden("writing to the log without a daemon", appends())?;
+    // Long before its own rules are in force.
+    let begun = wait_for("the next daemon", TIME, || Ok(children(keeper)?.into_iter().find(|pid| *pid != first)))?;
+    is_forbidden("killing one that starts", kill(begun, Signal::SIGKILL).map_err(io::Error::from))?;
+    is_forbidden("tracing one that starts", ptrace::seize(begun, ptrace::Options::empty()).map_err(io::Error::from))?;
     act(place, "alone", 100)?;
     let second = successor(first)?;
+    ensure!(second == begun, "{second} serves, and {begun} was started");
     ensure!(is_refused(place)?, "the rule is not in force with another daemon");
     is_forbidden("writing to the log", appends())?;
     for pid in [keeper, second] {
-        is_forbidden(
-            "killing",
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from),
-        )?;
+        is_forbidden("killing", kill(pid, Signal::SIGKILL).map_err(io::Error::from))?;
     }
     act(place, "after", 10)?;
     taken_over(&mut session, 1)?;
@@ -160,10 +169,7 @@ fn alone(place: &Place) -> Result<()> {
     ensure!(serving()? == daemon, "the daemon did not go on");
     let appends = || OpenOptions::new().append(true).open(log_of(place)).map(drop);
     is_forbidden("writing to the log", appends())?;
-    is_forbidden(
-        "killing",
-        nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from),
-    )?;
+    is_forbidden("killing", kill(daemon, Signal::SIGKILL).map_err(io::Error::from))?;
     act(place, "after", 10)?;
     auditctl("--signal stop")?.ended_with(0)?;
     appends().context("what is lifted is lifted")?;
