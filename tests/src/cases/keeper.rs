@@ -30,6 +30,7 @@ pub const CASES: &[Alone] = &[
     REPLACED,
     Alone::new("guard_is_lifted_for_rules_that_stay", persistent),
     Alone::new("guard_outlives_a_killed_keeper", alone),
+    Alone::new("guard_without_daemons_ends_by_release_unless_bpf_is_guarded", released),
     Alone::new("keeper_that_is_killed_takes_an_unguarded_daemon_along", along),
     Alone::new("keeper_hands_on_what_it_is_asked", asked),
     Alone::new("keeper_ends_as_its_daemon_does", fails),
@@ -176,6 +177,27 @@ fn alone(place: &Place) -> Result<()> {
     let log = fs::read_to_string(log_of(place))?;
     let come = (0..10).filter(|number| log.contains(&format!("/d/after-{number}\""))).count();
     ensure!(come == 10, "{come} of 10 events after the keeper was killed");
+    is_gone(links)
+}
+
+/// Daemon and keeper are killed, and what is pinned was not guarded: behind `-e 2` it is, see [`locked_orphaned`].
+fn released(place: &Place) -> Result<()> {
+    prepare(place)?;
+    let links = count_bpf(BpfObjects::Links)?;
+    let session = start(place, "protect = [\"logs\"]")?;
+    let rules = session.rules().to_path_buf();
+    kill_by_cgroup("both", &[session.pid(), session.daemon()?])?;
+    session.kill()?;
+    let config = private_file(place.name, "toml", &config(place, "protect = [\"logs\"]"))?;
+    let mut daemon = Command::new(PROGRAM);
+    daemon.arg("daemon").arg("--config").arg(&config).arg("--rules").arg(rules);
+    ensure!(is_refused(place)?, "the rule is not in force without a daemon");
+    run(&mut daemon)?.ended_with(1)?.said(&["killed together with its keeper", "`auditd-bpf release` ends it"])?;
+    ensure!(is_refused(place)?, "a daemon that did not start took the rule out of force");
+    is_forbidden("removing the log", fs::remove_file(log_of(place)))?;
+    run(Command::new(PROGRAM).arg("release").arg("--config").arg(&config))?.ended_with(0)?;
+    ensure!(!is_refused(place)?, "the rule is in force after its release");
+    fs::remove_file(log_of(place)).context("what is released is released")?;
     is_gone(links)
 }
 
