@@ -19,6 +19,7 @@ use super::guard::Target;
 use super::persistence::{PINS, TIME, is_gone, is_refused, prepare, taken_over};
 use crate::daemon::{PROGRAM, run, serving, wait_for};
 use crate::harness::Alone;
+use crate::log::Log;
 use crate::place::Place;
 use crate::session::{Session, is_loss, private_file};
 use crate::sys::{self, BpfObjects, count_bpf};
@@ -174,8 +175,9 @@ fn alone(place: &Place) -> Result<()> {
     act(place, "after", 10)?;
     auditctl("--signal stop")?.ended_with(0)?;
     appends().context("what is lifted is lifted")?;
-    let log = fs::read_to_string(log_of(place))?;
-    let come = (0..10).filter(|number| log.contains(&format!("/d/after-{number}\""))).count();
+    let mut log = Log::new(&log_of(place));
+    log.read()?;
+    let come = count(&log.records, "after");
     ensure!(come == 10, "{come} of 10 events after the keeper was killed");
     is_gone(links)
 }
