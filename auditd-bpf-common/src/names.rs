@@ -32,6 +32,10 @@ pub const COUNTERS: &str = "COUNTERS";
 pub const DAEMON_PID: &str = "DAEMON_PID";
 /// Global: when it began, in ticks of [`crate::limits::TICK_NS`] since boot.
 pub const DAEMON_STARTED: &str = "DAEMON_STARTED";
+/// Global: the process whose children are spared as well, and which is spared itself; 0 for none.
+pub const KEEPER_PID: &str = "KEEPER_PID";
+/// Global: as [`DAEMON_STARTED`].
+pub const KEEPER_STARTED: &str = "KEEPER_STARTED";
 /// Global: whose tables these programs go by.
 pub const OWNER: &str = "OWNER";
 /// Global: seed of the file name hash.

@@ -8,7 +8,7 @@ pub use crate::host::{cgroup, cgroup_at, current_address, field, pid_tid};
 
 use crate::{
     host,
-    maps::{DAEMON_PID, DAEMON_STARTED},
+    maps::{DAEMON_PID, DAEMON_STARTED, KEEPER_PID, KEEPER_STARTED},
 };
 use auditd_bpf_common::limits::TICK_NS;
 use aya_ebpf::{
@@ -217,11 +217,11 @@ impl Task {
     /// Whether it is the daemon, whose own acts are never recorded, as the kernel never audits auditd.
     #[inline(always)]
     pub fn is_daemon(self) -> bool {
-        if field::<u32>(self.object(), &TASK_TGID) != DAEMON_PID.load() {
-            return false;
+        if is_process::<Typed>(self.object(), DAEMON_PID.load(), DAEMON_STARTED.load()) {
+            return true;
         }
-        let leader: Object = field(self.object(), &TASK_GROUP_LEADER);
-        field::<u64>(leader, &TASK_START_BOOTTIME) / TICK_NS == DAEMON_STARTED.load()
+        // What is known when the program is loaded costs nothing where there is no keeper.
+        KEEPER_PID.load() != 0 && (is_keeper::<Typed>(self.object()) || is_kept::<Typed>(self.object()))
     }
 
     /// Whether it carries out what others submitted through an io_uring.
@@ -247,6 +247,36 @@ impl Task {
     pub fn registers(self) -> Object {
         host::registers(self.0)
     }
+}
+
+/// Whether a task is of the process with this number that began then.
+#[inline(always)]
+fn is_process<M: Memory>(task: Object, pid: u32, started: u64) -> bool {
+    if M::load::<u32>(task, &TASK_TGID) != pid {
+        return false;
+    }
+    let leader: Object = M::load(task, &TASK_GROUP_LEADER);
+    M::load::<u64>(leader, &TASK_START_BOOTTIME) / TICK_NS == started
+}
+
+#[inline(always)]
+fn is_keeper<M: Memory>(task: Object) -> bool {
+    is_process::<M>(task, KEEPER_PID.load(), KEEPER_STARTED.load())
+}
+
+/// Whether it is a child of the keeper: nobody becomes one but by the keeper's own fork.
+#[inline(always)]
+fn is_kept<M: Memory>(task: Object) -> bool {
+    is_keeper::<M>(M::load(task, &TASK_REAL_PARENT))
+}
+
+/// Thread group id of a task that is acted upon, for rules. Of what the keeper starts it is the keeper's: so rules that guard the keeper
+/// guard the next daemon too, from its first moment on.
+#[inline(always)]
+pub fn target_pid<M: Memory>(task: Object) -> u32 {
+    // Both loaded beforehand: the compiler would make one load of two pointers, which the verifier takes for a mistake.
+    let (pid, keeper) = (M::load::<u32>(task, &TASK_TGID), KEEPER_PID.load());
+    if keeper != 0 && is_kept::<M>(task) { keeper } else { pid }
 }
 
 /// Syscall number.

@@ -65,6 +65,13 @@ pub static DAEMON_PID: Global<u32> = Global::new(0);
 /// When it began, in ticks of `TICK_NS` since boot: what a killed daemon leaves in force must not spare the next process of its number.
 #[unsafe(no_mangle)]
 pub static DAEMON_STARTED: Global<u64> = Global::new(0);
+/// The process whose children are spared as well, and which is spared itself; 0 where there is none. Programs that a killed daemon
+/// leaves spare the next one by it.
+#[unsafe(no_mangle)]
+pub static KEEPER_PID: Global<u32> = Global::new(0);
+/// As [`DAEMON_STARTED`].
+#[unsafe(no_mangle)]
+pub static KEEPER_STARTED: Global<u64> = Global::new(0);
 /// Whose tables [`ACTIVE`] names while these programs have anything to do.
 #[unsafe(no_mangle)]
 pub static OWNER: Global<u32> = Global::new(0);

@@ -69,7 +69,7 @@ pub fn only(hook: u32) -> i32 {
 /// The same of an act upon a task, which the rules may be about.
 #[inline(always)]
 pub fn only_upon(hook: u32, target: Object) -> i32 {
-    only_with(hook, |context| context.target = u64::from(kernel::field::<u32>(target, &kernel::TASK_TGID)) + 1)
+    only_with(hook, |context| context.target = u64::from(kernel::target_pid::<kernel::Typed>(target)) + 1)
 }
 
 /// The same of what the hook has to tell of the act.

@@ -18,8 +18,8 @@ use crate::exit_code::ExitCode;
 use crate::explain::{self, Format, KernelFacts};
 use crate::fmt;
 use crate::host_facts::HostFacts;
+use crate::keeper::{self, Role};
 use crate::kernel::btf::KernelTypes;
-use crate::kernel::object::KERNEL_BTF;
 use crate::logging;
 use crate::mode::Mode;
 use crate::release;
@@ -219,7 +219,7 @@ pub fn main() -> std::process::ExitCode {
         // The lock on standard output would keep its sink waiting.
         Command::Daemon(options) => {
             drop(out);
-            return run_daemon(&options).into();
+            return run_daemon(&options);
         }
         Command::Ctl(words) => {
             drop(out);
@@ -275,24 +275,32 @@ fn exit(done: io::Result<u8>) -> std::process::ExitCode {
     done.map_or_else(|error| cannot_answer(&error).into(), std::process::ExitCode::from)
 }
 
-fn run_daemon(options: &DaemonOptions) -> ExitCode {
+fn run_daemon(options: &DaemonOptions) -> std::process::ExitCode {
     // Before the configuration, which others may not be allowed to read.
     if let Err(refusal) = doctor::require_root() {
         tracing::error!("{refusal}");
-        return refusal.exit_code();
+        return refusal.exit_code().into();
     }
     let config = match options.configuration() {
         Ok(config) => config,
         Err(error) => {
             tracing::error!("{error}");
-            return ExitCode::BadConfiguration;
+            return ExitCode::BadConfiguration.into();
         }
     };
-    match daemon::run(options, config) {
-        Ok(()) => ExitCode::Success,
+    let (config, kept) = match keeper::keep(options, config) {
+        Ok(Role::Daemon { config, kept }) => (*config, kept),
+        Ok(Role::Keeper { status }) => return status.into(),
         Err(error) => {
             tracing::error!("{error}");
-            error.exit_code()
+            return ExitCode::Failure.into();
+        }
+    };
+    match daemon::run(options, config, kept) {
+        Ok(()) => ExitCode::Success.into(),
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code().into()
         }
     }
 }
@@ -335,7 +343,7 @@ fn run_explain(options: &ExplainOptions, out: &mut dyn Write, err: &mut dyn Writ
         return replay::run(&options.paths, &options.replay, format, &HostFacts, out, err);
     }
     // Rules may be explained where they cannot run: then nothing is said about the kernel.
-    let types = KernelTypes::read(Path::new(KERNEL_BTF)).inspect_err(|error| tracing::warn!("{error}")).ok();
+    let types = KernelTypes::of_kernel().inspect_err(|error| tracing::warn!("{error}")).ok();
     let kernel = types.as_ref().map(|types| types as &dyn KernelFacts);
     let mode = options.mode.unwrap_or_else(doctor::likely_mode);
     explain::run(&options.paths, format, mode, &HostFacts, kernel, out, err)

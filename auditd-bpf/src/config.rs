@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use output::OutputConfig;
 use output::config::FileConfig;
-use rules::{Dialect, Fail};
+use rules::Dialect;
 use serde::de::{Error, IgnoredAny};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use crate::auditd_conf::{self, AUDITD_CONF, AuditdConf, AuditdConfError, Mistake, Notice};
@@ -71,22 +71,13 @@ pub struct Config {
 }
 
 /// What becomes of acts that cannot be decided about or recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailName {
     /// They are let through.
     Open,
     /// They are refused.
     Closed,
-}
-
-impl From<FailName> for Fail {
-    fn from(name: FailName) -> Self {
-        match name {
-            FailName::Open => Self::Open,
-            FailName::Closed => Self::Closed,
-        }
-    }
 }
 
 /// Which auditctl to print like.

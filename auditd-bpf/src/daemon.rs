@@ -3,6 +3,7 @@
 //! Start: rules, plan, host, outputs, kernel side; each refuses before the next is touched. Then [`Daemon::run`] is one loop:
 //! samples out of the ring buffer, signals, and what changed on disk. End: detach, drain, flush.
 
+mod error;
 mod losses;
 mod persistence;
 mod predecessor;
@@ -10,6 +11,7 @@ mod probation;
 mod reload;
 mod requester;
 mod requests;
+mod start;
 mod unrecorded;
 
 use std::collections::HashMap;
@@ -18,40 +20,43 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auditd_bpf_common::{limits::RING_BYTES, plan_rows::active};
+use auditd_bpf_common::limits::RING_BYTES;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use output::Pipeline;
 use output::event::{self, Body, Event, RuleRef, Verdict, Word};
-use output::{OutputError, Pipeline};
-use rules::{Diagnostic, Fail, Plan, RuleSet, Syscalls};
+use rules::{Plan, RuleSet, Syscalls};
 use tables::{Arch, syscalls};
 
 use crate::cli::DaemonOptions;
 use crate::config::{Config, UserMessagesChoice};
-use crate::control::server::{ControlError, Server};
+use crate::control::server::Server;
 use crate::decode::Decoder;
-use crate::doctor::{self, Refusal};
+use crate::doctor;
 use crate::exclusions::Exclusions;
-use crate::exit_code::ExitCode;
 use crate::file_watch::FileWatch;
 use crate::guard::{self, Guard};
 use crate::host_facts::HostFacts;
 use crate::identity::Identities;
-use crate::kernel::engine::{Engine, EngineError};
-use crate::kernel::object::Settings;
+use crate::keeper::{Heard, Kept};
+use crate::kernel::engine::Engine;
+use crate::kernel::pins::Left;
 use crate::key_counts::KeyCounts;
 use crate::metrics::Metrics;
 use crate::mode::{self, Mode};
 use crate::mounts::{MOUNTINFO, MountTable, MountsByDevice};
 use crate::names::HostNames;
-use crate::rule_files::{self, RuleFileError};
+use crate::rule_files;
 use crate::rules_watch::RulesWatch;
 use crate::safety::Vital;
-use crate::store::{Change, Store, What};
+use crate::store::{Change, Locked, Store, What};
 use crate::user_messages::UserMessages;
+pub use error::StartError;
 pub use predecessor::will_of;
+
+use error::system;
 
 use predecessor::Predecessor;
 use probation::Probation;
@@ -65,91 +70,62 @@ const WITHDRAW_GRACE: Duration = Duration::from_millis(20);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `auditctl --signal` and service managers send.
-const SIGNALS: [Signal; 6] =
+pub const SIGNALS: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCONT];
 
-/// Why the daemon does not start, or a reload is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The host does not allow it.
-    #[error(transparent)]
-    Host(#[from] Refusal),
-    /// Rule files cannot be read.
-    #[error("{}", lines(.0))]
-    RuleFiles(Vec<RuleFileError>),
-    /// Rules are wrong; nothing was loaded.
-    #[error("no rule was loaded:\n{}", lines(.0))]
-    Rules(Vec<Diagnostic>),
-    /// An output cannot be used.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The kernel refuses a program or a table.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The control socket cannot be had.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The operating system refuses something else.
-    #[error("cannot {what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
-fn lines<E: ToString>(errors: &[E]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-impl StartError {
-    /// The status to end with.
-    #[must_use]
-    pub const fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Host(refusal) => refusal.exit_code(),
-            Self::RuleFiles(_) | Self::Rules(_) => ExitCode::BadConfiguration,
-            Self::Output(_) | Self::Control(_) | Self::System { .. } => ExitCode::Failure,
-            Self::Engine(_) => ExitCode::UnfitHost,
-        }
-    }
-}
-
-fn system(what: &'static str) -> impl FnOnce(Errno) -> StartError {
-    move |errno| StartError::System { what, source: errno.into() }
-}
-
-/// Runs until it is told to end.
+/// Runs until it is told to end; started by a keeper, or alone.
 ///
 /// # Errors
 /// If it cannot start, or cannot go on.
-pub fn run(options: &DaemonOptions, config: Config) -> Result<(), StartError> {
-    // First what is quick to tell.
-    let loadable = load_rules(&config.rules)?;
+pub fn run(options: &DaemonOptions, config: Config, kept: Option<Kept>) -> Result<(), StartError> {
+    start::abort_where_main_panics();
+    let before = kept.as_ref().and_then(Kept::before);
+    let locked = before.and_then(|before| before.locked.as_ref());
+    // First what is quick to tell. What is locked is as it was, whatever is written by now.
+    let begin = match locked {
+        Some(locked) => Begin::As(locked),
+        None => Begin::With(Box::new(load_rules(&config.rules)?)),
+    };
     let report = doctor::probe(config.kernel.mode.fixed());
     let mode = report.require_mode()?;
     if let Some(why) = report.why() {
         tracing::warn!("mode {}: {}; not mode lsm, because {why}", mode.name(), mode.meaning());
     }
-    let guard = guard_of(options, &config, mode);
-    let store = Store::default().enforcing(config.enforce).0.failing(config.fail.map(Fail::from)).guarded_by(guard);
-    let (store, changes) = store.replaced(fitted(loadable, mode)?);
+    if let Some(before) = before.map(|before| before.mode).filter(|before| *before != mode) {
+        return Err(StartError::OtherMode { before, now: mode });
+    }
+    let guard = guard_of(options, &config, kept.as_ref(), mode);
+    let (store, changes) = match begin {
+        Begin::As(locked) => (Store::relocked(locked, guard).map_err(StartError::Rules)?, Vec::new()),
+        Begin::With(loadable) => {
+            let store = Store::default().enforcing(config.enforce).0.failing(config.fail).guarded_by(guard);
+            store.replaced(fitted(*loadable, mode)?)
+        }
+    };
     let plan = unrecorded::plan_in(mode, &store)?;
-    let vital = (!options.force).then(Vital::of_host);
+    let vital = (!options.force && locked.is_none()).then(Vital::of_host);
     spared(vital.as_ref(), &store)?;
     // Before any thread starts, so that all of them leave the signals to the loop.
-    let signals = take_signals()?;
+    let signals = start::take_signals()?;
     // Before anything else is touched: another daemon may have it.
     let control = Server::start(&config.control_socket)?;
+    let found = Found { left: persistence::left(&config, kept.as_ref())?, kept };
     let names = Arc::new(HostNames::default());
     let pipeline = Pipeline::start(&config.outputs, &config.node, names)?;
-    let mut daemon = Daemon::start(options, config, Loaded { store, plan, mode, vital }, pipeline, control)?;
+    let mut daemon = Daemon::start(options, config, Loaded { store, plan, mode, vital }, found, pipeline, control)?;
     daemon.record_messages(&changes);
     let ended = daemon.run(&signals);
     let who = ended.as_ref().map_or_else(|_| Requester::own(), Requester::clone);
     daemon.stop(&who);
     ended.map(drop)
+}
+
+/// What a daemon begins with.
+enum Begin<'a> {
+    /// What another had locked.
+    As(&'a Locked),
+    /// What is written.
+    With(Box<(RuleSet, Plan)>),
 }
 
 /// Reads, checks and plans the rules; whatever is wrong with them is told at once.
@@ -164,9 +140,9 @@ fn load_rules(rules: &Path) -> Result<(RuleSet, Plan), StartError> {
 }
 
 /// What the configuration has guarded, where anything can be refused.
-fn guard_of(options: &DaemonOptions, config: &Config, mode: Mode) -> Guard {
+fn guard_of(options: &DaemonOptions, config: &Config, kept: Option<&Kept>, mode: Mode) -> Guard {
     if mode == Mode::Lsm {
-        return Guard::of_daemon(config, options.config.as_deref());
+        return Guard::of_daemon(config, options.config.as_deref(), kept);
     }
     if !config.protect.is_empty() {
         tracing::warn!("protect is not in force: mode {} refuses nothing", mode.name());
@@ -188,15 +164,6 @@ fn spared(vital: Option<&Vital>, store: &Store) -> Result<(), StartError> {
     let vital = vital.filter(|_| store.settings().enforce);
     let refused = vital.map(|vital| vital.refused_by(store.rules())).unwrap_or_default();
     if refused.is_empty() { Ok(()) } else { Err(StartError::Rules(refused)) }
-}
-
-fn take_signals() -> Result<SignalFd, StartError> {
-    let mut mask = SigSet::empty();
-    for signal in SIGNALS {
-        mask.add(signal);
-    }
-    mask.thread_block().map_err(system("block signals"))?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(system("receive signals"))
 }
 
 struct Daemon {
@@ -222,6 +189,9 @@ struct Daemon {
     mountinfo: Option<std::fs::File>,
     /// What a [`Guard`] names in /proc, so that it stays that.
     _kept_open: Vec<std::fs::File>,
+    kept: Option<Kept>,
+    /// Whether its keeper ended before it, and nothing was guarded.
+    is_orphaned: bool,
     messages: Option<UserMessages>,
     /// Events by [`Verdict`].
     verdicts: [u64; Verdict::ALL.len()],
@@ -242,6 +212,12 @@ struct Loaded {
     vital: Option<Vital>,
 }
 
+/// What there was before the daemon.
+struct Found {
+    left: Vec<Left>,
+    kept: Option<Kept>,
+}
+
 enum Asked {
     GoOn,
     /// By whom.
@@ -253,21 +229,14 @@ impl Daemon {
         options: &DaemonOptions,
         config: Config,
         loaded: Loaded,
+        found: Found,
         pipeline: Pipeline,
         control: Server,
     ) -> Result<Self, StartError> {
-        let left = persistence::left(&config);
-        let pins = persistence::pins(&config, &loaded, &left);
+        let pins = persistence::pins(&config, &loaded, &found);
         let Loaded { store, plan, mode, vital } = loaded;
-        let settings = Settings {
-            daemon_pid: std::process::id(),
-            daemon_started: persistence::own_start()
-                .map_err(|source| StartError::System { what: "read /proc/self/stat", source })?,
-            owner: random_seed()? as u32 % active::OWNER_MAX + 1,
-            name_seed: random_seed()?,
-            ring_bytes: config.kernel.ring_buffer_bytes.get(),
-            mode,
-        };
+        let Found { left, kept } = found;
+        let settings = start::settings(&config, kept.as_ref(), mode)?;
         let mut daemon = Self {
             identities: Identities::look_up(&plan, &MountTable::read()),
             will: persistence::will_path(&config, pins.as_ref()),
@@ -281,7 +250,9 @@ impl Daemon {
             metrics: start_metrics(&config)?,
             files: FileWatch::new(),
             mountinfo: std::fs::File::open(MOUNTINFO).ok(),
-            _kept_open: guard::kept_open(),
+            _kept_open: guard::kept_open([Some(settings.daemon), settings.keeper].into_iter().flatten()),
+            kept,
+            is_orphaned: false,
             messages: None,
             verdicts: [0; Verdict::ALL.len()],
             keys: KeyCounts::default(),
@@ -300,9 +271,16 @@ impl Daemon {
         };
         // What waits of those before is in the log before anything of ours.
         daemon.drain();
+        daemon.tell_locked(&daemon.store);
         daemon.attach()?;
         daemon.retire_predecessors();
-        daemon.begin_probation(daemon.store.without_rules());
+        if let Some(kept) = &daemon.kept {
+            kept.ready(mode);
+        }
+        // Those that another daemon had in force stay, as they would with that one.
+        if daemon.kept.as_ref().and_then(Kept::before).is_none() {
+            daemon.begin_probation(daemon.store.without_rules());
+        }
         daemon.messages = hear_messages(&daemon.config);
         daemon.push(Body::Daemon(Requester::own().event("DAEMON_START", "start", daemon.start_words())));
         tracing::info!(
@@ -334,13 +312,17 @@ impl Daemon {
         spared(self.vital.as_ref(), &store)?;
         let old = std::mem::replace(&mut self.plan, plan);
         self.identities = Identities::look_up(&self.plan, &MountTable::read());
+        // First: who comes after this daemon must know, whenever it ends.
+        self.tell_locked(&store);
         if let Err(error) = self.attach() {
+            self.tell_locked(&self.store);
             self.plan = old;
             self.identities = Identities::look_up(&self.plan, &MountTable::read());
             return Err(error);
         }
         self.store = store;
         self.leave_no_guard();
+        self.write_will();
         Ok(())
     }
 
@@ -407,6 +389,7 @@ impl Daemon {
         if let Some(mountinfo) = &self.mountinfo {
             fds.push(PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI));
         }
+        fds.extend(self.kept.as_ref().and_then(Kept::wakeup).map(|keeper| PollFd::new(keeper, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(self.config.kernel.poll_ms.duration()).unwrap_or(PollTimeout::ZERO);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
@@ -414,18 +397,44 @@ impl Daemon {
         }
     }
 
+    /// What it was sent, and what its keeper was.
     fn obey(&mut self, signals: &SignalFd) -> Result<Asked, StartError> {
         while let Some(info) = signals.read_signal().map_err(system("receive a signal"))? {
-            let who = Requester::of(info.ssi_pid, info.ssi_uid);
-            match Signal::try_from(info.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGHUP) => self.reload(&who),
-                Ok(Signal::SIGUSR1) => self.pipeline.rotate(&who.event("DAEMON_ROTATE", "rotate-logs", Vec::new())),
-                Ok(Signal::SIGUSR2) => self.resume(&who),
-                Ok(Signal::SIGCONT) => self.log_state(),
-                _ => return Ok(Asked::End(who)),
+            if let end @ Asked::End(_) =
+                self.heed(info.ssi_signo.cast_signed(), Requester::of(info.ssi_pid, info.ssi_uid))
+            {
+                return Ok(end);
+            }
+        }
+        match self.kept.as_mut().map(Kept::hear) {
+            None => {}
+            Some(Heard::Ended) => return Ok(self.lose_keeper()),
+            Some(Heard::Asked(asked)) => {
+                for asks in asked {
+                    if let end @ Asked::End(_) = self.heed(asks.signal, Requester::of(asks.pid, asks.uid)) {
+                        return Ok(end);
+                    }
+                }
             }
         }
         Ok(Asked::GoOn)
+    }
+
+    fn heed(&mut self, signal: i32, who: Requester) -> Asked {
+        match Signal::try_from(signal) {
+            Ok(Signal::SIGHUP) => self.reload(&who),
+            Ok(Signal::SIGUSR1) => self.pipeline.rotate(&who.event("DAEMON_ROTATE", "rotate-logs", Vec::new())),
+            Ok(Signal::SIGUSR2) => self.resume(&who),
+            Ok(Signal::SIGCONT) => self.log_state(),
+            _ => return Asked::End(who),
+        }
+        Asked::GoOn
+    }
+
+    /// Has the keeper know what the next daemon must go on with, should this one be killed.
+    fn tell_locked(&self, store: &Store) {
+        let Some(kept) = self.kept.as_ref().filter(|_| store.is_locked() || self.store.is_locked()) else { return };
+        kept.locked(self.mode, store.locked());
     }
 
     /// Outputs that an action suspended go on.
@@ -507,7 +516,7 @@ impl Daemon {
     }
 
     fn stop(mut self, who: &Requester) {
-        let stays = persistence::stays(&self.config) && self.engine.is_pinned();
+        let stays = self.stays();
         if stays {
             tracing::info!("the rules stay in force, and their events wait for the next start");
         } else if let Err(error) = self.engine.withdraw() {
@@ -582,13 +591,4 @@ fn rule_refs(plan: &Plan) -> Vec<RuleRef> {
             action: planned.rule.action.name().into(),
         })
         .collect()
-}
-
-/// From the kernel, so that nobody can predict it.
-fn random_seed() -> Result<u64, StartError> {
-    use std::io::Read;
-    let mut seed = [0; 8];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut seed));
-    read.map_err(|source| StartError::System { what: "read /dev/urandom", source })?;
-    Ok(u64::from_ne_bytes(seed))
 }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Bounds, and what the events below them are called.
-const BOUNDS: [(&str, Duration); 6] = [
+use output::bounds::Bounds;
+
+const COUNT: usize = 7;
+const BOUNDS: Bounds<COUNT> = Bounds([
     ("1ms", Duration::from_millis(1)),
     ("5ms", Duration::from_millis(5)),
     ("20ms", Duration::from_millis(20)),
     ("50ms", Duration::from_millis(50)),
     ("200ms", Duration::from_millis(200)),
     ("1s", Duration::from_secs(1)),
-];
-/// And what those that waited longer are called.
-const LONGER: &str = "longer";
-const COUNT: usize = BOUNDS.len() + 1;
+    ("longer", Duration::MAX),
+]);
 
 /// Events by how long they waited: up to the bound, and longer than the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,15 +25,14 @@ pub struct Delays {
 impl Delays {
     /// Counts an event.
     pub fn count(&mut self, waited: Duration) {
-        let index = BOUNDS.iter().position(|(_, bound)| waited <= *bound).unwrap_or(BOUNDS.len());
-        self.events[index] += 1;
+        self.events[BOUNDS.position(waited)] += 1;
         self.micros = self.micros.saturating_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Events by the name of their bound.
     #[must_use]
     pub fn by_bound(&self) -> [(&'static str, u64); COUNT] {
-        std::array::from_fn(|index| (BOUNDS.get(index).map_or(LONGER, |(name, _)| name), self.events[index]))
+        BOUNDS.named(self.events)
     }
 
     /// How long they waited together, in microseconds.
@@ -45,9 +44,7 @@ impl Delays {
     /// The bounds in seconds.
     #[must_use]
     pub fn bounds() -> [(&'static str, f64); COUNT] {
-        std::array::from_fn(|index| {
-            BOUNDS.get(index).map_or((LONGER, f64::INFINITY), |(name, bound)| (*name, bound.as_secs_f64()))
-        })
+        BOUNDS.in_seconds()
     }
 }
 

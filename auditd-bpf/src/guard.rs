@@ -13,6 +13,9 @@ use rules::{Diagnostic, NoHost, RuleSet, Source};
 use serde::Deserialize;
 
 use crate::config::{Config, DEFAULT_CONFIG};
+use crate::keeper::Kept;
+use crate::kernel::pins::{BPF_FS, OURS};
+use crate::kernel::process::Process;
 
 /// Key of the records of what was refused.
 pub const KEY: &str = "auditd-bpf-guard";
@@ -34,8 +37,8 @@ pub enum Protect {
     /// The daemon: no signals but those that ask it for something, no tracing, no reaching into its memory, no writing to the
     /// libraries that it runs.
     Process,
-    /// bpf(2): no descriptors of others' programs, maps and links by id, by which they could be changed or detached; and ftrace
-    /// stays enabled.
+    /// bpf(2): no descriptors of others' programs, maps and links, by id or by name, by which they could be changed or detached;
+    /// nothing is taken away where the daemon has them by name; and ftrace stays enabled.
     Bpf,
 }
 
@@ -57,15 +60,20 @@ pub struct Guard {
     config: BTreeSet<PathBuf>,
     program: Option<PathBuf>,
     libraries: BTreeSet<PathBuf>,
-    pid: u32,
+    /// The daemon, and its keeper if it has one.
+    pids: Vec<u32>,
 }
 
 impl Guard {
-    /// Of this process, configured so; `file`: its configuration.
+    /// Of this process and its keeper, configured so; `file`: its configuration.
     #[must_use]
-    pub fn of_daemon(config: &Config, file: Option<&Path>) -> Self {
+    pub fn of_daemon(config: &Config, file: Option<&Path>, kept: Option<&Kept>) -> Self {
         let logs = config.outputs.iter().filter_map(output::OutputConfig::directory).map(Path::to_path_buf).collect();
-        let program = std::fs::read_link("/proc/self/exe").ok();
+        let program = match kept {
+            // That of this process may have another name by now.
+            Some(kept) => kept.program().map(Path::to_path_buf),
+            None => std::fs::read_link("/proc/self/exe").ok(),
+        };
         let mut libraries = code_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default());
         libraries.retain(|library| Some(library) != program.as_ref());
         let named = [Path::new(AUDIT_CONFIG), &config.rules, file.unwrap_or(Path::new(DEFAULT_CONFIG))];
@@ -76,7 +84,7 @@ impl Guard {
             config: named.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect(),
             program,
             libraries,
-            pid: std::process::id(),
+            pids: [std::process::id()].into_iter().chain(kept.map(|kept| kept.keeper().pid)).collect(),
         }
     }
 
@@ -108,9 +116,13 @@ impl Guard {
                     }
                     self.program.iter().for_each(|program| file(&mut text, program));
                 }
-                Protect::Process => self.process(&mut text, ending),
+                Protect::Process => {
+                    self.pids.iter().for_each(|pid| self.process(*pid, &mut text, ending));
+                    self.libraries.iter().for_each(|library| writing(&mut text, library));
+                }
                 Protect::Bpf => {
-                    by_id(&mut text);
+                    by_descriptor(&mut text);
+                    pinned(&mut text);
                     writing(&mut text, Path::new(FTRACE_SWITCH));
                 }
             }
@@ -118,8 +130,7 @@ impl Guard {
         text
     }
 
-    fn process(&self, text: &mut Vec<u8>, ending: Ending) {
-        let pid = self.pid;
+    fn process(&self, pid: u32, text: &mut Vec<u8>, ending: Ending) {
         for arch in ["b64", "b32"] {
             if let (Ending::ByAuditctl, Some(program)) = (ending, &self.program) {
                 let calls = "kill,pidfd_send_signal";
@@ -143,15 +154,14 @@ impl Guard {
                 let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {OPENS} -F {of} -F perm=w -k {KEY}");
             }
         }
-        self.libraries.iter().for_each(|library| writing(text, library));
     }
 }
 
 /// Files in /proc that rules of a guard name: while they are open they stay what the rules name.
 #[must_use]
-pub fn kept_open() -> Vec<File> {
-    let own = format!("/proc/{}", std::process::id());
-    [own.as_str(), FTRACE_SWITCH].into_iter().filter_map(|path| File::open(path).ok()).collect()
+pub fn kept_open(spared: impl Iterator<Item = Process>) -> Vec<File> {
+    let paths = spared.map(|process| format!("/proc/{}", process.pid)).chain([FTRACE_SWITCH.to_owned()]);
+    paths.filter_map(|path| File::open(path).ok()).collect()
 }
 
 /// Files that are mapped to be run, by what `/proc/self/maps` says (proc_pid_maps(5)). Those that are replaced already are not to be
@@ -207,12 +217,21 @@ fn writing(text: &mut Vec<u8>, path: &Path) {
     }
 }
 
-/// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these three
+/// `BPF_OBJ_GET`, `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID` (`include/uapi/linux/bpf.h`): of these
 /// everything else that could be done to a program, map or link of another process needs one.
-fn by_id(text: &mut Vec<u8>) {
-    for command in [13, 14, 30] {
+fn by_descriptor(text: &mut Vec<u8>) {
+    for command in [7, 13, 14, 30] {
         let _ = writeln!(text, "-a deny,exit -F arch=b64 -S bpf -F a0={command} -k {KEY}");
         let _ = writeln!(text, "-a deny,exit -F arch=b32 -S bpf -F a0={command} -k {KEY}");
+    }
+}
+
+/// The daemon's names in the BPF file system, which hold what is in force should it be killed; and the whole of it, which would take
+/// them along, or hide them.
+fn pinned(text: &mut Vec<u8>) {
+    tree(text, Path::new(OURS));
+    for arch in ["b64", "b32"] {
+        let _ = writeln!(text, "-a deny,exit -F arch={arch} -S mount,umount2,move_mount -F path={BPF_FS} -k {KEY}");
     }
 }
 
@@ -243,7 +262,7 @@ mod tests {
             config: ["/etc/audit".into()].into(),
             program: Some("/usr/sbin/auditd-bpf".into()),
             libraries: ["/usr/lib/libc.so.6".into()].into(),
-            pid: 812,
+            pids: vec![812, 811],
         }
     }
 
@@ -269,16 +288,19 @@ mod tests {
     fn auditctl_ends_the_daemon_until_it_is_locked() {
         let guard = guard(&[Protect::Process], &Protect::ALL);
         let exempts = |rules: RuleSet| listed(&rules).iter().filter(|rule| rule.starts_with("-a never")).count();
-        assert_eq!(exempts(guard.rules().unwrap()), 2, "one for each ABI");
+        assert_eq!(exempts(guard.rules().unwrap()), 4, "one for each ABI, of the daemon and its keeper");
         let locked = guard.locked_rules().unwrap();
         assert_eq!(exempts(locked.clone()), 0);
         let locked = listed(&locked).join("\n");
         for guarded in [
             "obj_pid=812",
+            "obj_pid=811",
             "/etc/audit",
             "/usr/sbin/auditd-bpf",
             "-S bpf -F a0=",
+            "-w /sys/fs/bpf/auditd-bpf -p wa",
             "/proc/812",
+            "/proc/811",
             "/usr/lib/libc.so.6",
             FTRACE_SWITCH,
         ] {

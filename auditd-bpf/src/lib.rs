@@ -21,6 +21,7 @@
 //! | `auditd-bpf verify`: whether logs are what was written | [`verify`] |
 //! | `auditd-bpf status`: what the daemon has seen, written and lost | [`status`] |
 //! | the same for Prometheus | [`metrics`] |
+//! | the process that starts the daemon anew where something is guarded | [`keeper`] |
 //! | the BPF object and the kernel's types | [`kernel`] |
 //! | exit statuses | [`exit_code`] |
 
@@ -45,6 +46,7 @@ pub mod fmt;
 pub mod guard;
 pub mod host_facts;
 pub mod identity;
+pub mod keeper;
 pub mod kernel;
 mod key_counts;
 mod logging;

@@ -28,7 +28,13 @@ pub fn run(config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
         }
     };
     let mut status = ExitCode::Success;
-    let all = Left::find(socket);
+    let all = match Left::find(socket) {
+        Ok(all) => all,
+        Err(error) => {
+            writeln!(err, "{error}; that ends when the machine reboots")?;
+            return Ok(ExitCode::Failure);
+        }
+    };
     if all.is_empty() {
         writeln!(out, "no daemon left rules in force")?;
     }

@@ -6,16 +6,18 @@ mod runner;
 use std::sync::Arc;
 
 use rules::plan::PlannedRule;
-use rules::{Control, Diagnostic, Dialect, Fail, FilterList, Plan, Rule, RuleSet};
+use rules::{Control, Diagnostic, Dialect, FilterList, NoHost, Plan, Rule, RuleSet, Source, print};
+use serde::{Deserialize, Serialize};
 
-use crate::control::protocol::Ran;
+use crate::config::FailName;
+use crate::control::protocol::{Ran, Text};
 use crate::guard::Guard;
 
 /// What auditctl says where `-e 2` forbids a change of rules.
 pub const IMMUTABLE: &str = "The audit system is in immutable mode, no rule changes allowed";
 
 /// What `-e`, `-f`, `-r`, `-b` and their like have set. The defaults are the kernel's (`kernel/audit.c`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// `-e`: 0 the rules are kept out of force, 1 in force, 2 in force and locked.
     pub enabled: u32,
@@ -32,18 +34,18 @@ pub struct Settings {
     /// `--enforce`: whether `deny` and `kill` refuse.
     pub enforce: bool,
     /// What the configuration says of rules without `-F fail=`.
-    pub fail: Option<Fail>,
+    pub fail: Option<FailName>,
 }
 
 impl Settings {
     /// Whether rules that record, and do not say otherwise, have refused what cannot be recorded: where the kernel's own audit would
     /// rather stop the machine (auditctl(8)).
     const fn refuses_unrecorded(&self) -> bool {
-        self.failure == PANIC || matches!(self.fail, Some(Fail::Closed))
+        self.failure == PANIC || matches!(self.fail, Some(FailName::Closed))
     }
 
     /// What decides about acts.
-    const fn deciding(&self) -> (u32, bool, Option<Fail>, bool) {
+    const fn deciding(&self) -> (u32, bool, Option<FailName>, bool) {
         (self.enabled, self.enforce, self.fail, self.refuses_unrecorded())
     }
 }
@@ -137,6 +139,15 @@ pub struct Store {
     guard: Arc<Guard>,
 }
 
+/// Rules and settings that `-e 2` is in force for, as one daemon tells them to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// The settings.
+    pub settings: Settings,
+    /// The rules, in match order, each as a rule file writes it.
+    pub rules: Vec<Text>,
+}
+
 /// What command lines come to.
 pub struct Outcome {
     /// What there would be, were it put in force.
@@ -172,6 +183,23 @@ impl Store {
         self.settings.enabled == LOCKED
     }
 
+    /// What stays so until the machine reboots, if anything does.
+    #[must_use]
+    pub fn locked(&self) -> Option<Locked> {
+        let rules = || self.rules.rules().map(|rule| Text(print::canonical(rule))).collect();
+        self.is_locked().then(|| Locked { settings: self.settings, rules: rules() })
+    }
+
+    /// The store that [this](Self::locked) was told of, with the guard of another daemon.
+    ///
+    /// # Errors
+    /// What is wrong with a rule: none is that was in force.
+    pub fn relocked(locked: &Locked, guard: Guard) -> Result<Self, Vec<Diagnostic>> {
+        let text = locked.rules.iter().map(|rule| rule.0.as_slice()).collect::<Vec<_>>().join(&b'\n');
+        let (rules, _) = rules::parse(&[Source { name: None, text }], &NoHost).into_loadable()?;
+        Ok(Self { rules, settings: locked.settings, guard: Arc::new(guard) })
+    }
+
     /// The same, where `deny` and `kill` refuse or only tell.
     #[must_use]
     pub fn enforcing(&self, enforce: bool) -> (Self, Vec<Change>) {
@@ -182,7 +210,7 @@ impl Store {
 
     /// The same, where rules without `-F fail=` fail so.
     #[must_use]
-    pub fn failing(self, fail: Option<Fail>) -> Self {
+    pub fn failing(self, fail: Option<FailName>) -> Self {
         Self { settings: Settings { fail, ..self.settings }, ..self }
     }
 
@@ -236,7 +264,7 @@ impl Store {
         }
         // The guard's own rules do what they do by default.
         Ok(plan.failing(|planned| match planned.refusal {
-            Some(_) => planned.number > listed || self.settings.fail != Some(Fail::Open),
+            Some(_) => planned.number > listed || self.settings.fail != Some(FailName::Open),
             None => planned.number <= listed && self.settings.refuses_unrecorded(),
         }))
     }

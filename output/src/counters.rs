@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::bounds::Bounds;
+
 /// Why a sink lost an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -53,15 +55,14 @@ impl Cause {
 }
 
 /// How long a flush took, at most.
-const FLUSH_TIMES: [(&str, Duration); 5] = [
+const FLUSH_TIMES: Bounds<6> = Bounds([
     ("1ms", Duration::from_millis(1)),
     ("10ms", Duration::from_millis(10)),
     ("100ms", Duration::from_millis(100)),
     ("1s", Duration::from_secs(1)),
     ("10s", Duration::from_secs(10)),
-];
-/// And what those that took longer are called.
-const LONGER: &str = "longer";
+    ("longer", Duration::MAX),
+]);
 
 /// A snapshot of one sink's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub struct SinkCounters {
     pub spool_bytes: u64,
     /// Flushes of what had gathered: to a file and, by `fsync`, its disk; to a server until it acknowledged. By how long that
     /// took: up to the time given, and longer than the one before.
-    pub flushes: [(&'static str, u64); FLUSH_TIMES.len() + 1],
+    pub flushes: [(&'static str, u64); 6],
     /// How long they took together.
     pub flush_micros: u64,
     /// Whether the destination takes nothing at the moment.
@@ -100,11 +101,8 @@ pub struct SinkCounters {
 impl SinkCounters {
     /// The bounds of [`Self::flushes`] in seconds.
     #[must_use]
-    pub fn flush_bounds() -> [(&'static str, f64); FLUSH_TIMES.len() + 1] {
-        let time = |index: usize| {
-            FLUSH_TIMES.get(index).map_or((LONGER, f64::INFINITY), |(name, time)| (*name, time.as_secs_f64()))
-        };
-        std::array::from_fn(time)
+    pub fn flush_bounds() -> [(&'static str, f64); 6] {
+        FLUSH_TIMES.in_seconds()
     }
 
     /// Events lost, for whatever cause.
@@ -129,7 +127,7 @@ pub(crate) struct Meter {
     torn_bytes: AtomicU64,
     spooled: AtomicU64,
     spool_bytes: AtomicU64,
-    flushes: [AtomicU64; FLUSH_TIMES.len() + 1],
+    flushes: [AtomicU64; 6],
     flush_micros: AtomicU64,
     stalled: AtomicBool,
     suspended: AtomicBool,
@@ -154,8 +152,7 @@ impl Meter {
 
     /// What had gathered was handed on, in so much time.
     pub(crate) fn flushed(&self, took: Duration) {
-        let index = FLUSH_TIMES.iter().position(|(_, time)| took <= *time).unwrap_or(FLUSH_TIMES.len());
-        self.flushes[index].fetch_add(1, Relaxed);
+        self.flushes[FLUSH_TIMES.position(took)].fetch_add(1, Relaxed);
         self.flush_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
@@ -217,7 +214,6 @@ impl Meter {
         // The outcomes are read before what was pushed, so that a concurrent push never makes them exceed it.
         let written = self.written.load(Relaxed);
         let lost = Cause::ALL.map(|cause| (cause.name(), self.lost[cause as usize].load(Relaxed)));
-        let names = SinkCounters::flush_bounds().map(|(name, _)| name);
         SinkCounters {
             sink: sink.to_owned(),
             filtered: self.filtered.load(Relaxed),
@@ -229,7 +225,7 @@ impl Meter {
             torn_bytes: self.torn_bytes.load(Relaxed),
             spooled: self.spooled.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
-            flushes: std::array::from_fn(|index| (names[index], self.flushes[index].load(Relaxed))),
+            flushes: FLUSH_TIMES.named(std::array::from_fn(|index| self.flushes[index].load(Relaxed))),
             flush_micros: self.flush_micros.load(Relaxed),
             stalled: self.stalled.load(Relaxed),
             suspended: self.suspended.load(Relaxed),

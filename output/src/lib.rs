@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod bounds;
 pub mod chain;
 pub mod config;
 pub mod counters;

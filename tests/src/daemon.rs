@@ -78,7 +78,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Its process.
+    /// The process that was started: its keeper's, where it may guard something.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
@@ -94,8 +94,9 @@ impl Drop for Daemon {
         // It has ended already, if all is well; or it may be guarded, and does not end.
         if matches!(self.child.try_wait(), Ok(None)) && self.child.kill().is_ok() {
             let _ = self.child.wait();
-            // The next case must not find the rules of this one in force.
-            let _ = Command::new(PROGRAM).arg("release").output();
+            // The next case must not find the rules of this one in force. Where that was a keeper, its daemon is about to end.
+            let release = || Ok(Command::new(PROGRAM).arg("release").output()?.status.success().then_some(()));
+            let _ = wait_for("the rules to be released", STOP_TIME, release);
         }
     }
 }
@@ -121,6 +122,12 @@ pub fn status() -> Result<Value> {
     let finished = run(Command::new(PROGRAM).args(["status", "--json"]))?;
     finished.ended_with(0)?;
     serde_json::from_str(&finished.stdout).context("the status is no JSON")
+}
+
+/// The process that answers for the daemon.
+pub fn serving() -> Result<Pid> {
+    let pid = status()?["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.map(Pid::from_raw).context("no pid in the status")
 }
 
 /// A program that has ended.

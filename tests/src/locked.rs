@@ -34,9 +34,10 @@ const DISK: &str = "/var/log/guarded";
 const ROOM: &str = "size=16m";
 
 const RULES: &str = "-a deny,exit -F arch=b64 -S openat -F path={dir}/refused -F perm=w -F errno=EBUSY -k refused\n\
-                     -a always,exit -F arch=b64 -S openat -F path={dir}/watched -F perm=w -k watched\n\
                      -a always,exit -F arch=b64 -S openat -F dir={dir}/many -F perm=w -k many\n\
                      -a always,exit -F arch=b64 -S settimeofday,clock_settime,adjtimex,clock_adjtime -k clock";
+/// Made by auditctl while it runs: no file has it.
+const RULE_OF_AUDITCTL: &str = "-a always,exit -F arch=b64 -S openat -F path={dir}/watched -F perm=w -k watched";
 /// Under emulation the daemon takes its time.
 const TIME: Duration = Duration::from_secs(120);
 
@@ -48,6 +49,7 @@ pub type Attempt = (&'static str, fn(&Target) -> io::Result<()>);
 pub struct Target {
     pub log: PathBuf,
     pub daemon: Pid,
+    pub keeper: Pid,
 }
 
 impl Target {
@@ -86,8 +88,9 @@ impl Locked {
         let protect = "[\"logs\", \"config\", \"process\", \"bpf\"]";
         let config = configuration(protect, "ring_buffer_bytes = 1048576\n", &log);
         let session = Session::start_with(place.name, &place.rules(RULES), &config, &log)?;
-        let target = Target { log, daemon: session.pid() };
+        let target = Target { log, daemon: session.daemon()?, keeper: session.pid() };
         let mut locked = Self { session, place, target };
+        auditctl(locked.place.rules(RULE_OF_AUDITCTL).trim_end())?.ended_with(0)?;
         locked.holds().context("before it is locked")?;
         auditctl("-e 2")?.ended_with(0)?;
         Ok(locked)

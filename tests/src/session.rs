@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::child;
-use crate::daemon::{Daemon, wait_for};
+use crate::daemon::{self, Daemon, wait_for};
 use crate::event::Event;
 use crate::log::Log;
 use crate::place::{BASE, Place};
@@ -114,9 +114,14 @@ impl Session {
         self.daemon.said()
     }
 
-    /// The daemon's process.
+    /// The process that was started: the daemon's, or its keeper's where it may guard something.
     pub fn pid(&self) -> Pid {
         self.daemon.pid()
+    }
+
+    /// The daemon itself.
+    pub fn daemon(&self) -> Result<Pid> {
+        daemon::serving()
     }
 
     /// The file with its rules.

@@ -151,6 +151,15 @@ pub fn attributes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(names)
 }
 
+/// A descriptor of what is pinned there in the BPF file system (`BPF_OBJ_GET`).
+pub fn bpf_pinned(path: &Path) -> io::Result<OwnedFd> {
+    const OBJ_GET: i64 = 7;
+    let path = c_path(path)?;
+    let mut request = [0; 16];
+    request[..8].copy_from_slice(&path.as_ptr().addr().to_ne_bytes());
+    descriptor(call(libc::SYS_bpf, &mut [Arg::Number(OBJ_GET), Arg::Bytes(&request), Arg::Number(16)])?)
+}
+
 /// A text, or other bytes, at an address below 4 GB, for [`call_32`]. Never freed: it is for children that end soon.
 pub struct LowText(u32);
 

@@ -73,7 +73,7 @@ fn target<M: Memory>(hook: u32, target: Object, access: impl FnOnce(&Call) -> u3
         Ok(context) => context,
         Err(answer) => return answer,
     };
-    context.target = u64::from(M::load::<u32>(target, &kernel::TASK_TGID)) + 1;
+    context.target = u64::from(kernel::target_pid::<M>(target)) + 1;
     // A function before the checks has told of it: then the hook only refuses.
     let is_told = context.header.hook == hooks::KILL_PERMISSION && hook == hooks::TASK_KILL
         || context.header.hook == hooks::PTRACE_ATTACH && hook == hooks::PTRACE_ACCESS_CHECK;

@@ -33,6 +33,8 @@ pub struct Will {
     generations: Vec<Generation>,
     /// Losses that are in the log.
     reported: BTreeMap<String, u64>,
+    #[serde(default)]
+    guarded: bool,
 }
 
 /// The rules that numbers in samples mean.
@@ -59,7 +61,19 @@ impl Will {
             .generations()
             .map(|(generation, rules)| Generation { generation, rules: rules.iter().map(Rule::of).collect() });
         let reported = reported.map(|(cause, count)| (cause.to_owned(), count));
-        Self { generations: generations.collect(), reported: reported.collect() }
+        Self { generations: generations.collect(), reported: reported.collect(), guarded: false }
+    }
+
+    /// The same of a daemon that guards something, or does not.
+    #[must_use]
+    pub fn guarding(self, guarded: bool) -> Self {
+        Self { guarded, ..self }
+    }
+
+    /// Whether nobody can take over but a daemon of the same keeper.
+    #[must_use]
+    pub const fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// Writes it in the place of the one before.
@@ -75,7 +89,11 @@ impl Will {
         Ok(())
     }
 
-    fn read(path: &Path) -> io::Result<Self> {
+    /// Reads the one there.
+    ///
+    /// # Errors
+    /// What the system says, or that it is none.
+    pub fn read(path: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 }
@@ -200,8 +218,9 @@ mod tests {
         book.insert(1, Vec::new());
         book.insert(2, vec![rule.clone()]);
         let path = will_of(&socket, 7);
-        Will::new(&book, [("ring_buffer_full", 5)].into_iter()).write(&path).unwrap();
-        let Will { generations, reported } = Will::read(&path).unwrap();
+        Will::new(&book, [("ring_buffer_full", 5)].into_iter()).guarding(true).write(&path).unwrap();
+        let Will { generations, reported, guarded } = Will::read(&path).unwrap();
+        assert!(guarded);
         assert_eq!(reported.get("ring_buffer_full"), Some(&5));
         let [second, first] = <[Generation; 2]>::try_from(generations).unwrap();
         assert_eq!((second.generation, first.generation, first.rules.len()), (2, 1, 0));

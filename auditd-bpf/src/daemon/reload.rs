@@ -4,7 +4,7 @@ use std::path::Path;
 
 use output::event::{Body, DaemonEvent};
 use output::pipeline::Reconfigured;
-use rules::{Fail, RuleSet};
+use rules::RuleSet;
 
 use super::Daemon;
 use super::requester::Requester;
@@ -61,16 +61,17 @@ impl Daemon {
             return Err(reason);
         }
         self.adopt(config);
+        if let Some(kept) = &self.kept {
+            kept.reloaded();
+        }
         Ok(())
     }
 
     /// What new rules come on top of.
     fn base_of(&self, config: &Config) -> (Store, Vec<Change>) {
         let (store, changes) = self.store.enforcing(config.enforce);
-        (
-            store.failing(config.fail.map(Fail::from)).guarded_by(super::guard_of(&self.options, config, self.mode)),
-            changes,
-        )
+        let guard = super::guard_of(&self.options, config, self.kept.as_ref(), self.mode);
+        (store.failing(config.fail).guarded_by(guard), changes)
     }
 
     /// Those that the mode can honour.

@@ -12,9 +12,10 @@ use aya::sys::{BpfHelper, is_helper_supported, is_map_supported};
 
 use super::{Answer, Need, Probe, Refusal, Report};
 use crate::explain::KernelFacts;
-use crate::kernel::btf::KernelTypes;
-use crate::kernel::object::{KERNEL_BTF, Object, ObjectError, Settings, has_lsm_hook};
+use crate::kernel::btf::{KERNEL_BTF, KernelTypes};
+use crate::kernel::object::{Object, ObjectError, Settings, has_lsm_hook};
 use crate::kernel::preemption::preempts;
+use crate::kernel::process::Process;
 use crate::mode::Mode;
 
 /// The first probe: a failure has an exit status of its own.
@@ -46,7 +47,7 @@ const FIELDS: &[&str] = kernel_fields!(list_paths);
 /// Tries everything, or what the mode that is wanted needs. As root this loads programs, for a moment, and attaches none.
 #[must_use]
 pub fn probe(wanted: Option<Mode>) -> Report {
-    let types = KernelTypes::read(Path::new(KERNEL_BTF));
+    let types = KernelTypes::of_kernel();
     let mut probes = vec![root(nix::unistd::geteuid().as_raw())];
     match &types {
         Ok(types) => probes.extend([
@@ -205,8 +206,8 @@ fn helper_function(name: &'static str, helper: BpfHelper, since: &str) -> Probe 
 fn object(wanted: Option<Mode>) -> Vec<Probe> {
     let load = |mode| {
         let settings = Settings {
-            daemon_pid: std::process::id(),
-            daemon_started: 0,
+            daemon: Process { pid: std::process::id(), started: 0 },
+            keeper: None,
             owner: 1,
             name_seed: 0,
             ring_bytes: PROBE_RING_BYTES,

@@ -4,8 +4,15 @@
 //! are looked through; where a type name occurs twice, the first type that has the field counts.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
+
+/// Where the kernel offers its types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Why BTF could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +59,43 @@ pub struct KernelTypes {
     functions: Vec<(u64, u32)>,
 }
 
+/// [`KERNEL_BTF`], opened by the keeper: when a later daemon of its starts, another file may have been mounted over it.
+static HELD: OnceLock<File> = OnceLock::new();
+
+/// Has all of this process and its children, from here on, read the file that is there now.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn hold() -> io::Result<()> {
+    // It may be held already: then that one stays.
+    let _held = HELD.set(File::open(KERNEL_BTF)?);
+    Ok(())
+}
+
+/// The types of the running kernel, as they are written.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn of_kernel() -> Result<Vec<u8>, BtfError> {
+    let whole = |file: &File| -> io::Result<Vec<u8>> {
+        // Without moving the position, which parent and child share.
+        let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    };
+    let read = HELD.get().map_or_else(|| std::fs::read(KERNEL_BTF), whole);
+    read.map_err(|source| BtfError::Read { path: KERNEL_BTF.to_owned(), source })
+}
+
 impl KernelTypes {
+    /// Reads those of the running kernel.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are not BTF.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Self::parse(of_kernel()?).ok_or_else(|| BtfError::Malformed { path: KERNEL_BTF.to_owned() })
+    }
+
     /// Reads a BTF file.
     ///
     /// # Errors
@@ -247,6 +290,17 @@ mod tests {
         data.extend(types);
         data.extend(strings);
         data
+    }
+
+    #[test]
+    fn what_is_held_is_read_as_often_as_it_is_asked_for() {
+        if let Err(error) = hold() {
+            println!("SKIP {KERNEL_BTF}: {error}");
+            return;
+        }
+        let written = std::fs::read(KERNEL_BTF).unwrap();
+        assert!(of_kernel().unwrap() == written && of_kernel().unwrap() == written);
+        hold().unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod left_out;
 pub mod object;
 pub mod pins;
 pub mod preemption;
+pub mod process;
 mod symbols;
 pub mod tables;
 #[cfg(test)]

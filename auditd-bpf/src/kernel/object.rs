@@ -1,11 +1,11 @@
 //! The BPF object: embedded, its globals set for the running kernel, loaded.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use auditd_bpf_common::{hooks::ATTRIBUTES, kernel_fields, limits::STAGE_COMPLETE, names, plan_rows::refuses};
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
+    Btf, Ebpf, EbpfError, EbpfLoader, Endianness,
     maps::{MapData, MapError, ProgramArray},
     pin::PinError,
     programs::{
@@ -14,18 +14,16 @@ use aya::{
     },
 };
 
-use super::btf::{BtfError, KernelTypes};
+use super::btf::{self, BtfError, KernelTypes};
 use super::left_out::times_left_out;
 use super::pins::{Pin, Pins};
+use super::process::Process;
 use crate::mode::Mode;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/auditd-bpf.o"));
 
 /// Where names of sections of LSM programs (`lsm/file_open`) stand in it.
 const LSM_NAMES: &[usize] = &include!(concat!(env!("OUT_DIR"), "/lsm-names.in"));
-
-/// Where the kernel offers its types.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A hook whose arguments differ between kernels.
 const SETATTR: &str = "inode_setattr";
@@ -36,10 +34,10 @@ const TEST_RUN: &str = "a test run";
 /// What the kernel side is told when it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Thread group whose own acts are never recorded.
-    pub daemon_pid: u32,
-    /// When it began, in [ticks](auditd_bpf_common::limits::TICK_NS) since boot.
-    pub daemon_started: u64,
+    /// Whose own acts are never recorded.
+    pub daemon: Process,
+    /// Nor its, nor those of its other children, if there is one.
+    pub keeper: Option<Process>,
     /// Whose tables the programs go by: not 0, and another one than that of any object that shares [`names::ACTIVE`].
     pub owner: u32,
     /// Seed of the file name hash.
@@ -170,7 +168,7 @@ impl Object {
 
     /// The same of another object: one that is put on trial.
     pub(super) fn load_bytes(object: &[u8], settings: Settings, pins: Option<&Pins>) -> Result<Self, ObjectError> {
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let types = KernelTypes::of_kernel()?;
         let offsets = FIELDS
             .iter()
             .map(|(global, path)| Ok((*global, types.offset(path)?)))
@@ -180,6 +178,7 @@ impl Object {
         let setattr_mapped = parameters.is_some_and(|count| count > 2);
         let refuses = refuses(settings.mode);
         let wakeup = u64::from(settings.ring_bytes / 4);
+        let keeper = settings.keeper.unwrap_or(Process { pid: 0, started: 0 });
         let mut loader = EbpfLoader::new();
         // Task storage, which aya does not know.
         loader.allow_unsupported_maps();
@@ -187,8 +186,10 @@ impl Object {
             loader.override_global(global, offset, true);
         }
         loader
-            .override_global(names::DAEMON_PID, &settings.daemon_pid, true)
-            .override_global(names::DAEMON_STARTED, &settings.daemon_started, true)
+            .override_global(names::DAEMON_PID, &settings.daemon.pid, true)
+            .override_global(names::DAEMON_STARTED, &settings.daemon.started, true)
+            .override_global(names::KEEPER_PID, &keeper.pid, true)
+            .override_global(names::KEEPER_STARTED, &keeper.started, true)
             .override_global(names::OWNER, &settings.owner, true)
             .override_global(names::NAME_SEED, &settings.name_seed, true)
             .override_global(names::WAKEUP_BYTES, &wakeup, true)
@@ -528,7 +529,7 @@ fn give_back_memory() {
 fn loaded(btf: &mut Option<Btf>) -> Result<&Btf, ObjectError> {
     match btf {
         Some(read) => Ok(read),
-        unread => Ok(unread.insert(Btf::from_sys_fs()?)),
+        unread => Ok(unread.insert(Btf::parse(&btf::of_kernel()?, Endianness::default())?)),
     }
 }
 

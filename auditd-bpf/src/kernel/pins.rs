@@ -14,11 +14,11 @@ use aya::pin::PinError;
 use nix::sys::statfs::statfs;
 
 /// Where systemd mounts the BPF file system.
-const BPF_FS: &str = "/sys/fs/bpf";
+pub const BPF_FS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` in `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// All of ours in it.
-const OURS: &str = "auditd-bpf";
+pub const OURS: &str = "/sys/fs/bpf/auditd-bpf";
 
 /// Names of links begin so.
 const LINK: &str = "link-";
@@ -49,6 +49,12 @@ pub enum PinsError {
         path: PathBuf,
         /// Why.
         source: MapError,
+    },
+    /// A guard is in force, and spares this process not.
+    #[error("{}: an earlier daemon guards what it left in force", path.display())]
+    Guarded {
+        /// What was asked for.
+        path: PathBuf,
     },
     /// A map cannot be pinned.
     #[error("{}: {source}", path.display())]
@@ -166,22 +172,27 @@ pub struct Left {
 impl Left {
     /// What was left at a control socket, oldest first. Nobody but who has the socket may ask: what a daemon that runs has there
     /// looks the same. What cannot be used is removed, and said.
-    #[must_use]
-    pub fn find(socket: &Path) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// [`PinsError::Guarded`].
+    pub fn find(socket: &Path) -> Result<Vec<Self>, PinsError> {
         let place = place_of(socket);
         let entries = fs::read_dir(&place).into_iter().flatten().flatten();
         let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         numbers.sort_unstable();
         let opened = numbers.into_iter().filter_map(|number| {
             let directory = place.join(number.to_string());
-            let left = Self::open(directory.clone(), number);
-            left.inspect_err(|error| {
-                tracing::error!(
-                    "what an earlier daemon left in the kernel cannot be taken over, and is removed: {error}"
-                );
-                remove(&directory);
-            })
-            .ok()
+            match Self::open(directory.clone(), number) {
+                Ok(left) => Some(Ok(left)),
+                Err(error) if is_refusal(&error) => Some(Err(PinsError::Guarded { path: directory })),
+                Err(error) => {
+                    tracing::error!(
+                        "what an earlier daemon left in the kernel cannot be taken over, and is removed: {error}"
+                    );
+                    remove(&directory);
+                    None
+                }
+            }
         });
         opened.collect()
     }
@@ -240,11 +251,18 @@ impl Left {
     }
 }
 
+/// Whether it was refused, as by a guard: root may open whatever is pinned, else.
+fn is_refusal(error: &PinsError) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Where daemons have their pins, one after the other: by their control socket, which one at a time has. The file system takes no
 /// dots in names.
 fn place_of(socket: &Path) -> PathBuf {
     let name: String = socket.as_os_str().as_bytes().iter().map(|byte| in_name(*byte)).collect();
-    Path::new(BPF_FS).join(OURS).join(name)
+    Path::new(OURS).join(name)
 }
 
 fn in_name(byte: u8) -> String {

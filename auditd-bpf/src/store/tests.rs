@@ -205,16 +205,37 @@ fn rules_that_refuse_are_enforced_or_rehearsed() {
 fn a_guard_comes_first_and_is_not_among_the_rules() {
     let config = Config { protect: vec![Protect::Bpf], protect_locked: Vec::new(), ..Config::default() };
     let text = "-a never,task -F uid=7\n-w /a -p w --action deny\n-w /b -p w";
-    let guarded = store(text).guarded_by(Guard::of_daemon(&config, None));
+    let guarded = store(text).guarded_by(Guard::of_daemon(&config, None, None));
     assert_eq!(listed(&guarded), listed(&store(text)));
     let numbers = |store: &Store| -> Vec<u32> { store.plan().unwrap().rules.iter().map(|rule| rule.number).collect() };
-    assert_eq!(numbers(&guarded), [1, 3, 4, 5, 6, 7, 8, 9, 10, 1, 2], "the task list is before the exit list");
+    let guard = u32::try_from(Guard::of_daemon(&config, None, None).rules().unwrap().len()).unwrap();
+    let of_guard: Vec<u32> = (3..3 + guard).collect();
+    assert_eq!(
+        numbers(&guarded),
+        [&[1], of_guard.as_slice(), &[1, 2]].concat(),
+        "the task list is before the exit list"
+    );
     // Out of force and in rehearsal are the user's rules alone.
     let off = guarded.run(&run(None, "-e 0"), &NoHost, FACTS).store;
-    assert_eq!(numbers(&off), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(numbers(&off), (1..=guard).collect::<Vec<_>>());
     let rehearsed = guarded.enforcing(false).0.plan().unwrap();
     let verdicts: Vec<_> = rehearsed.rules.iter().filter_map(|rule| rule.refusal).map(|it| it.verdict).collect();
-    assert_eq!(verdicts, [[verdict::DENY; 8].as_slice(), &[verdict::WOULD_DENY]].concat());
+    assert_eq!(verdicts, [vec![verdict::DENY; guard as usize], vec![verdict::WOULD_DENY]].concat());
+}
+
+#[test]
+fn what_is_locked_goes_on_with_another_guard() {
+    let text = "-a never,task -F uid=7\n-w /a/with\\ space -p w -k one --action deny\n-a deny,exit -F arch=b64 -S open -F dir=/b -F errno=EIO -k two\n\
+                -a always,exclude -F msgtype=CWD\n-b 8192\n--enforce 0";
+    assert_eq!(store(text).locked(), None);
+    let before = store(&format!("{text}\n-e 2"));
+    let told = serde_json::to_vec(&before.locked().unwrap()).unwrap();
+    let locked: Locked = serde_json::from_slice(&told).unwrap();
+    let config = Config { protect: vec![Protect::Bpf], ..Config::default() };
+    let after = Store::relocked(&locked, Guard::of_daemon(&config, None, None)).unwrap();
+    assert_eq!((listed(&after), *after.settings()), (listed(&before), *before.settings()));
+    assert!(after.is_locked() && after.is_guarded() && after.changes_to(&before).is_empty());
+    assert!(Store::relocked(&store("-e 2").locked().unwrap(), Guard::default()).unwrap().rules().is_empty());
 }
 
 #[test]

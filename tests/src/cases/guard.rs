@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::libc;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::control::auditctl;
+use super::{keeper, persistence};
 use crate::child;
 use crate::daemon::{PROGRAM, wait_for};
 use crate::event::Event;
@@ -60,7 +61,7 @@ const ON_FILES: &[Attempt] = &[
     }),
 ];
 
-/// On the daemon's process.
+/// On the daemon's process, or its keeper's.
 const ON_PROCESS: &[Attempt] = &[
     ("SIGTERM", |target| target.signal(Signal::SIGTERM)),
     ("SIGKILL", |target| target.signal(Signal::SIGKILL)),
@@ -97,8 +98,26 @@ fn limit_files(daemon: Pid, limit: &[u8; 16]) -> io::Result<()> {
 }
 
 /// On programs, maps and links.
-const ON_BPF: &[Attempt] =
-    &[("a program by id", |_| bpf_by_id(13)), ("a map by id", |_| bpf_by_id(14)), ("a link by id", |_| bpf_by_id(30))];
+const ON_BPF: &[Attempt] = &[
+    ("a program by id", |_| bpf_by_id(13)),
+    ("a map by id", |_| bpf_by_id(14)),
+    ("a link by id", |_| bpf_by_id(30)),
+    ("what is pinned", |_| first_pin().and_then(|pin| sys::bpf_pinned(&pin)).map(drop)),
+    ("removing a pin", |_| first_pin().and_then(fs::remove_file)),
+    ("renaming a pin", |_| first_pin().and_then(|pin| fs::rename(&pin, pin.with_file_name("stolen")))),
+    ("mounting over the pins", |_| {
+        Ok(mount(Some("none"), persistence::PINS, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+    }),
+    ("mounting over the BPF file system", |_| {
+        Ok(mount(Some("none"), "/sys/fs/bpf", Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+    }),
+    ("unmounting the BPF file system", |_| Ok(umount2("/sys/fs/bpf", MntFlags::MNT_DETACH)?)),
+];
+
+fn first_pin() -> io::Result<PathBuf> {
+    let pins = keeper::pinned().map_err(io::Error::other)?;
+    pins.into_iter().next().ok_or_else(|| io::Error::other("nothing is pinned"))
+}
 
 /// bpf(2) with a command that asks for a descriptor by id: what it asks for, and the first that there is.
 fn bpf_by_id(command: i64) -> io::Result<()> {
@@ -135,8 +154,9 @@ fn lifted(place: &Place) -> Result<()> {
     let log = PathBuf::from(format!("/var/log/guarded-{}/audit.json", place.name));
     let config = configuration("[\"process\"]", "", &log);
     let mut session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
-    let target = Target { log, daemon: session.pid() };
+    let target = Target { log, daemon: session.daemon()?, keeper: session.pid() };
     all_is_refused(&mut session, &target, &[ON_PROCESS])?;
+    all_is_refused(&mut session, &Target { daemon: target.keeper, ..target.clone() }, &[ON_PROCESS])?;
     all_else_works(&mut session, &watched, &target)?;
     auditctl("--signal stop")?.ended_with(0)?;
     let records = session.ended_and_read()?;
@@ -145,13 +165,20 @@ fn lifted(place: &Place) -> Result<()> {
 }
 
 fn locked(locked: &mut Locked) -> Result<()> {
+    holds(locked)?;
+    let target = &locked.target;
+    // Rotation by the daemon goes on.
+    locked.session.signal(Signal::SIGUSR1)?;
+    let place = target.directory();
+    wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(place)?.count() > 2).then_some(())))
+}
+
+/// Nobody lifts the guard.
+pub fn holds(locked: &mut Locked) -> Result<()> {
     let (watched, target) = (locked.place.path(WATCHED), locked.target.clone());
     all_is_refused(&mut locked.session, &target, &[ON_FILES, ON_PROCESS, ON_BPF])?;
     all_else_works(&mut locked.session, &watched, &target)?;
     let stop = auditctl("--signal stop")?;
     ensure!(stop.status != Some(0), "auditctl stopped it");
-    // Rotation by the daemon goes on.
-    locked.session.signal(Signal::SIGUSR1)?;
-    let place = target.directory();
-    wait_for("a segment", ROTATION_TIME, || Ok((fs::read_dir(place)?.count() > 2).then_some(())))
+    Ok(())
 }

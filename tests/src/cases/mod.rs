@@ -12,6 +12,7 @@ mod failure;
 mod field;
 mod guard;
 mod host;
+mod keeper;
 mod load;
 mod loss;
 mod messages;
@@ -64,6 +65,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(loss::CASES),
     Suite::Alone(fail::CASES),
     Suite::Alone(persistence::CASES),
+    Suite::Alone(keeper::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
     Suite::Alone(host::CASES),
@@ -79,6 +81,7 @@ pub const KERNEL: &[Suite] = &[
     Suite::Alone(loss::OF_KERNEL),
     Suite::Alone(fail::OF_KERNEL),
     Suite::Alone(persistence::OF_KERNEL),
+    Suite::Alone(keeper::OF_KERNEL),
     Suite::Locked(adversary::OF_KERNEL),
 ];
 

@@ -29,7 +29,7 @@ pub const CASES: &[Alone] = &[
     Alone::new("killed_daemon_leaves_its_rules", killed),
     RELIEVED,
     Alone::new("persist_leaves_rules_and_release_ends_them", persistent),
-    Alone::new("persist_ends_where_a_guard_begins", guarded),
+    Alone::new("pins_end_where_a_guard_begins_without_a_keeper", guarded),
 ];
 
 const RULES: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k {key}\n\
@@ -37,9 +37,9 @@ const RULES: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm
 /// What comes in their place.
 const OTHERS: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k others";
 /// Where daemons pin what they have in the kernel.
-const PINS: &str = "/sys/fs/bpf/auditd-bpf";
+pub(super) const PINS: &str = "/sys/fs/bpf/auditd-bpf";
 /// To detach the programs of a daemon takes 6.1 over a minute where it is emulated beside others.
-const TIME: Duration = Duration::from_secs(300);
+pub(super) const TIME: Duration = Duration::from_secs(300);
 
 fn start(place: &Place, settings: &str, rules: &str) -> Result<Session> {
     let log = own_log(place.name);
@@ -47,12 +47,12 @@ fn start(place: &Place, settings: &str, rules: &str) -> Result<Session> {
     Session::start_with(place.name, &place.rules(rules), &config, &log)
 }
 
-fn prepare(place: &Place) -> Result<()> {
+pub(super) fn prepare(place: &Place) -> Result<()> {
     place.directory("d")?;
     place.file("refused").map(drop)
 }
 
-fn is_refused(place: &Place) -> Result<bool> {
+pub(super) fn is_refused(place: &Place) -> Result<bool> {
     match OpenOptions::new().write(true).open(place.path("refused")) {
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(true),
@@ -65,7 +65,7 @@ fn is_taken_over(event: &&Event) -> bool {
 }
 
 /// The records of having taken over: in the log once the programs of the daemon before are detached.
-fn taken_over(session: &mut Session, times: usize) -> Result<Vec<Event>> {
+pub(super) fn taken_over(session: &mut Session, times: usize) -> Result<Vec<Event>> {
     wait_for("the record of having taken over", TIME, || {
         session.settle()?;
         let records: Vec<_> = session.records().iter().filter(is_taken_over).cloned().collect();
@@ -105,7 +105,7 @@ fn killed(place: &Place) -> Result<()> {
 }
 
 /// Nothing is in force, or pinned.
-fn is_gone(links: usize) -> Result<()> {
+pub(super) fn is_gone(links: usize) -> Result<()> {
     ensure!(!Path::new(PINS).exists(), "pins are left");
     wait_for("the links to go", TIME, || Ok((count_bpf(BpfObjects::Links)? == links).then_some(())))
 }
@@ -266,7 +266,7 @@ fn persistent(place: &Place) -> Result<()> {
     is_gone(links)
 }
 
-/// A guard spares one daemon alone: the next could not write its logs.
+/// A daemon that was started where nothing may be guarded has no keeper: once it guards something, no other could take over from it.
 fn guarded(place: &Place) -> Result<()> {
     prepare(place)?;
     let session = start(place, "", OTHERS)?;

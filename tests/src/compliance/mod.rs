@@ -94,7 +94,7 @@ fn compare_set(set: &Set, first: usize, report: &mut Report) -> Result<()> {
         rules += &case.rules(place)?;
     }
     let ours = ours::Ours::start(&rules)?;
-    let own = ours.pid();
+    let own = ours.pid()?;
     let kernel = kernel::KernelAudit::start(&rules)?;
     let acted: Vec<_> = prepared.iter().map(|(case, place)| act(case, place)).collect();
     child::run(|| File::open(&fence).map(drop).context("cannot open the fence"))?;

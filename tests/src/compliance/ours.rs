@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::daemon::{Daemon, wait_for};
+use crate::daemon::{self, Daemon, wait_for};
 use crate::session::private_file;
 
 /// Its log.
@@ -37,8 +37,8 @@ impl Ours {
     }
 
     /// The daemon's pid.
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid().as_raw().cast_unsigned()
+    pub fn pid(&self) -> Result<u32> {
+        Ok(daemon::serving()?.as_raw().cast_unsigned())
     }
 
     /// Waits until all up to the event with the key `fence` has been written, ends the daemon, and gives its log.

@@ -9,7 +9,6 @@ mod memory;
 mod random;
 mod world;
 
-use std::path::Path;
 use std::sync::OnceLock;
 
 use auditd_bpf_common::limits::MAX_RULES;
@@ -30,7 +29,8 @@ use self::memory::{Address, Image, Layout};
 use self::random::{Actor, Happening, Shape};
 use self::world::{State, World};
 use super::btf::KernelTypes;
-use super::object::{KERNEL_BTF, Object, ObjectError, Settings};
+use super::object::{Object, ObjectError, Settings};
+use super::process::Process;
 use super::tables::Tables;
 use crate::identity::Identities;
 use crate::mode::Mode;
@@ -39,8 +39,8 @@ use crate::mounts::MountTable;
 /// No task of a trial has it.
 const DAEMON: u32 = 4_000_000;
 const SETTINGS: Settings = Settings {
-    daemon_pid: DAEMON,
-    daemon_started: 0,
+    daemon: Process { pid: DAEMON, started: 0 },
+    keeper: None,
     owner: 7,
     name_seed: 0x5eed,
     ring_bytes: 1 << 20,
@@ -338,7 +338,7 @@ fn obstacle() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("only root may run BPF programs".to_owned());
     }
-    if let Err(error) = KernelTypes::read(Path::new(KERNEL_BTF)) {
+    if let Err(error) = KernelTypes::of_kernel() {
         return Some(error.to_string());
     }
     let supported =

@@ -18,7 +18,6 @@ pub const CASES: &[Against] = &[
     code::DEBUGGER,
     objects::FTRACE,
     objects::LIMIT_FTRACE,
-    objects::PINS,
     objects::BPFTOOL,
     objects::CLOCK_CHANGES,
     storm::FULL_DISK,
@@ -26,6 +25,8 @@ pub const CASES: &[Against] = &[
     storm::FORKS,
     storm::FREEZER,
     storm::VERIFIED,
+    super::keeper::LOCKED_REPLACED,
+    super::keeper::LOCKED_ORPHANED,
 ];
 
 /// What another kernel may do otherwise.
@@ -34,7 +35,8 @@ pub const OF_KERNEL: &[Against] = &[
     code::LIBRARIES,
     code::MEMORY,
     objects::FTRACE,
-    objects::PINS,
     objects::CLOCK_CHANGES,
     storm::FREEZER,
+    super::keeper::LOCKED_REPLACED,
+    super::keeper::LOCKED_ORPHANED,
 ];

@@ -18,7 +18,6 @@ use crate::sys::{self, Arg, BpfObjects, bpf_ids};
 
 pub const FTRACE: Against = Against::new("locked_ftrace_stays_enabled", ftrace);
 pub const LIMIT_FTRACE: Against = Against::new("limit_ftrace_by_another_proc", ftrace_elsewhere);
-pub const PINS: Against = Against::new("locked_bpf_file_system_may_go", file_system);
 pub const BPFTOOL: Against = Against::new("locked_bpftool_gets_nothing", bpftool);
 pub const CLOCK_CHANGES: Against = Against::new("locked_clock_changes_are_recorded", clock);
 
@@ -56,27 +55,6 @@ fn ftrace_elsewhere(_: &mut Locked) -> Result<()> {
 fn below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.flat_map(|path| below(&path).into_iter().chain([path])).collect()
-}
-
-/// Whether the attempts succeed is the kernel's affair; what they are to bring about does not.
-fn file_system(locked: &mut Locked) -> Result<()> {
-    let pins = below(Path::new(FILE_SYSTEM));
-    child::run(|| {
-        for pin in &pins {
-            let _ = if pin.is_dir() { fs::remove_dir(pin) } else { fs::remove_file(pin) };
-        }
-        Ok(())
-    })?;
-    locked.holds().with_context(|| format!("{} pins were tried", pins.len()))?;
-    mount(Some("none"), FILE_SYSTEM, Some("tmpfs"), MsFlags::empty(), None::<&str>).context("mounting over it")?;
-    locked.holds().context("mounted over")?;
-    umount(FILE_SYSTEM).context("unmounting what is above it")?;
-    let unmounted = umount(FILE_SYSTEM);
-    locked.holds().with_context(|| format!("unmounted: {unmounted:?}"))?;
-    if unmounted.is_ok() {
-        mount(Some("bpf"), FILE_SYSTEM, Some("bpf"), MsFlags::empty(), None::<&str>).context("mounting it anew")?;
-    }
-    Ok(())
 }
 
 fn bpftool(locked: &mut Locked) -> Result<()> {
