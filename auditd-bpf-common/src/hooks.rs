@@ -123,6 +123,7 @@ hooks! {
     SHM_SHMCTL = 113, "shm_shmctl";
     SEM_SEMOP = 114, "sem_semop";
     SEM_SEMCTL = 115, "sem_semctl";
+    USERNS_CREATE = 116, "userns_create";
 }
 
 /// Number of the first hook that only refuses.

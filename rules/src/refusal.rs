@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use tables::{
-    Arch, CAPABLE, Field, FilterList, Perm, hooks_refusing_upon_task, mistaken_for, perm_class, refuses_by_file,
-    refusing_hooks, syscalls,
+    Arch, CAPABLE, Field, FilterList, Op, Perm, hooks_refusing_upon_task, mistaken_for, perm_class, refuses_by_file,
+    refusing_hooks, refusing_hooks_if, syscalls,
 };
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -79,7 +79,7 @@ pub fn obstacles(rule: &Rule) -> Vec<Obstacle> {
             obstacles.extend(numbers.iter().copied().filter_map(of));
         }
         Syscalls::All | Syscalls::OfPerm if !narrows(rule) => obstacles.push(Obstacle::EveryCall),
-        // Every call of every perm can be refused; a test in `tables` sees to it.
+        // Every call of every perm can be refused, but for what needs a descriptor that is open for it; a test in `tables` sees to it.
         Syscalls::All | Syscalls::OfPerm => {}
     }
     obstacles
@@ -108,10 +108,28 @@ pub fn hooks_of_call(rule: &Rule, call: &str) -> Vec<&'static str> {
     } else if tests_task(rule) {
         hooks_refusing_upon_task(call)
     } else {
-        refusing_hooks(call)
+        refusing_hooks_if(call)
+            .filter(|(bit, _)| asks_for(rule, *bit))
+            .map_or_else(|| refusing_hooks(call), |row| row.1)
     };
+    // What a call of a perm does with a descriptor that is open for it, as no read and no write is of any perm: to hold it, every read
+    // and write of the machine would have to pass a program.
+    let is_of_perm = matches!(rule.syscalls, Syscalls::All | Syscalls::OfPerm);
+    let of_call = if is_of_perm && of_call == [FILE_PERMISSION] { &[][..] } else { of_call };
     of_call.iter().copied().chain(asks.then_some(CAPABLE)).collect()
 }
+
+/// Whether the rule is only about calls with a bit of the first argument set.
+fn asks_for(rule: &Rule, bit: u32) -> bool {
+    rule.tests.iter().any(|test| match *test {
+        Test::Number { field: Field::A0, op: Op::BitMask, value } => value == bit,
+        Test::Number { field: Field::A0, op: Op::BitTest | Op::Equal, value } => value & bit != 0,
+        _ => false,
+    })
+}
+
+/// The hook of reading and writing by a descriptor.
+const FILE_PERMISSION: &str = "file_permission";
 
 /// Whether the rule is about acts upon tasks.
 pub(crate) fn tests_task(rule: &Rule) -> bool {
@@ -206,9 +224,10 @@ impl Obstacle {
             Self::Result { field, .. } => {
                 format!("leave {} out, or keep the test in a rule with the action always", field.name())
             }
-            Self::Call { name, .. } => {
-                format!("record it with a rule of its own, -a always,exit -S {name}, and deny the others")
-            }
+            Self::Call { name, .. } => match refusing_hooks_if(name) {
+                Some((bit, _)) => format!("add -F a0&{bit:#x}: it can be refused where it asks for that"),
+                None => format!("record it with a rule of its own, -a always,exit -S {name}, and deny the others"),
+            },
             Self::Ambiguous { .. } => "write the rule twice, with -F arch=b64 and -F arch=b32 before -S".to_owned(),
             Self::NoFile { name, .. } => format!("deny {name} by a rule of its own, without path and dir"),
             Self::Errno { .. } => "write another errno, or leave it out: then it is EPERM".to_owned(),
@@ -266,6 +285,17 @@ mod tests {
         let of_call = |text| hooks_of_call(&rule(text), "bind");
         assert_eq!(of_call("-a always,exit -F arch=b64 -S bind -F cap=net_bind_service"), ["socket_bind", "capable"]);
         assert_eq!(of_call("-a always,exit -F cap=net_bind_service"), ["capable"]);
+        let of_unshare =
+            |test| hooks_of_call(&rule(&format!("-a always,exit -F arch=b64 -S unshare {test}")), "unshare");
+        for test in ["-F a0&0x10000000", "-F a0&=0x10020000", "-F a0=0x10000000"] {
+            assert_eq!(of_unshare(test), ["userns_create"], "{test}");
+        }
+        for test in ["", "-F a0&0x10020000", "-F a0=0x20000", "-F a1&0x10000000"] {
+            assert!(of_unshare(test).is_empty(), "{test}");
+        }
+        assert!(hooks_of_call(&rule("-w /a -p w"), "fallocate").is_empty(), "it needs a descriptor to write");
+        let named = "-a always,exit -F arch=b64 -S fallocate -F dir=/a";
+        assert_eq!(hooks_of_call(&rule(named), "fallocate"), ["file_permission"]);
     }
 
     #[test]

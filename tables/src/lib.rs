@@ -40,5 +40,6 @@ pub use perms::{AccessTest, Perm, access_test, perm_class, perm_listing};
 pub use record_types::{record_type_name, record_type_number, record_types};
 pub use refusals::{
     BY_HANDLE, CAPABLE, MAPS, hook_upon_task, hooks_refusing_upon_task, mistaken_for, refuses_by_file, refusing_hooks,
+    refusing_hooks_if,
 };
 pub use urgent::is_at_once;

@@ -1,8 +1,8 @@
 //! Which system calls an LSM hook can refuse before anything has happened, and which hooks those are.
 //!
 //! Sources: the calls of `security_*` in Linux 6.1 to 7.3, under `fs/`, `kernel/`, `mm/`, `net/socket.c`, `ipc/`,
-//! `security/keys/`; `include/linux/lsm_hook_defs.h`. A hook that only some calls of a name pass (`userns_create` of
-//! `unshare`) does not count; [`CAPABLE`] counts for rules that are about what it is asked.
+//! `security/keys/`; `include/linux/lsm_hook_defs.h`. A hook that only some calls of a name pass counts where an
+//! argument tells which ([`refusing_hooks_if`]); [`CAPABLE`] counts for rules that are about what it is asked.
 
 /// Names of calls in any ABI, and the hooks that refuse them: an error of any is the error of the call, but for a few that have one
 /// of their own for it (`process_vm_readv`, `keyctl`, `msgrcv`) or none (`setfsuid`, `setfsgid`).
@@ -124,6 +124,15 @@ pub fn refusing_hooks(call: &str) -> &'static [&'static str] {
     ROWS.iter().find(|row| row.names.contains(&call)).map_or(&[], |row| row.hooks)
 }
 
+/// Calls that pass hooks only where a bit of their first argument asks for it: `CLONE_NEWUSER` of unshare(2).
+const IF_ASKED: &[(&str, u32, &[&str])] = &[("unshare", 0x1000_0000, &["userns_create"])];
+
+/// A bit of a call's first argument, and the hooks that can refuse the call where it is set.
+#[must_use]
+pub fn refusing_hooks_if(call: &str) -> Option<(u32, &'static [&'static str])> {
+    IF_ASKED.iter().find(|row| row.0 == call).map(|(_, bit, hooks)| (*bit, *hooks))
+}
+
 /// The opens, and what may refuse one besides where it is of a file or link in /proc by which a task is reached: its memory, what it
 /// has mapped and opened.
 const OPENS: &[&str] = &["open", "openat", "openat2", "creat"];
@@ -239,6 +248,14 @@ mod tests {
         }
         assert_eq!(mistaken_for("tkill", "ESRCH"), None);
         assert!(mistaken_for("prctl", "ENOSYS").is_some());
+    }
+
+    #[test]
+    fn calls_that_pass_hooks_if_asked_pass_none_always() {
+        for (call, _, hooks) in IF_ASKED {
+            assert!(refusing_hooks(call).is_empty() && !hooks.is_empty(), "{call}");
+        }
+        assert_eq!(refusing_hooks_if("kill"), None);
     }
 
     #[test]

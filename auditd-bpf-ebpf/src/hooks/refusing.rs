@@ -130,6 +130,7 @@ no_file! {
     lsm_task_setpgid, "task_setpgid", TASK_SETPGID;
     lsm_task_prlimit, "task_prlimit", TASK_PRLIMIT;
     lsm_task_prctl, "task_prctl", TASK_PRCTL;
+    lsm_userns_create, "userns_create", USERNS_CREATE;
     lsm_socket_create, "socket_create", SOCKET_CREATE;
     lsm_socket_socketpair, "socket_socketpair", SOCKET_SOCKETPAIR;
     lsm_socket_listen, "socket_listen", SOCKET_LISTEN;

@@ -168,6 +168,20 @@ calls! {
 
 /// Calls that fail with an errno of their own when they are refused.
 pub const CHANGED: &[Case] = &[
+    Case::new(
+        "deny_unshare_of_users",
+        "-a deny,exit -F arch=b64 -S unshare -F a0&0x10000000 -F auid={auid} -k {key}",
+        |test| {
+            refused_to_one(test, "unshare", "userns_create", |_| {
+                let users = || fs::read_link("/proc/self/ns/user");
+                let before = users()?;
+                let result = unshare(CloneFlags::CLONE_NEWUSER);
+                attempt(result, users()? != before)
+            })?;
+            test.child(|| unshare(CloneFlags::CLONE_NEWNS).context("a namespace of another kind"))?;
+            test.silence("a namespace of another kind")
+        },
+    ),
     Case::new("deny_msgrcv", "-a deny,exit -F arch=b64 -S msgrcv -F auid={auid} -k {key}", |test| {
         // A message that the hook refuses is passed over, as one of another type.
         refused_to_one_with(test, "msgrcv", "msg_queue_msgrcv", Errno::ENOMSG, |_| {
