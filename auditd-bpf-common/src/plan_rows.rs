@@ -292,6 +292,8 @@ pub mod refusal {
 
     /// How many they are.
     pub const VERDICT_BITS: u32 = 0xf;
+    /// The rule is about the use of a capability: no other refuses that.
+    pub const BY_CAPABILITY: u32 = 1 << 30;
     /// The highest: the act is refused where it could not be recorded, though the rule lets it through.
     pub const UNLESS_RECORDED: u32 = 1 << 31;
 

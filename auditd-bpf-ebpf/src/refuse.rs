@@ -12,7 +12,7 @@ use crate::{
     task::{Context, Subject, TaskContext},
 };
 use auditd_bpf_common::{
-    counters,
+    counters, hooks,
     limits::MAX_RULES,
     plan_rows::{SyscallEntry, moment, refusal, refuses},
     wire::verdict,
@@ -151,6 +151,7 @@ extern "C" fn refuse_decide(context: *mut TaskContext, hook: u32, access: u32) -
     tables.narrow_subject_tests(fields, rules);
     if let Some(rule) = tables.first(rules)
         && let Some(word) = RULE_REFUSALS.get(slot * MAX_RULES as u32 + rule)
+        && (hook != hooks::CAPABLE || *word & refusal::BY_CAPABILITY != 0)
     {
         note(context, tables.header.generation, rule, hook, *word);
     }

@@ -329,7 +329,7 @@ compat_takes_the_place_of_a_running_auditd() {
     lines=$(wc -l </var/log/audit/audit.log)
     apt-get install -y /guest/auditd-bpf-compat.deb || return 1
     pgrep -x auditd && { echo "auditd still runs"; return 1; }
-    is "$(state auditd)" active && is "$(state auditd-bpf)" active || { journalctl -b --no-pager | tail -n 40; return 1; }
+    is "$(state auditd)" active && is "$(state auditd-bpf)" active || { journalctl -b --no-pager -t auditd-bpf -t auditd -t systemd | grep audit | tail -n 40; return 1; }
     is "$(systemctl show -P Id auditd)" auditd-bpf.service || return 1
     auditctl -v | grep auditd-bpf && sums | diff /tmp/sums - || return 1
     auditctl -l | grep life || return 1

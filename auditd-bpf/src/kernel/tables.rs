@@ -17,6 +17,7 @@ use auditd_bpf_common::{
     wire::verdict,
 };
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, MapError};
+use rules::refusal::tests_capability;
 use rules::{Plan, plan};
 use tables::{Arch, Treatment};
 
@@ -408,11 +409,13 @@ const EPERM: u16 = 1;
 
 /// What the kernel side is to do about an act that the rule decides about.
 fn refusal_word(planned: &plan::PlannedRule) -> u32 {
-    match planned.refusal {
-        Some(refusal) => refusal::word(refusal.verdict, refusal.errno),
-        None if planned.fails_closed => refusal::UNLESS_RECORDED | refusal::word(verdict::ALLOW, EPERM),
-        None => 0,
-    }
+    let by_capability = if tests_capability(&planned.rule) { refusal::BY_CAPABILITY } else { 0 };
+    by_capability
+        | match planned.refusal {
+            Some(refusal) => refusal::word(refusal.verdict, refusal.errno),
+            None if planned.fails_closed => refusal::UNLESS_RECORDED | refusal::word(verdict::ALLOW, EPERM),
+            None => 0,
+        }
 }
 
 /// All but the rules.

@@ -57,7 +57,6 @@ const fn families(load: &'static [Case]) -> [&'static [Case]; 12] {
 pub const SUPPORTED: &[Suite] = &[
     RULES,
     Suite::Shared("deny", deny::FAMILIES),
-    Suite::Alone(deny::ALONE),
     Suite::Alone(control::CASES),
     Suite::Alone(reload::CASES),
     Suite::Alone(messages::CASES),

@@ -13,9 +13,9 @@ use serde_json::json;
 use super::attempt::{answer, attempt, plain, refused_to_one};
 use super::{refused, two_directories};
 use crate::child::{self, USER};
-use crate::harness::{Alone, Case};
+use crate::harness::Case;
 use crate::place::Place;
-use crate::session::{Session, Test, file_output, own_log};
+use crate::session::Test;
 
 /// `LINUX_REBOOT_MAGIC1`, `LINUX_REBOOT_MAGIC2` and `LINUX_REBOOT_CMD_CAD_OFF` (reboot(2)): how the keyboard's keys to reboot act.
 const KEYS_ONLY_SIGNAL: [i64; 4] = [0xfee1_dead, 0x2812_1969, 0, 0];
@@ -54,9 +54,6 @@ pub const CASES: &[Case] = &[
     )
     .prepared(with_a_file_of_another),
 ];
-
-/// A rule on every call of the machine.
-pub const ALONE: &[Alone] = &[Alone::new("deny_capability_of_any_call", of_any_call)];
 
 /// Gives the machine another name for a moment.
 fn renamed() -> Result<super::attempt::Attempt> {
@@ -105,24 +102,4 @@ fn made_use_of(test: &mut Test<'_>) -> Result<()> {
         open(&place, "d/f").context("its owner")
     })?;
     test.silence("opens without it")
-}
-
-fn of_any_call(place: &Place) -> Result<()> {
-    let log = own_log(place.name);
-    let rules = place.rules("-a deny,exit -S all -F cap=sys_nice -F auid={auid} -k {key}");
-    let mut session = Session::start_with(place.name, &rules, &file_output(&log), &log)?;
-    let own = |nice: i64| plain(libc::SYS_setpriority, [0, 0, nice]).map(drop);
-    let auid = place.auid;
-    child::run(|| {
-        child::set_login_uid(auid)?;
-        own(5).context("what takes no capability")?;
-        // The error is the call's own.
-        refused(own(-5), Errno::EACCES)
-    })?;
-    child::run(|| own(-5).context("another"))?;
-    session.settle()?;
-    let told: Vec<_> = session.records().iter().filter(|event| event.has_key(place.name)).cloned().collect();
-    ensure!(told.len() == 1, "{} records of one refusal: {told:?}", told.len());
-    told[0].is(&json!({"verdict": "deny", "hook": "capable", "syscall": "setpriority", "errno": "EACCES"}))?;
-    session.stop()
 }

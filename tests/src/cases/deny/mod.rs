@@ -26,7 +26,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use crate::event::Event;
-use crate::harness::{Alone, Case};
+use crate::harness::Case;
 use crate::place::Place;
 use crate::session::Test;
 use crate::sys;
@@ -55,9 +55,6 @@ pub const FAMILIES: &[&[Case]] = &[
     narrow::ON_FILES,
     narrow::ON_OTHERS,
 ];
-
-/// Cases with a daemon of their own.
-pub const ALONE: &[Alone] = capability::ALONE;
 
 /// Those of them that are about files.
 pub const OF_FILES: &[&[Case]] =
