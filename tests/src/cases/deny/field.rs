@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use serde_json::json;
 use super::attempt::plain;
 use super::{refused, two_directories};
 use crate::child::{self, USER};
+use crate::daemon::wait_for;
 use crate::event::Event;
 use crate::harness::Case;
 use crate::place::{BUSYBOX, Place, copy_of_busybox};
@@ -113,6 +115,28 @@ pub const IN_CGROUP: &[Case] = &[
             let place = test.place.clone();
             test.child(|| refused(opened_in(&place, "")?, Errno::EPERM))?;
             test.exactly().and_then(|[event]| is_refused(&event))
+        },
+    )
+    .prepared(with_cgroups),
+    Case::new(
+        "deny_by_cgroup_that_comes_later",
+        "-a deny,exit -F arch=b64 -S openat -F path={dir}/d/f -F cgroup=/{key}/later -k {key}",
+        |test| {
+            for time in ["first", "again"] {
+                let (place, later) = (test.place.clone(), Path::new(CGROUPS).join(test.place.name).join("later"));
+                std::fs::create_dir(&later)?;
+                let is_refused = || {
+                    let tried = child::run(|| {
+                        child::set_login_uid(place.auid)?;
+                        refused(opened_in(&place, "later")?, Errno::EPERM)
+                    });
+                    Ok(tried.ok())
+                };
+                wait_for("the daemon to find it", Duration::from_secs(30), is_refused).context(time)?;
+                test.events().context(time)?;
+                std::fs::remove_dir(later)?;
+            }
+            Ok(())
         },
     )
     .prepared(with_cgroups),
