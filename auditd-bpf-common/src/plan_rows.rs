@@ -289,13 +289,15 @@ pub mod refusal {
     pub const ERRNO_BITS: u32 = 0xfff;
     /// Above them, one of [`crate::wire::verdict`].
     pub const VERDICT_SHIFT: u32 = 12;
-
     /// How many they are.
     pub const VERDICT_BITS: u32 = 0xf;
     /// The rule is about the use of a capability: no other refuses that.
     pub const BY_CAPABILITY: u32 = 1 << 30;
     /// The highest: the act is refused where it could not be recorded, though the rule lets it through.
     pub const UNLESS_RECORDED: u32 = 1 << 31;
+
+    /// What is returned unless the rule says otherwise.
+    pub const EPERM: u16 = 1;
 
     /// The word of a rule that refuses.
     #[must_use]

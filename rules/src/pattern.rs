@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tables::Field;
 
 use crate::network::Network;
+use crate::rule::without_end_slashes;
 
 /// Where systemd mounts control groups of version 2, and container runtimes find them.
 pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -94,10 +95,10 @@ impl Cgroup {
                 std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
             return digits.parse().ok().filter(|number| *number != 0).map(Self::Itself);
         }
-        let end = text.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
-        let names = || text[1..end].split(|byte| *byte == b'/');
-        let is_plain = end == 1 || names().all(|name| !matches!(name, b"" | b"." | b".."));
-        is_plain.then(|| Self::Tree(text[..end].to_vec()))
+        let path = without_end_slashes(text);
+        let mut names = path.split(|byte| *byte == b'/').skip(1);
+        let is_plain = path == b"/" || names.all(|name| !matches!(name, b"" | b"." | b".."));
+        is_plain.then(|| Self::Tree(path.to_vec()))
     }
 
     /// Of a tree: where its directory is, and how many are above it.

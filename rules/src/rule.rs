@@ -55,9 +55,14 @@ impl Deref for TreePath {
 
     /// Without slashes at its end, except for `/` itself.
     fn deref(&self) -> &[u8] {
-        let end = self.0.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
-        self.0.get(..end).unwrap_or(&self.0)
+        without_end_slashes(&self.0)
     }
+}
+
+/// A path without slashes at its end, except for `/` itself.
+pub(crate) fn without_end_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
+    path.get(..end).unwrap_or(path)
 }
 
 /// One `-F` or `-C` test.

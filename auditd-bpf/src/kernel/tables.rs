@@ -404,16 +404,13 @@ fn accesses(call: &plan::PlannedCall, rules: &Row, plan: &Plan) -> u8 {
     (0..).zip(&plan.perms).map(|(bit, perm)| u8::from(matches(perm)) << bit).sum()
 }
 
-/// What a refusal returns unless the rule says otherwise.
-const EPERM: u16 = 1;
-
 /// What the kernel side is to do about an act that the rule decides about.
 fn refusal_word(planned: &plan::PlannedRule) -> u32 {
     let by_capability = if tests_capability(&planned.rule) { refusal::BY_CAPABILITY } else { 0 };
     by_capability
         | match planned.refusal {
             Some(refusal) => refusal::word(refusal.verdict, refusal.errno),
-            None if planned.fails_closed => refusal::UNLESS_RECORDED | refusal::word(verdict::ALLOW, EPERM),
+            None if planned.fails_closed => refusal::UNLESS_RECORDED | refusal::word(verdict::ALLOW, refusal::EPERM),
             None => 0,
         }
 }

@@ -6,7 +6,7 @@ use crate::ast::Expression;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::host::PathKind;
 use crate::lexer::Word;
-use crate::rule::{Test, TreePath};
+use crate::rule::{Test, TreePath, without_end_slashes};
 
 use super::MissingPaths;
 use super::builder::Builder;
@@ -124,9 +124,4 @@ impl Builder<'_> {
         };
         self.diagnostics.push(diagnostic);
     }
-}
-
-fn without_end_slashes(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
-    path.get(..end).unwrap_or(path)
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use auditd_bpf_common::hooks;
 use auditd_bpf_common::limits::{MAX_FS_TYPES, MAX_OBJECT_TESTS, MAX_PATTERNS, MAX_RULES, MAX_SUBJECT_TESTS};
-use auditd_bpf_common::plan_rows::field;
+use auditd_bpf_common::plan_rows::{field, refusal::EPERM};
 use auditd_bpf_common::wire::verdict;
 use tables::{
     Action, CAPABLE, Field, FilterList, MAPS, Objects, Op, Perm, Treatment, hook_upon_task, is_at_once, objects,
 };
 
 use super::{ExeTests, NO_RULES, Plan, PlannedCall, PlannedRule, Refusal, insert, intervals, single_tests, syscalls};
-use crate::{Code, Diagnostic, Dialect, Fail, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
+use crate::{Code, Diagnostic, Dialect, Rule, RuleSet, Syscalls, Test, print, refusal, success_holds};
 
 pub(super) fn compile(ruleset: &RuleSet) -> Result<Plan, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -99,7 +99,7 @@ fn planned(index: usize, rule: Rule) -> PlannedRule {
         hooks,
         matches_success,
         refusal: refusal_of(&rule),
-        fails_closed: fails_closed(&rule),
+        fails_closed: false,
         all_calls: is_exit && syscalls::names_all(&rule),
         marks: mark(&rule),
         marked: None,
@@ -129,8 +129,6 @@ fn recorder(of: PlannedRule) -> Option<PlannedRule> {
 }
 
 fn refusal_of(rule: &Rule) -> Option<Refusal> {
-    /// What is returned unless the rule says otherwise.
-    const EPERM: u16 = 1;
     let verdict = match rule.action {
         Action::Deny | Action::Kill if rule.dry_run => verdict::WOULD_DENY,
         Action::Deny => verdict::DENY,
@@ -138,12 +136,6 @@ fn refusal_of(rule: &Rule) -> Option<Refusal> {
         _ => return None,
     };
     Some(Refusal { verdict, errno: rule.errno.unwrap_or(EPERM) })
-}
-
-/// Unless anything else is said, a rule that refuses does so where it cannot be decided, and others do not.
-fn fails_closed(rule: &Rule) -> bool {
-    let closed = rule.fail.map_or_else(|| rule.action.refuses(), |fail| fail == Fail::Closed);
-    closed && rule.list == FilterList::Exit && is_before(rule)
 }
 
 /// Whether a rule asks for nothing that only the result of the call tells.
@@ -256,8 +248,8 @@ fn assemble(rules: Vec<PlannedRule>) -> Plan {
     plan.hooks = plan.calls().flat_map(|call| call.hooks.iter().copied()).collect();
     plan.hooks.extend((plan.tasks != NO_RULES).then_some(hooks::TASK_ALLOC));
     plan.rules = rules;
-    place_refusals(&mut plan);
-    plan
+    // Unless anything else is said, a rule that refuses does so where it cannot be decided, and others do not.
+    plan.failing(|planned| planned.refusal.is_some())
 }
 
 /// Tells of each call in which hooks a rule may refuse it.

@@ -174,13 +174,10 @@ impl Plan {
     /// force.
     #[must_use]
     pub fn failing(mut self, closed: impl Fn(&PlannedRule) -> bool) -> Self {
-        for index in 0..self.rules.len() {
-            let fails_closed = match self.rules[index].rule.fail {
-                Some(fail) => fail == Fail::Closed,
-                None => closed(&self.rules[index]),
-            };
-            self.rules[index].fails_closed =
-                fails_closed && contains(&self.before, index) && can_fail(&self.rules[index]);
+        let before = self.before;
+        for (index, planned) in self.rules.iter_mut().enumerate() {
+            let closed = planned.rule.fail.map_or_else(|| closed(planned), |fail| fail == Fail::Closed);
+            planned.fails_closed = closed && contains(&before, index) && can_fail(planned);
         }
         compile::place_refusals(&mut self);
         self
