@@ -85,7 +85,7 @@ impl Locked {
         mount(Some("log"), DISK, Some("tmpfs"), MsFlags::empty(), Some(ROOM)).context("cannot mount a tmpfs")?;
         let log = Path::new(DISK).join("log/audit.json");
         // Attached beforehand, which takes longer under emulation than auditctl waits.
-        let protect = "[\"logs\", \"config\", \"process\", \"bpf\"]";
+        let protect = "protect = [\"logs\", \"config\", \"process\", \"bpf\"]";
         let config = configuration(protect, "ring_buffer_bytes = 1048576\n", &log);
         let session = Session::start_with(place.name, &place.rules(RULES), &config, &log)?;
         let target = Target { log, daemon: session.daemon()?, keeper: session.pid() };
@@ -161,10 +161,10 @@ impl Locked {
     }
 }
 
-/// Configuration of a guarded daemon. `kernel`: more lines of its table.
-pub fn configuration(protect: &str, kernel: &str, log: &Path) -> String {
+/// Configuration of a daemon that may guard something. `settings`: lines before its tables; `kernel`: more lines of that table.
+pub fn configuration(settings: &str, kernel: &str, log: &Path) -> String {
     format!(
-        "protect = {protect}\n[kernel]\nuser_messages = \"off\"\n{kernel}[[output]]\ntype = \"file\"\nformat = \"json\"\n\
+        "{settings}\n[kernel]\nuser_messages = \"off\"\n{kernel}[[output]]\ntype = \"file\"\nformat = \"json\"\n\
          path = \"{}\"\nflush_ms = 20\nqueue = 100000\n",
         log.display()
     )

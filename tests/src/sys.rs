@@ -16,6 +16,9 @@ use nix::unistd::{ForkResult, Pid};
 
 pub use ring::{Operation, through_ring};
 
+/// Where every guest has its control groups.
+pub const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// Which of the two one is.
 pub enum Fork {
     Parent(Pid),

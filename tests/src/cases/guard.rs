@@ -152,7 +152,7 @@ fn lifted(place: &Place) -> Result<()> {
     let watched = place.file("f")?;
     fs::create_dir_all("/mnt")?;
     let log = PathBuf::from(format!("/var/log/guarded-{}/audit.json", place.name));
-    let config = configuration("[\"process\"]", "", &log);
+    let config = configuration("protect = [\"process\"]", "", &log);
     let mut session = Session::start_with(place.name, &place.rules("-w {dir}/f -p w -k {key}"), &config, &log)?;
     let target = Target { log, daemon: session.daemon()?, keeper: session.pid() };
     all_is_refused(&mut session, &target, &[ON_PROCESS])?;

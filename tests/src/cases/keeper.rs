@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,11 +18,11 @@ use super::guard;
 use super::persistence::{PINS, TIME, is_gone, is_refused, prepare, taken_over};
 use crate::daemon::{PROGRAM, run, serving, wait_for};
 use crate::harness::{Against, Alone};
-use crate::locked::Locked;
+use crate::locked::{Locked, configuration};
 use crate::log::Log;
 use crate::place::Place;
 use crate::session::{Session, is_loss, private_file};
-use crate::sys::{self, BpfObjects, count_bpf};
+use crate::sys::{self, BpfObjects, CGROUPS, count_bpf};
 
 /// What another kernel may do otherwise.
 pub const OF_KERNEL: &[Alone] = &[REPLACED];
@@ -45,18 +44,13 @@ pub const LOCKED_ORPHANED: Against = Against::last("locked_rules_outlive_both", 
 
 const RULES: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k {key}\n\
                      -a deny,exit -F path={dir}/refused -F perm=w -k {key}";
-const CGROUPS: &str = "/tmp/cgroups";
 
 fn log_of(place: &Place) -> PathBuf {
     PathBuf::from(format!("/var/log/kept-{}/audit.json", place.name))
 }
 
 fn config(place: &Place, settings: &str) -> String {
-    format!(
-        "{settings}\n[kernel]\nuser_messages = \"off\"\n[[output]]\ntype = \"file\"\nformat = \"json\"\npath = \"{}\"\n\
-         flush_ms = 20\nqueue = 100000\n",
-        log_of(place).display()
-    )
+    configuration(settings, "", &log_of(place))
 }
 
 fn start(place: &Place, settings: &str) -> Result<Session> {
@@ -65,12 +59,7 @@ fn start(place: &Place, settings: &str) -> Result<Session> {
 
 /// Kills processes as a service manager does, by a cgroup of their own: a guard is not asked.
 pub fn kill_by_cgroup(name: &str, pids: &[Pid]) -> Result<()> {
-    let cgroups = Path::new(CGROUPS);
-    if !cgroups.join("cgroup.procs").exists() {
-        fs::create_dir_all(cgroups)?;
-        mount(Some("none"), cgroups, Some("cgroup2"), MsFlags::empty(), None::<&str>).context("mounting cgroups")?;
-    }
-    let own = cgroups.join(name);
+    let own = Path::new(CGROUPS).join(name);
     fs::create_dir_all(&own)?;
     for pid in pids {
         fs::write(own.join("cgroup.procs"), pid.to_string()).with_context(|| format!("moving {pid}"))?;

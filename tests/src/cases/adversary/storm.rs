@@ -14,6 +14,7 @@ use crate::child;
 use crate::daemon::{PROGRAM, run, wait_for};
 use crate::harness::Against;
 use crate::locked::{Locked, MANY, REFUSED};
+use crate::sys::CGROUPS;
 
 pub const FULL_DISK: Against = Against::new("locked_disk_is_filled", full_disk);
 pub const FLOOD: Against = Against::new("locked_flood_is_accounted_for", flood);
@@ -96,12 +97,10 @@ fn forks(locked: &mut Locked) -> Result<()> {
     Ok(())
 }
 
-const GROUP: &str = "/sys/fs/cgroup/adversary";
-
 /// While it is frozen no more than the ring buffer holds is kept. The rest is counted.
 fn freezer(locked: &mut Locked) -> Result<()> {
-    let (group, daemon) = (Path::new(GROUP), locked.target.daemon.to_string());
-    fs::create_dir_all(group).context("no control groups")?;
+    let (group, daemon) = (Path::new(CGROUPS).join("adversary"), locked.target.daemon.to_string());
+    fs::create_dir_all(&group).context("no control groups")?;
     tell(group.join("cgroup.procs"), &daemon)?;
     for (name, each, loses) in [("frozen", 25, false), ("frozen-long", 1500, true)] {
         locked.session.settle()?;
@@ -116,7 +115,7 @@ fn freezer(locked: &mut Locked) -> Result<()> {
         let lost = locked.accounts_for(made, before)?;
         ensure!((lost > 0) == loses, "{name}: {lost} lost of {made}");
     }
-    tell("/sys/fs/cgroup/cgroup.procs", &daemon)?;
+    tell(Path::new(CGROUPS).join("cgroup.procs"), &daemon)?;
     fs::remove_dir(group).context("cannot remove its group")
 }
 

@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::harness::Case;
 use crate::place::{BUSYBOX, Place, copy_of_busybox};
 use crate::session::Test;
-use crate::sys::{self, LowText};
+use crate::sys::{self, CGROUPS, LowText};
 
 /// An act of a child that has the case's login uid. Its own error is one of what must be there for it.
 type Act = fn(&Place) -> Result<io::Result<()>>;
@@ -185,8 +185,6 @@ fn named(place: &Place) -> Result<io::Result<()>> {
     prctl::set_name(c"meant")?;
     opened(place)
 }
-
-const CGROUPS: &str = "/sys/fs/cgroup";
 
 fn with_cgroups(place: &Place) -> Result<()> {
     with_another_owner(place)?;
