@@ -40,7 +40,7 @@ impl Tables {
     /// The set in force.
     #[inline(always)]
     pub fn active() -> Option<Self> {
-        Self::of_slot(active_slot()?)
+        Self::of_slot(slot_in_force()?)
     }
 
     /// A set by slot.
@@ -196,18 +196,19 @@ impl Tables {
 /// The same of the set in force, which may just have been withdrawn: for a first look, at as little cost as can be.
 #[inline(always)]
 pub fn active_syscall(abi: u32, number: u32) -> Option<&'static SyscallEntry> {
-    syscall_of_slot(active_slot()?, abi, number)
+    syscall_of_slot(slot_in_force()?, abi, number)
 }
 
 /// `None` once another daemon's programs go by theirs: one write of theirs takes over from these.
 #[inline(always)]
-fn active_slot() -> Option<u32> {
+pub fn slot_in_force() -> Option<u32> {
     let word = *ACTIVE.get(0)?;
     (active::owner(word) == OWNER.load()).then_some(active::slot(word))
 }
 
+/// What the rules of a set, by its slot, say of a syscall.
 #[inline(always)]
-fn syscall_of_slot(slot: u32, abi: u32, number: u32) -> Option<&'static SyscallEntry> {
+pub fn syscall_of_slot(slot: u32, abi: u32, number: u32) -> Option<&'static SyscallEntry> {
     if number >= MAX_SYSCALLS {
         return None;
     }

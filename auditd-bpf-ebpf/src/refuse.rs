@@ -33,11 +33,14 @@ pub fn may_refuse(entry: &SyscallEntry, hook: u32) -> bool {
     REFUSES.load() != refuses::NOTHING && entry.refuses[(hook >> 6) as usize & 1] >> (hook & 63) & 1 != 0
 }
 
-/// The verdict on a call whose object is no file, or is told by the event begun so far: what the hook is to return.
+/// The verdict on a call whose object is no file, once the event has been told what the hook knows of the act: what it is to return.
 #[inline(always)]
-pub fn plain(context: Result<Context, i32>, hook: u32) -> i32 {
+pub fn plain(context: Result<Context, i32>, hook: u32, tell: impl FnOnce(&mut TaskContext)) -> i32 {
     match context {
-        Ok(context) => plain_of(context, hook),
+        Ok(context) => {
+            tell(context);
+            plain_of(context, hook)
+        }
         Err(answer) => answer,
     }
 }
@@ -78,13 +81,7 @@ fn only_with(hook: u32, tell: impl FnOnce(&mut TaskContext)) -> i32 {
     if REFUSES.load() == refuses::NOTHING {
         return 0;
     }
-    match record::refusable(hook) {
-        Ok(context) => {
-            tell(context);
-            plain_of(context, hook)
-        }
-        Err(answer) => answer,
-    }
+    plain(record::refusable(hook), hook, tell)
 }
 
 /// Decides about the act: by the rules that this hook's objects satisfy, which are in `own_rules`, and those that earlier ones did,

@@ -52,9 +52,12 @@ const EXECVE: [u32; 2] = [59, 11];
 pub fn is_candidate(registers: Object, exit: i64) -> bool {
     let task = Task::current();
     let (number, abi) = (kernel::syscall_number(registers), task.abi());
-    let entry = filter::active_syscall(abi, number);
-    // What ends as an exec may have begun as one of the other ABI, which rules name.
-    if (entry.is_some() || number == EXECVE[abi as usize & 1]) && task::ended(task, number, abi).2.is_some() {
+    let slot = filter::slot_in_force();
+    let entry = slot.and_then(|slot| filter::syscall_of_slot(slot, abi, number));
+    // What ends as an exec may have begun as one of the other ABI, which rules name; what another daemon's rules came into force
+    // during, by ours.
+    let may_be_begun = entry.is_some() || slot.is_none() || number == EXECVE[abi as usize & 1];
+    if may_be_begun && task::ended(task, number, abi).2.is_some() {
         return true;
     }
     let Some(entry) = entry else { return false };
@@ -227,11 +230,14 @@ fn decide(
     if task.is_daemon() {
         return begun;
     }
-    let Some(active) = Tables::active() else { return begun };
-    if task::is_left_out(active, task) {
+    let tables = match &mut begun {
+        Some(context) => context.tables(),
+        None => Tables::active(),
+    };
+    let Some(tables) = tables else { return begun };
+    if task::is_left_out(tables, task) {
         return begun;
     }
-    let tables = begun.as_mut().map_or(active, |context| context.tables_or(active));
     let Some(entry) = tables.syscall(abi, number) else { return begun };
     if begun.is_none() && exit.is_some_and(|exit| is_other_exec(entry, exit)) {
         return None;

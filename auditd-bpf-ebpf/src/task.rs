@@ -227,9 +227,7 @@ pub fn port(task: Task) -> i64 {
 /// Its address, if it is of the internet's.
 #[inline(always)]
 pub fn ip(task: Task) -> Option<[u64; 2]> {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    let context = unsafe { TASKS.get(task.raw()).as_ref() }?;
-    (context.header.start != 0 && context.port != 0).then_some(context.ip)
+    in_progress(task).filter(|context| context.port != 0).map(|context| context.ip)
 }
 
 /// The process that the call in progress acts upon, negative for none.
@@ -241,25 +239,26 @@ pub fn target(task: Task) -> i64 {
 /// Capabilities that the call in progress made use of, as bits.
 #[inline(always)]
 pub fn caps(task: Task) -> u64 {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    let context = unsafe { TASKS.get(task.raw()).as_ref() };
-    context.filter(|context| context.header.start != 0).map_or(0, |context| context.caps)
+    in_progress(task).map_or(0, |context| context.caps)
 }
 
 /// What a hook noted of the call in progress as 1 + a number, negative for nothing.
 #[inline(always)]
 fn noted(task: Task, of: impl FnOnce(&TaskContext) -> u64) -> i64 {
+    in_progress(task).map_or(-1, |context| of(context) as i64 - 1)
+}
+
+/// What hooks noted of the call in progress, if one began it.
+#[inline(always)]
+fn in_progress(task: Task) -> Option<&'static TaskContext> {
     // SAFETY: null or the current task's own value, which no other task touches.
-    unsafe { TASKS.get(task.raw()).as_ref() }
-        .filter(|context| context.header.start != 0)
-        .map_or(-1, |context| of(context) as i64 - 1)
+    unsafe { TASKS.get(task.raw()).as_ref() }.filter(|context| context.header.start != 0)
 }
 
 /// Whether a hook began the call's event.
 #[inline(always)]
 pub fn is_begun(call: &Call) -> bool {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    unsafe { TASKS.get(call.task.raw()).as_ref() }.is_some_and(|context| context.is_of(call.number, call.abi))
+    in_progress(call.task).is_some_and(|context| context.is_of(call.number, call.abi))
 }
 
 /// Notes where a look-up of the call puts what it finds.
@@ -285,19 +284,16 @@ pub fn take_place() -> Option<u64> {
 /// An argument of the call in progress: as it was given, for an exec that succeeded has cleared the registers.
 #[inline(always)]
 pub fn argument(task: Task, index: usize) -> u64 {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    match unsafe { TASKS.get(task.raw()).as_ref() } {
-        Some(context) if context.header.start != 0 => context.header.args[index],
-        _ => kernel::argument(task.registers(), task.abi(), index),
+    match in_progress(task) {
+        Some(context) => context.header.args[index],
+        None => kernel::argument(task.registers(), task.abi(), index),
     }
 }
 
 /// Whether a hook noted objects of the call.
 #[inline(always)]
 pub fn has_objects(call: &Call) -> bool {
-    // SAFETY: null or the current task's own value, which no other task touches.
-    unsafe { TASKS.get(call.task.raw()).as_ref() }
-        .is_some_and(|context| context.is_of(call.number, call.abi) && context.objects != 0)
+    in_progress(call.task).is_some_and(|context| context.is_of(call.number, call.abi) && context.objects != 0)
 }
 
 /// The call that just ended, as number and ABI, and its context if a hook began one. A successful exec leaves the number of
@@ -356,16 +352,16 @@ impl TaskContext {
         kernel::clear(&mut self.object_rules);
     }
 
-    /// The tables that the objects were matched with; where two reloads have overwritten them, those in force, and the
-    /// objects no longer count.
+    /// The tables that the objects were matched with, though others may be in force meanwhile, or another daemon's; where two
+    /// reloads have overwritten them, those in force, and the objects no longer count.
     #[inline(always)]
-    pub fn tables_or(&mut self, active: Tables) -> Tables {
+    pub fn tables(&mut self) -> Option<Tables> {
         match Tables::of_slot(self.slot) {
-            Some(tables) if tables.header.generation == self.generation => tables,
+            Some(tables) if tables.header.generation == self.generation => Some(tables),
             _ => {
                 count(counters::STALE_CONTEXT);
                 kernel::clear(&mut self.object_rules);
-                active
+                Tables::active()
             }
         }
     }

@@ -46,8 +46,10 @@ pub fn run(config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
         left.detaching()();
         let mut samples = 0_u64;
         left.drain(|_| samples += 1);
+        let will = will_of(socket, left.number());
+        left.remove();
         // It may be gone.
-        let _gone = fs::remove_file(will_of(socket, left.number()));
+        let _gone = fs::remove_file(will);
         writeln!(
             out,
             "rules of an earlier daemon are no longer in force; {samples} samples of events that waited are gone"

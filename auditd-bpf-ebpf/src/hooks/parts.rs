@@ -49,13 +49,10 @@ fn caps_of(cred: Object) -> TaskCaps {
 
 #[lsm(hook = "capset")]
 pub fn lsm_capset(ctx: LsmContext) -> i32 {
-    let context = match record::part(hooks::CAPSET) {
-        Ok(context) => context,
-        Err(answer) => return answer,
-    };
-    let caps = caps_of(ctx.arg(0));
-    append(context, part::CAPSET, &[caps.inheritable, caps.permitted, caps.effective, caps.ambient]);
-    refuse::plain_of(context, hooks::CAPSET)
+    refuse::plain(record::part(hooks::CAPSET), hooks::CAPSET, |context| {
+        let caps = caps_of(ctx.arg(0));
+        append(context, part::CAPSET, &[caps.inheritable, caps.permitted, caps.effective, caps.ambient]);
+    })
 }
 
 /// A capability is about to be made use of: the kernel's own module for them, which comes first, has said yes.
@@ -150,13 +147,10 @@ pub fn lsm_settime(ctx: LsmContext) -> i32 {
     if wanted == 0 {
         return refuse::only(hooks::SETTIME);
     }
-    let context = match record::part(hooks::SETTIME) {
-        Ok(context) => context,
-        Err(answer) => return answer,
-    };
-    let (seconds, nanoseconds) = (kernel::probe_at::<i64>(wanted), kernel::probe_at::<i64>(wanted + 8));
-    append(context, part::CLOCK, &[seconds, nanoseconds, kernel::tai() as i64]);
-    refuse::plain_of(context, hooks::SETTIME)
+    refuse::plain(record::part(hooks::SETTIME), hooks::SETTIME, |context| {
+        let (seconds, nanoseconds) = (kernel::probe_at::<i64>(wanted), kernel::probe_at::<i64>(wanted + 8));
+        append(context, part::CLOCK, &[seconds, nanoseconds, kernel::tai() as i64]);
+    })
 }
 
 #[fentry]

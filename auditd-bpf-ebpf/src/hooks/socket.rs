@@ -79,12 +79,11 @@ fn inet(context: &mut TaskContext, hook: u32, family: u16, address: u64, length:
 #[inline(always)]
 pub fn address(hook: u32, address: u64, length: u32) -> i32 {
     let family = kernel::probe_at::<u16>(address);
-    let mut context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
-    if let Ok(context) = &mut context {
+    let context = if i64::from(family) == AF_UNIX { record::plain_or_named(hook) } else { record::plain(hook) };
+    refuse::plain(context, hook, |context| {
         let length = kernel::below_256(length.min(SOCKADDR_BYTES as u32));
         context.address_family = u64::from(family) + 1;
         inet(context, hook, family, address, length);
         emit::append(context, section::SOCKADDR, 0, length, |to| kernel::copy_kernel(to, length, address));
-    }
-    refuse::plain(context, hook)
+    })
 }

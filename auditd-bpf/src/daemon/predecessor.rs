@@ -192,8 +192,9 @@ impl Predecessor {
         unreported.filter(|loss| loss.count > 0).collect()
     }
 
-    /// Removes the last of it.
+    /// Removes the last of it: its rules too, as they are of no use without what they recorded.
     pub fn bury(self) {
+        self.left.remove();
         if let Err(error) = fs::remove_file(&self.will) {
             tracing::debug!("{}: {error}", self.will.display());
         }

@@ -185,6 +185,11 @@ impl Left {
             match Self::open(directory.clone(), number) {
                 Ok(left) => Some(Ok(left)),
                 Err(error) if is_refusal(&error) => Some(Err(PinsError::Guarded { path: directory })),
+                Err(error) if links_in(&directory).is_empty() => {
+                    tracing::debug!("an earlier daemon was parted with, and the rest of it is removed: {error}");
+                    remove(&directory);
+                    None
+                }
                 Err(error) => {
                     tracing::error!(
                         "what an earlier daemon left in the kernel cannot be taken over, and is removed: {error}"
@@ -244,10 +249,16 @@ impl Left {
         self.active.set(0, active::NONE, 0)
     }
 
-    /// What detaches its programs, which takes some hundredths of a second for each.
+    /// What detaches its programs, which takes some hundredths of a second for each. The tables stay, and the buffer with what is in
+    /// it: another daemon finds them, should this one be killed before it [removes](Self::remove) them.
     pub fn detaching(&self) -> impl FnOnce() + Send + use<> {
         let directory = self.directory.clone();
-        move || remove(&directory)
+        move || remove_links(&directory)
+    }
+
+    /// Removes the rest, once its programs are detached and nothing is left to drain.
+    pub fn remove(self) {
+        remove(&self.directory);
     }
 }
 
@@ -269,14 +280,22 @@ fn in_name(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("_{byte:02x}") }
 }
 
-/// Removes a directory of pins, and those above it if nothing else is in them. Links before maps: programs that still run need these.
-fn remove(directory: &Path) {
+fn links_in(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let links = entries.filter(|entry| entry.file_name().as_bytes().starts_with(LINK.as_bytes()));
-    for link in links.map(|entry| entry.path()).collect::<Vec<_>>() {
-        // What cannot be removed is told of below.
+    links.map(|entry| entry.path()).collect()
+}
+
+fn remove_links(directory: &Path) {
+    for link in links_in(directory) {
+        // What cannot be removed is told of where the directory is to go.
         let _gone = fs::remove_file(link);
     }
+}
+
+/// Removes a directory of pins, and those above it if nothing else is in them. Links before maps: programs that still run need these.
+fn remove(directory: &Path) {
+    remove_links(directory);
     if let Err(error) = fs::remove_dir_all(directory) {
         tracing::warn!("{} stays in the BPF file system: {error}", directory.display());
     }
