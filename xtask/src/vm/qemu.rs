@@ -123,7 +123,9 @@ impl Machine<'_> {
         command.args(["-M", "q35", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-cpu", "max"]);
         match self.clock {
             Clock::Wall => {
-                command.args(["-accel", "tcg,thread=multi", "-smp", &self.cpus.to_string()]);
+                // Processors take turns in one thread. With a thread for each, QEMU 7.2 may run code that another processor just
+                // changed back, as kernels do while programs are attached, and the guest panics in an int3 that is no longer there.
+                command.args(["-accel", "tcg,thread=single", "-smp", &self.cpus.to_string()]);
             }
             Clock::Instructions => {
                 command.args(["-icount", "shift=0,sleep=off", "-accel", "tcg,thread=single", "-smp", "1"]);
