@@ -194,11 +194,13 @@ const STARVING: &str = "prlimit64,setpriority,ioprio_set,sched_setscheduler,sche
 /// Signals that ask for something, and end nothing: none, HUP, USR1, USR2, CONT.
 const ASKING: [i32; 5] = [0, 1, 10, 12, 18];
 
+/// By these something is mounted in the place of what is guarded, or it is unmounted.
+const MOUNTS: [(&str, &str); 2] = [("b64", "mount,umount2,move_mount"), ("b32", "mount,umount,umount2,move_mount")];
+
 fn tree(text: &mut Vec<u8>, directory: &Path) {
     push(text, "-a deny,exit -F dir=", directory, &format!(" -F perm=wa -k {KEY}"));
-    for arch in ["b64", "b32"] {
-        let rule = format!("-a deny,exit -F arch={arch} -S mount,umount2,move_mount -F dir=");
-        push(text, &rule, directory, &format!(" -k {KEY}"));
+    for (arch, calls) in MOUNTS {
+        push(text, &format!("-a deny,exit -F arch={arch} -S {calls} -F dir="), directory, &format!(" -k {KEY}"));
     }
 }
 
@@ -230,8 +232,8 @@ fn by_descriptor(text: &mut Vec<u8>) {
 /// them along, or hide them.
 fn pinned(text: &mut Vec<u8>) {
     tree(text, Path::new(OURS));
-    for arch in ["b64", "b32"] {
-        let _ = writeln!(text, "-a deny,exit -F arch={arch} -S mount,umount2,move_mount -F path={BPF_FS} -k {KEY}");
+    for (arch, calls) in MOUNTS {
+        let _ = writeln!(text, "-a deny,exit -F arch={arch} -S {calls} -F path={BPF_FS} -k {KEY}");
     }
 }
 

@@ -10,6 +10,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use serde_json::json;
 
 use super::attempt::{Attempt, answer, attempt, refused_to_one};
+use super::system::unmounted;
 use super::{refused_by_call, two_directories};
 use crate::child;
 use crate::harness::{Case, skip};
@@ -84,6 +85,14 @@ on_others! {
     "stime", "stime", "settime", |_| {
         let now = u32::try_from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME)?.tv_sec())?;
         answer(call(25, [LowText::of_bytes(&now.to_ne_bytes())?.address(), 0, 0]))
+    };
+    "umount", "umount", "sb_umount", |_| {
+        let proc = LowText::new(Path::new("/proc"))?;
+        unmounted(|| call(22, [proc.address(), 0, 0]).map(drop))
+    };
+    "umount2", "umount2", "sb_umount", |_| {
+        let proc = LowText::new(Path::new("/proc"))?;
+        unmounted(|| call(52, [proc.address(), 0, 0]).map(drop))
     };
     "socket", "socketcall", "socket_create", |_| {
         socketcall(1, &[libc::AF_INET.cast_unsigned(), libc::SOCK_STREAM.cast_unsigned(), 0])

@@ -54,8 +54,8 @@ calls! {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOEXEC;
         mounts_change(|| mount(None::<&str>, "/proc", None::<&str>, flags, None::<&str>).map_err(Into::into))
     };
-    "umount", "umount2", "sb_umount", |_| unmounted(|| umount("/proc"));
-    "umount_later", "umount2", "sb_umount", |_| unmounted(|| umount2("/proc", MntFlags::MNT_DETACH));
+    "umount", "umount2", "sb_umount", |_| unmounted(|| Ok(umount("/proc")?));
+    "umount_later", "umount2", "sb_umount", |_| unmounted(|| Ok(umount2("/proc", MntFlags::MNT_DETACH)?));
     "move_mount", "move_mount", "move_mount", |place| mounted(place, |at| {
         let (proc, nothing, at) = (c"/proc", c"", c_path(at).map_err(|_| Errno::EINVAL)?);
         // OPEN_TREE_CLONE; MOVE_MOUNT_F_EMPTY_PATH.
@@ -241,9 +241,10 @@ fn mounted(place: &Place, mount: impl FnOnce(&Path) -> nix::Result<()>) -> Resul
     mounts_change(|| mount(&point).map_err(Into::into))
 }
 
-fn unmounted(umount: impl FnOnce() -> nix::Result<()>) -> Result<Attempt> {
+/// Unmounts something, in a namespace of this process's own.
+pub(super) fn unmounted(umount: impl FnOnce() -> io::Result<()>) -> Result<Attempt> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mounts_change(|| umount().map_err(Into::into))
+    mounts_change(umount)
 }
 
 /// Loads a module, and unloads it again.
