@@ -19,7 +19,8 @@ use crate::place::{BASE, Place};
 
 /// Reading it ends a case: when its event is in the log, all earlier ones are.
 const FENCE: &str = "fence";
-const EVENT_TIME: Duration = Duration::from_secs(90);
+/// Until what was done is in a log, at most.
+pub const EVENT_TIME: Duration = Duration::from_secs(90);
 /// Clocks are compared across the kernel, the daemon and this program.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 

@@ -10,6 +10,7 @@ mod exec;
 mod fail;
 mod failure;
 mod field;
+mod formats;
 mod guard;
 mod host;
 mod keeper;
@@ -67,6 +68,7 @@ pub const SUPPORTED: &[Suite] = &[
     Suite::Alone(keeper::CASES),
     Suite::Alone(disk::CASES),
     Suite::Alone(syslog::CASES),
+    Suite::Alone(formats::CASES),
     Suite::Alone(host::CASES),
     Suite::Alone(guard::CASES),
     Suite::Locked(adversary::CASES),
