@@ -214,7 +214,7 @@ pub struct SyscallEvent {
     pub sockaddr: Option<Bytes>,
     /// Tasks acted upon (kill, ptrace).
     pub targets: Vec<Target>,
-    /// Command line: arguments with a NUL between two, cut at 128 bytes by the kernel.
+    /// Command line: arguments with a NUL between two, cut at 128 bytes by the kernel; empty where the process has none.
     pub proctitle: Option<Bytes>,
     /// What calls of certain kinds have besides: see [`Part`].
     pub parts: Vec<Part>,

@@ -141,7 +141,7 @@ impl<'a> Collector<'a> {
                 self.argv.get_or_insert_default().extend(data);
             }
             section::TARGET => self.target(data),
-            section::PROCTITLE => self.collected.proctitle = title(data),
+            section::PROCTITLE => self.collected.proctitle = Some(title(data)),
             section::DATA => self.collected.data = Some(data.to_vec()),
             section::PART => self.collected.seen.push((detail, data.to_vec())),
             section::COMPONENT | section::PATH_END | section::DIRFD | section::USER_NAME => self.malformed(),
@@ -288,10 +288,10 @@ fn role(detail: u8) -> NameType {
     }
 }
 
-/// Without NULs at its end, as the kernel has it; none where nothing is left.
-fn title(data: &[u8]) -> Option<Bytes> {
-    let end = data.iter().rposition(|byte| *byte != 0)?;
-    data.get(..=end).map(<[u8]>::to_vec)
+/// Without NULs at its end, as the kernel has it.
+fn title(data: &[u8]) -> Bytes {
+    let length = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    data[..length].to_vec()
 }
 
 /// Arguments end in a NUL each; the last one's may be missing.

@@ -47,6 +47,7 @@ fn native_call(call: &mut SyscallEvent) {
     }
     (call.tid, call.hook, call.exe_id) = (None, None, None);
     call.parts.sort_by_key(|part| matches!(part, Part::FdPair { .. }));
+    call.proctitle.iter_mut().filter(|title| *title == b"(null)").for_each(Vec::clear);
     call.paths.iter_mut().for_each(native_path);
 }
 

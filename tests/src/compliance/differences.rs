@@ -269,7 +269,6 @@ pub const KNOWN: &[Known] = &[
         |seen| seen.only_kernel() && seen.is_operation(),
         "no `SOCKADDR` of an operation of io_uring that was put off",
     ),
-    open("proctitle", Seen::only_kernel, "no `PROCTITLE`"),
     open("PATH *", |seen| seen.call.starts_with("mq_"), "no `PATH` of message queues"),
     open(
         "PATH *",

@@ -33,6 +33,8 @@ use value::{Token, capability, one_line, quoted_detail, untrusted, yes_no};
 pub(crate) const ENRICHMENT: u8 = 0x1d;
 /// Between the keys of a rule (`AUDIT_KEY_SEPARATOR`).
 pub(crate) const KEY_SEPARATOR: u8 = 1;
+/// What the kernel has for the command line of a process that has none (`audit_log_proctitle` in `kernel/auditsc.c`).
+pub(crate) const NO_TITLE: &[u8] = b"(null)";
 /// Record of losses: the type that auditd has for its own errors, because programs that read native logs know no other.
 pub(crate) const LOST_TYPE: &str = "DAEMON_ERR";
 /// Its `op`.
@@ -149,7 +151,10 @@ impl Writer<'_> {
         }
         // Whoever reads the log knows by either that no record of the event follows.
         match &call.proctitle {
-            Some(proctitle) => self.line("PROCTITLE", |out| untrusted(out, "proctitle", Some(proctitle))),
+            Some(proctitle) => {
+                let title = if proctitle.is_empty() { NO_TITLE } else { proctitle };
+                self.line("PROCTITLE", |out| untrusted(out, "proctitle", Some(title)));
+            }
             None => self.line("EOE", |_| {}),
         }
     }

@@ -8,7 +8,7 @@ use crate::event::{
     SyscallEvent, Target, Verdict,
 };
 use crate::format::native::{
-    self, FieldKind, KEY_SEPARATOR, LOST_OP, LOST_TYPE, daemon_fields, field_kind, fields, lost_fields,
+    self, FieldKind, KEY_SEPARATOR, LOST_OP, LOST_TYPE, NO_TITLE, daemon_fields, field_kind, fields, lost_fields,
 };
 use crate::read::{Entry, LogNames};
 use crate::record::UNSET;
@@ -204,7 +204,10 @@ impl Collector {
             "PATH" => call.paths.push(path(text)?),
             "OBJ_PID" => call.targets.push(target(text)?),
             "CWD" if call.cwd.is_none() => call.cwd = Some(only(text, "cwd")?),
-            "PROCTITLE" if call.proctitle.is_none() => call.proctitle = Some(only(text, "proctitle")?),
+            "PROCTITLE" if call.proctitle.is_none() => {
+                let title = only(text, "proctitle")?;
+                call.proctitle = Some(if title == NO_TITLE { Vec::new() } else { title });
+            }
             "SOCKADDR" if call.sockaddr.is_none() => call.sockaddr = Some(sockaddr(text)?),
             other => call.parts.push(part::parse(other, text)?),
         }
