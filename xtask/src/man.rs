@@ -22,7 +22,7 @@ pub fn main(workspace: &Workspace) -> Result<()> {
 /// The same by a `cargo run` of the caller's.
 pub fn pages(workspace: &Workspace, mut write: Command) -> Result<()> {
     let pages = workspace.target.join("man");
-    write.args(["--quiet", "--package", "auditd-bpf", "--example", "man", "--"]).arg(&pages);
+    write.args(["--quiet", "--example", "man", "--"]).arg(&pages);
     cmd::step("man pages of the commands", || cmd::run(&mut write))?;
     let by_hand = workspace.root.join("packaging/man");
     for page in fs::read_dir(&by_hand).with_context(|| format!("cannot read {}", by_hand.display()))? {

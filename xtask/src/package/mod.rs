@@ -92,7 +92,8 @@ pub fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 
 /// Packages of the program that tests use, for trying what becomes of them; returns their directory.
 pub fn build_for_trial(workspace: &Workspace) -> Result<PathBuf> {
-    build::debug(workspace, &["auditd-bpf"])?;
+    // As for the guests that try it: crates once.
+    build::debug(workspace, &["auditd-bpf", "guest-tests"])?;
     let directory = workspace.target.join("packages-for-trial");
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let program = directory.join("auditd-bpf");
@@ -101,10 +102,14 @@ pub fn build_for_trial(workspace: &Workspace) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// A cargo command that builds what packages hold. All of it is built so: crates once.
+/// A cargo command that builds what describes the program in packages, with the crates that the program was built of.
 fn cargo(workspace: &Workspace, purpose: Purpose, subcommand: &str, target_dir: &Path) -> Result<Command> {
     match purpose {
-        Purpose::Release => release_cargo(workspace, subcommand, target_dir),
+        Purpose::Release => {
+            let mut command = release_cargo(workspace, subcommand, target_dir)?;
+            command.args(["--package", "auditd-bpf"]);
+            Ok(command)
+        }
         Purpose::Trial => Ok(workspace.cargo(subcommand)),
     }
 }

@@ -160,7 +160,7 @@ fn pages(workspace: &Workspace, purpose: Purpose, stage: &Path) -> Result<()> {
 
 fn completions(workspace: &Workspace, purpose: Purpose, stage: &Path) -> Result<()> {
     let mut write = super::cargo(workspace, purpose, "run", &workspace.target)?;
-    write.args(["--quiet", "--package", "auditd-bpf", "--example", "completions", "--"]).arg(stage.join("completions"));
+    write.args(["--quiet", "--example", "completions", "--"]).arg(stage.join("completions"));
     cmd::step("completions for shells", || cmd::run(&mut write))
 }
 
