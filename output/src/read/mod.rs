@@ -14,7 +14,6 @@
 //! is dropped: a native record that does not read as its type says is carried as its text.
 
 mod follow;
-mod glimpse;
 mod json;
 mod lines;
 mod names;

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::glimpse::Glimpse;
 use super::native::{Assembler, Records};
 use super::sieve::Sieve;
 use super::stamps::Stamps;
@@ -60,7 +59,6 @@ type Told<'a> = Result<&'a Found, Problem>;
 /// Reads parts, one after the other.
 #[derive(Default)]
 pub struct PartReader {
-    glimpse: Glimpse,
     window: Window,
     stamps: Stamps,
     assembler: Assembler,
@@ -117,12 +115,6 @@ impl PartReader {
         sieve: &Sieve,
         take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let ahead = range.start..range.end + BEFORE;
-        if let Some(texts) = &sieve.native
-            && !self.glimpse.finds(texts, log, ahead)?
-        {
-            return Ok(());
-        }
         let mut before = BEFORE;
         let mut untold = Untold { events: range.start, lines: range.start };
         loop {
@@ -143,12 +135,12 @@ impl PartReader {
         pass: &Pass<'_>,
         take: &mut dyn FnMut(Told<'_>) -> io::Result<()>,
     ) -> io::Result<Option<Untold>> {
-        let Self { window, stamps, assembler, .. } = self;
+        let Self { window, stamps, assembler } = self;
         let Pass { range, log, sieve, .. } = *pass;
         let ahead = range.start..range.end + BEFORE;
         window.load(log, ahead.clone(), range.start - pass.from)?;
-        if let Some(texts) = &sieve.native {
-            stamps.note(texts, window.bytes());
+        if sieve.native.as_ref().is_some_and(|texts| !stamps.note(texts, window.bytes())) {
+            return Ok(None);
         }
         window.go_to(log, pass.from)?;
         assembler.begin_in(range.clone());

@@ -25,13 +25,8 @@ impl<T: AsRef<[u8]>> FromIterator<T> for AnyOf {
 }
 
 impl AnyOf {
-    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+    fn is_in(&self, bytes: &[u8]) -> bool {
         self.0.iter().any(|text| text.find(bytes).is_some())
-    }
-
-    /// Length of the longest, in bytes.
-    pub(super) fn longest(&self) -> usize {
-        self.0.iter().map(|text| text.needle().len()).max().unwrap_or(0)
     }
 
     /// Hands on each line of `bytes` that has one of them, some more than once.

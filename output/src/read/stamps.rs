@@ -16,16 +16,19 @@ impl Default for Stamps {
 }
 
 impl Stamps {
-    /// Notes those of lines that have one of the texts, and nothing else.
+    /// Notes those of lines that have one of the texts, and nothing else. Whether there are any such lines.
     ///
     /// No other event can be wanted. Where many events are, this saves putting the others together.
-    pub(super) fn note(&mut self, texts: &AnyOf, log: &[u8]) {
+    pub(super) fn note(&mut self, texts: &AnyOf, log: &[u8]) -> bool {
         self.0.fill(0);
+        let mut any = false;
         texts.lines(log, |line| {
+            any = true;
             if let Some((word, bit)) = place(line) {
                 self.0[word] |= bit;
             }
         });
+        any
     }
 
     /// Whether the stamp of a line may have been noted; so it may of a line without any, about which there is something
@@ -56,9 +59,8 @@ mod tests {
             |record_type: &str, serial: u32| format!("type={record_type} msg=audit(1795503850.123:{serial}): x=y(z)");
         let log: String = (0..500).map(|serial| line("SYSCALL", serial * 10) + "\n").collect();
         let mut stamps = Stamps::default();
-        stamps.note(&["none"].iter().collect(), log.as_bytes());
-        assert!((0..500).all(|serial| !stamps.may_have(line("PATH", serial * 10).as_bytes())));
-        stamps.note(&["x=y"].iter().collect(), log.as_bytes());
+        assert!(!stamps.note(&["none"].iter().collect(), log.as_bytes()));
+        assert!(stamps.note(&["x=y"].iter().collect(), log.as_bytes()));
         assert!((0..500).all(|serial| stamps.may_have(line("PATH", serial * 10).as_bytes())));
         assert!(stamps.may_have(b"no record"));
         let others = (0..5000_u32).filter(|serial| !serial.is_multiple_of(10));
