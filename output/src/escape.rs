@@ -102,16 +102,27 @@ pub(crate) struct Printable<'a>(pub(crate) &'a [u8]);
 
 impl Display for Printable<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most bytes stand for themselves: those are written in one go.
+        let stands = |byte| matches!(byte, b' '..=b'[' | b']'..=b'~');
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    '\\' => out.write_str("\\\\")?,
-                    '\n' => out.write_str("\\n")?,
-                    '\t' => out.write_str("\\t")?,
-                    unsafe_char if acts_on_terminal(unsafe_char) => write!(out, "{}", unsafe_char.escape_unicode())?,
-                    _ => out.write_char(character)?,
+            let mut rest = chunk.valid();
+            while let Some(at) = rest.bytes().position(|byte| !stands(byte)) {
+                let (plain, special) = rest.split_at(at);
+                out.write_str(plain)?;
+                let mut characters = special.chars();
+                match characters.next() {
+                    Some('\\') => out.write_str("\\\\")?,
+                    Some('\n') => out.write_str("\\n")?,
+                    Some('\t') => out.write_str("\\t")?,
+                    Some(unsafe_char) if acts_on_terminal(unsafe_char) => {
+                        write!(out, "{}", unsafe_char.escape_unicode())?;
+                    }
+                    Some(character) => out.write_char(character)?,
+                    None => {}
                 }
+                rest = characters.as_str();
             }
+            out.write_str(rest)?;
             for byte in chunk.invalid() {
                 write!(out, "\\x{byte:02x}")?;
             }

@@ -1,7 +1,10 @@
 //! Events that were found, as text.
 
 use std::borrow::Cow;
+use std::io::Write;
+use std::sync::LazyLock;
 
+use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, TimeZone};
 
 use super::facts::Facts;
@@ -100,9 +103,13 @@ fn default<'a, Z: TimeZone<Offset: std::fmt::Display>>(
     time: &DateTime<Z>,
     lines: &mut Vec<u8>,
 ) {
-    lines.extend(format!("----\ntime->{}\n", time.format("%a %b %e %H:%M:%S %Y")).bytes());
+    /// Parsed once: it heads every event.
+    static HEAD: LazyLock<Vec<Item<'static>>> =
+        LazyLock::new(|| StrftimeItems::new("----\ntime->%a %b %e %H:%M:%S %Y").collect());
+    // Memory takes whatever is written.
+    let _ = writeln!(lines, "{}", time.format_with_items(HEAD.iter()));
     for line in last_first {
-        lines.extend(format!("{}\n", Printable(line)).bytes());
+        let _ = writeln!(lines, "{}", Printable(line));
     }
 }
 
