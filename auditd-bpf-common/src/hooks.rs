@@ -49,6 +49,7 @@ hooks! {
     KILL_PERMISSION = 34, "check_kill_permission";
     PTRACE_ATTACH = 35, "ptrace_attach";
     UMOUNT = 36, "path_umount";
+    KERNEL_LOOKUP = 37, "kern_path";
 }
 
 hooks! {
@@ -167,11 +168,11 @@ pub const AT_START: &[&str] = &[
 /// Whether the hook of this name is a traced function.
 #[must_use]
 pub fn is_function(name: &str) -> bool {
-    number(name).is_some_and(|hook| hook == MAY_OPEN || (PATH_LOOKUP..=UMOUNT).contains(&hook))
+    number(name).is_some_and(|hook| hook == MAY_OPEN || (PATH_LOOKUP..=KERNEL_LOOKUP).contains(&hook))
 }
 
 /// Functions that fill in what they are asked for.
-pub const BY_RETURN: &[&str] = &["path_lookupat", "__filename_parentat"];
+pub const BY_RETURN: &[&str] = &["path_lookupat", "__filename_parentat", "kern_path"];
 
 /// Functions that see all that a hook sees, and those that are refused before it: where a kernel has the first, the second is of
 /// no use.

@@ -56,6 +56,8 @@ pub struct TaskContext {
     pub operation: u64,
     /// Where the look-up in progress puts what it finds, 0 for none: also where nothing of the call is noted yet.
     pub place: u64,
+    /// The hook of that look-up: there may be another function with a hook in it.
+    pub place_of: u64,
     /// 0 while a hook looks at objects that only decide about refusing the call: see [`Call::records`].
     pub records: u64,
     /// Capabilities of the file that is executed.
@@ -263,22 +265,25 @@ pub fn is_begun(call: &Call) -> bool {
 
 /// Notes where a look-up of the call puts what it finds.
 #[inline(always)]
-pub fn note_place(call: &Call, address: u64) {
+pub fn note_place(call: &Call, hook: u32, address: u64) {
     // SAFETY: null or the current task's own value, which no other task touches.
     match unsafe { TASKS.get_or_create(call.task.raw()).as_mut() } {
-        Some(context) => context.place = address,
+        Some(context) => (context.place, context.place_of) = (address, u64::from(hook)),
         None => count(counters::LOST_TASK_STORAGE),
     }
 }
 
 /// Takes what was noted.
 #[inline(always)]
-pub fn take_place() -> Option<u64> {
+pub fn take_place(hook: u32) -> Option<u64> {
     // SAFETY: null or the current task's own value, which no other task touches.
     let context = unsafe { TASKS.get(Task::current().raw()).as_mut() }?;
+    if context.place == 0 || context.place_of != u64::from(hook) {
+        return None;
+    }
     let place = context.place;
     context.place = 0;
-    (place != 0).then_some(place)
+    Some(place)
 }
 
 /// An argument of the call in progress: as it was given, for an exec that succeeded has cleared the registers.

@@ -136,6 +136,8 @@ const OPEN: &[&str] = &["file_open", "may_open"];
 const OPEN_BY_PATH: &[&str] = &["file_open", "may_open", LOOK_UP];
 /// Sees every name that is looked up, but for opens.
 const LOOK_UP: &str = "path_lookupat";
+/// Sees names that the kernel looks up of its own: what is mounted elsewhere, or is on a device, and local sockets.
+const KERNEL_LOOK_UP: &str = "kern_path";
 /// Sees the directory of a name that comes or goes.
 const PARENT: &str = "__filename_parentat";
 /// The second sees a file that may not be executed, and no other.
@@ -190,7 +192,7 @@ const OBJECTS: &[Objects] = &[
     exec(&["execve"], &[at(0)]),
     exec(&["execveat"], &[below(0, 1)]),
     fork(&["fork", "vfork", "clone", "clone3"]),
-    file(&["mount"], &["sb_mount"], &[at(1)]),
+    file(&["mount"], &["sb_mount", KERNEL_LOOK_UP], &[at(1)]),
     Objects { parts: MODULE, ..file(&["finit_module"], &["kernel_read_file"], &[]) },
     parts(&["init_module", "delete_module"], MODULE),
     parts(&["capset"], &["capset"]),
@@ -219,8 +221,8 @@ const OBJECTS: &[Objects] = &[
     file(&["inotify_add_watch"], &[LOOK_UP], &[at(1)]),
     Objects { treatment: Treatment::Move, ..file(&["chdir", "chroot"], &[LOOK_UP], &[at(0)]) },
     file(&["umount2"], &["path_umount"], &[at(0)]),
-    socket(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg", LOOK_UP]),
-    socket(&["connect"], &["socket_connect", LOOK_UP]),
+    socket(&["sendto", "sendmsg", "sendmmsg"], &["socket_sendmsg", KERNEL_LOOK_UP]),
+    socket(&["connect"], &["socket_connect", KERNEL_LOOK_UP]),
     socket(&["bind"], &["socket_bind", "path_mknod"]),
     other(
         &["accept", "accept4", "recvfrom", "recvmsg", "recvmmsg", "recvmmsg_time64", "getsockname", "getpeername"],
@@ -230,7 +232,7 @@ const OBJECTS: &[Objects] = &[
         data: Some((1, 24)),
         ..socket(
             &["socketcall"],
-            &["socket_connect", "socket_bind", "socket_sendmsg", "path_mknod", LOOK_UP, "move_addr_to_user"],
+            &["socket_connect", "socket_bind", "socket_sendmsg", "path_mknod", KERNEL_LOOK_UP, "move_addr_to_user"],
         )
     },
     other(&["ptrace"], &["ptrace_attach", "ptrace_access_check"]),

@@ -24,61 +24,50 @@ use aya_ebpf::{
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 
-#[fexit]
-pub fn fexit_path_lookupat(ctx: FExitContext) -> u32 {
-    if ctx.ret::<i32>().is_ok_and(|result| result == 0)
-        && let Some(call) = Call::current(hooks::PATH_LOOKUP)
-    {
-        found::<Typed>(&call, hooks::PATH_LOOKUP, Met::at(name_type::NORMAL, ctx.arg(2)));
-    }
-    0
+/// Programs at the end of a function that looks names up, and those in its place: argument number `$path` is what it fills in.
+macro_rules! look_ups {
+    ($($at_end:ident, $probe:ident, $return_probe:ident, $function:literal, $path:literal, $hook:ident, $role:ident;)+) => {
+        $(#[fexit]
+        pub fn $at_end(ctx: FExitContext) -> u32 {
+            if ctx.ret::<i32>().is_ok_and(|result| result == 0)
+                && let Some(call) = Call::current(hooks::$hook)
+            {
+                found::<Typed>(&call, hooks::$hook, Met::at(name_type::$role, ctx.arg($path)));
+            }
+            0
+        }
+
+        #[kprobe(function = $function)]
+        pub fn $probe(ctx: ProbeContext) -> u32 {
+            begins(hooks::$hook, ctx.arg($path));
+            0
+        }
+
+        #[kretprobe(function = $function)]
+        pub fn $return_probe(ctx: RetProbeContext) -> u32 {
+            returns(hooks::$hook, name_type::$role, ctx.ret());
+            0
+        })+
+    };
 }
 
-#[kprobe(function = "path_lookupat")]
-pub fn kprobe_path_lookupat(ctx: ProbeContext) -> u32 {
-    begins(hooks::PATH_LOOKUP, ctx.arg(2));
-    0
-}
-
-#[kretprobe(function = "path_lookupat")]
-pub fn kretprobe_path_lookupat(ctx: RetProbeContext) -> u32 {
-    returns(hooks::PATH_LOOKUP, name_type::NORMAL, ctx.ret());
-    0
-}
-
-#[fexit]
-pub fn fexit___filename_parentat(ctx: FExitContext) -> u32 {
-    if ctx.ret::<i32>().is_ok_and(|result| result == 0)
-        && let Some(call) = Call::current(hooks::PARENT_LOOKUP)
-    {
-        found::<Typed>(&call, hooks::PARENT_LOOKUP, Met::at(name_type::PARENT, ctx.arg(3)));
-    }
-    0
-}
-
-#[kprobe(function = "__filename_parentat")]
-pub fn kprobe___filename_parentat(ctx: ProbeContext) -> u32 {
-    begins(hooks::PARENT_LOOKUP, ctx.arg(3));
-    0
-}
-
-#[kretprobe(function = "__filename_parentat")]
-pub fn kretprobe___filename_parentat(ctx: RetProbeContext) -> u32 {
-    returns(hooks::PARENT_LOOKUP, name_type::PARENT, ctx.ret());
-    0
+look_ups! {
+    fexit_path_lookupat, kprobe_path_lookupat, kretprobe_path_lookupat, "path_lookupat", 2, PATH_LOOKUP, NORMAL;
+    fexit___filename_parentat, kprobe___filename_parentat, kretprobe___filename_parentat, "__filename_parentat", 3, PARENT_LOOKUP, PARENT;
+    fexit_kern_path, kprobe_kern_path, kretprobe_kern_path, "kern_path", 2, KERNEL_LOOKUP, NORMAL;
 }
 
 #[inline(always)]
 fn begins(hook: u32, place: Option<u64>) {
     if let (Some(place), Some(call)) = (place, Call::current(hook)) {
-        task::note_place(&call, place);
+        task::note_place(&call, hook, place);
     }
 }
 
 #[inline(always)]
 fn returns(hook: u32, role: u8, result: i64) {
     // Taken whatever the result: what is not filled in must not be found by the next.
-    if let Some(place) = task::take_place()
+    if let Some(place) = task::take_place(hook)
         && result as i32 == 0
         && let Some(call) = Call::current(hook)
     {

@@ -1,6 +1,7 @@
 //! The sections of one event → its paths, names, arguments and so on.
 
 use auditd_bpf_common::wire::{self, incomplete, name_type, section};
+use nix::libc;
 use output::event::{Bytes, Inode, NameType, PathItem, PathSource, Target};
 
 use super::counters::DecodeCounters;
@@ -32,9 +33,10 @@ pub struct Collected {
     pub incomplete: u32,
 }
 
-/// Reads the payloads of an event's samples. With each goes whether what stood before it is lost.
+/// Reads the payloads of an event's samples. With each goes whether what stood before it is lost. `exit`: what the call returned.
 pub fn collect<'a>(
     payloads: impl Iterator<Item = (bool, &'a [u8])>,
+    exit: Option<i64>,
     mounts: &'a mut dyn Mounts,
     counters: &'a mut DecodeCounters,
 ) -> Collected {
@@ -62,7 +64,21 @@ pub fn collect<'a>(
             }
         }
     }
-    collector.finish()
+    collector.finish(exit)
+}
+
+/// Errors that end a look-up.
+const IN_VAIN: [i32; 5] = [libc::ENOENT, libc::EACCES, libc::ENOTDIR, libc::ENAMETOOLONG, libc::ELOOP];
+
+fn is_in_vain(exit: i64) -> bool {
+    IN_VAIN.iter().any(|errno| exit == -i64::from(*errno))
+}
+
+/// The name of a local socket (unix(7)), unless it is abstract, or has none.
+fn local_name(address: &[u8]) -> Option<&[u8]> {
+    let (family, name) = address.split_first_chunk()?;
+    let is_local = i32::from(u16::from_ne_bytes(*family)) == libc::AF_UNIX;
+    Some(until_nul(name)).filter(|name| is_local && !name.is_empty())
 }
 
 /// Whose path is being read.
@@ -250,8 +266,13 @@ impl<'a> Collector<'a> {
         self.collected.paths.push(PathItem { path, name_type, source, ..PathItem::default() });
     }
 
-    fn finish(mut self) -> Collected {
+    fn finish(mut self, exit: Option<i64>) -> Collected {
         self.give_up();
+        // A local socket that was looked up in vain: no hook is shown anything, and the kernel's audit has the name.
+        let in_vain = self.collected.paths.is_empty() && exit.is_some_and(is_in_vain);
+        if let Some(name) = self.collected.sockaddr.as_deref().filter(|_| in_vain).and_then(local_name) {
+            self.user_names[0].get_or_insert_with(|| (name.to_vec(), Progress::Whole));
+        }
         let [first, second, text] = std::mem::take(&mut self.user_names);
         if let Some((text, progress)) = text {
             if progress != Progress::Whole {

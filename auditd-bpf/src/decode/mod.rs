@@ -119,7 +119,7 @@ impl Decoder {
         let (parts, after_gap) = self.assembler.finish(&sample.header);
         let earlier = parts.iter().map(|part| (part.after_gap, part.payload.as_slice()));
         let payloads = earlier.chain([(after_gap, sample.payload)]);
-        let collected = collect(payloads, &mut *self.mounts, &mut self.counters);
+        let collected = collect(payloads, result(&sample.header), &mut *self.mounts, &mut self.counters);
         self.counters.events += 1;
         self.delays.count(self.clock.since(sample.header.time));
         Event {
@@ -136,7 +136,7 @@ impl Decoder {
         let arch = if header.abi == 1 { Arch::B32 } else { Arch::B64 };
         let syscall = if operation.is_some() { IO_URING_ENTER } else { header.syscall };
         let tai_offset = self.clock.tai_offset();
-        let exit = (header.has_result != 0).then_some(header.exit);
+        let exit = result(header);
         let ended = u16::try_from(syscall).ok().and_then(|number| syscalls::name(arch, number)).map(|name| {
             let success = exit.is_some_and(|exit| exit >= 0);
             Ended { arch, name, pid: header.pid, args: header.args, success, data: data.as_deref() }
@@ -197,6 +197,11 @@ impl Decoder {
         }
         name.map(Word::Borrowed)
     }
+}
+
+/// What the call returned, if it did.
+fn result(header: &EventHeader) -> Option<i64> {
+    (header.has_result != 0).then_some(header.exit)
 }
 
 fn ids(header: &EventHeader) -> Ids {

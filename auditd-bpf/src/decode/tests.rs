@@ -268,6 +268,21 @@ fn addresses_and_targets() {
 }
 
 #[test]
+fn a_local_socket_that_was_looked_up_in_vain_is_an_item() {
+    let call = |exit: i32, address: &[u8]| {
+        let mut call = Call::new().section(sections::SOCKADDR, 0, address).cwd(&[b"run"]);
+        call.header.exit = exit.into();
+        decode(&call)
+    };
+    let (absent, refused, address) = (-2, -111, b"\x01\0x.sock");
+    assert_eq!(call(absent, address).paths, [item(b"/run/x.sock", NameType::Unknown, PathSource::User)]);
+    assert_eq!(paths(&call(absent, b"\x01\0/dev/log\0garbage")), ["/dev/log"]);
+    let none =
+        [call(0, address), call(refused, address), call(absent, b"\x01\0\0abstract"), call(absent, b"\x02\0\x01\x01")];
+    assert!(none.iter().all(|event| event.paths.is_empty()));
+}
+
+#[test]
 fn a_lost_chunk_never_joins_what_does_not_belong_together() {
     let deep: Vec<&[u8]> = vec![&[b'd'; 250]; 10];
     let call = Call::new()

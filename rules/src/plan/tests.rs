@@ -218,7 +218,7 @@ fn look_ups_are_watched_only_for_who_needs_them() {
         "-w /a -p wxa\n",
         "-a always,exit -F arch=b64 -S openat,chmod,unlink,setxattr -k k\n",
         "-a always,exit -F arch=b64 -S openat -F path=/a -F success=0\n",
-        "-a always,exit -F arch=b64 -S mount,umount2,execve,kill,bind -k k\n",
+        "-a always,exit -F arch=b64 -S mount,umount2,execve,kill,bind,connect,sendto -k k\n",
     ] {
         assert!(!sees(rule), "{rule}");
     }

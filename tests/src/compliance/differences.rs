@@ -272,8 +272,8 @@ pub const KNOWN: &[Known] = &[
     open("PATH *", |seen| seen.call.starts_with("mq_"), "no `PATH` of message queues"),
     open(
         "PATH *",
-        |seen| seen.only_kernel() && seen.failed() && seen.of(&["connect", "bind", "sendto"]),
-        "no item for a local socket that is absent, nor for the directory of one whose name is taken",
+        |seen| seen.only_kernel() && seen.failed() && seen.of(&["bind"]),
+        "no item for the directory of a local socket whose name is taken",
     ),
     open(
         MISSING,
@@ -289,11 +289,6 @@ pub const KNOWN: &[Known] = &[
     open("PATH *", Seen::failed, FAILED),
     open("PATH CREATE*", |_| true, "what is made at the end of a path of about 2 or 4 KiB is absent or has no inode")
         .only(&["name_beyond_path_max"]),
-    open(
-        "PATH NORMAL*",
-        |seen| seen.only_kernel() && seen.of(&["mount"]),
-        "no `PATH` of what is mounted elsewhere (bind)",
-    ),
     open(
         MISSING,
         |seen| seen.of(&["statx", "newfstatat", "stat", "lstat"]),
