@@ -382,7 +382,10 @@ rpm_upgrade_keeps_what_the_admin_changed() {
 }
 
 rpm_has_auditds_names() {
+    # Debian's auditd is still there, as another is until the end of a transaction that puts this in its place.
+    systemctl start auditd && is "$(systemctl show -P Id auditd)" auditd.service || return 1
     rpm -i --nodeps /guest/auditd-bpf-compat.rpm || return 1
+    pgrep -x auditd && { echo "auditd still runs"; return 1; }
     is "$(systemctl show -P Id auditd)" auditd-bpf.service && is "$(state auditd)" active || return 1
     auditctl -v | grep auditd-bpf && auditctl -l | grep life && ausearch -k life --format csv || return 1
     /usr/libexec/initscripts/legacy-actions/auditd/rotate || return 1
