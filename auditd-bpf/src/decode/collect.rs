@@ -2,6 +2,7 @@
 
 use auditd_bpf_common::wire::{self, incomplete, name_type, section};
 use nix::libc;
+use output::Address;
 use output::event::{Bytes, Inode, NameType, PathItem, PathSource, Target};
 
 use super::counters::DecodeCounters;
@@ -72,13 +73,6 @@ const IN_VAIN: [i32; 5] = [libc::ENOENT, libc::EACCES, libc::ENOTDIR, libc::ENAM
 
 fn is_in_vain(exit: i64) -> bool {
     IN_VAIN.iter().any(|errno| exit == -i64::from(*errno))
-}
-
-/// The name of a local socket (unix(7)), unless it is abstract, or has none.
-fn local_name(address: &[u8]) -> Option<&[u8]> {
-    let (family, name) = address.split_first_chunk()?;
-    let is_local = i32::from(u16::from_ne_bytes(*family)) == libc::AF_UNIX;
-    Some(until_nul(name)).filter(|name| is_local && !name.is_empty())
 }
 
 /// Whose path is being read.
@@ -269,8 +263,10 @@ impl<'a> Collector<'a> {
     fn finish(mut self, exit: Option<i64>) -> Collected {
         self.give_up();
         // A local socket that was looked up in vain: no hook is shown anything, and the kernel's audit has the name.
-        let in_vain = self.collected.paths.is_empty() && exit.is_some_and(is_in_vain);
-        if let Some(name) = self.collected.sockaddr.as_deref().filter(|_| in_vain).and_then(local_name) {
+        if self.collected.paths.is_empty()
+            && exit.is_some_and(is_in_vain)
+            && let Some(Address::Path(name)) = self.collected.sockaddr.as_deref().map(Address::decode)
+        {
             self.user_names[0].get_or_insert_with(|| (name.to_vec(), Progress::Whole));
         }
         let [first, second, text] = std::mem::take(&mut self.user_names);

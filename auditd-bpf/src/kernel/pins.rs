@@ -185,15 +185,14 @@ impl Left {
             match Self::open(directory.clone(), number) {
                 Ok(left) => Some(Ok(left)),
                 Err(error) if is_refusal(&error) => Some(Err(PinsError::Guarded { path: directory })),
-                Err(error) if links_in(&directory).is_empty() => {
-                    tracing::debug!("an earlier daemon was parted with, and the rest of it is removed: {error}");
-                    remove(&directory);
-                    None
-                }
                 Err(error) => {
-                    tracing::error!(
-                        "what an earlier daemon left in the kernel cannot be taken over, and is removed: {error}"
-                    );
+                    if links_in(&directory).is_empty() {
+                        tracing::debug!("an earlier daemon was parted with, and the rest of it is removed: {error}");
+                    } else {
+                        tracing::error!(
+                            "what an earlier daemon left in the kernel cannot be taken over, and is removed: {error}"
+                        );
+                    }
                     remove(&directory);
                     None
                 }

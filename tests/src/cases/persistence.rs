@@ -38,7 +38,7 @@ const RULES: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm
 const OTHERS: &str = "-a always,exit -F arch=b64 -S openat -F dir={dir}/d -F perm=w -k others";
 /// Where daemons pin what they have in the kernel.
 pub(super) const PINS: &str = "/sys/fs/bpf/auditd-bpf";
-/// To detach the programs of a daemon takes 6.1 minutes where it is emulated beside others.
+/// Linux 6.1 takes minutes to detach the programs of a daemon where it is emulated beside others.
 pub(super) const TIME: Duration = Duration::from_secs(600);
 
 fn start(place: &Place, settings: &str, rules: &str) -> Result<Session> {
